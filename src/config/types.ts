@@ -1,0 +1,121 @@
+// Configuration as the rest of the daemon sees it: typed, complete, every default filled in. Made by decode.ts only.
+
+import type { Complaint, Place } from '../lib/errors.ts';
+import type { Family } from '../lib/address.ts';
+import type { ForwardMethod, Protocol } from '../ipvs/table.ts';
+
+export type AnnouncePolicy = 'always' | 'served' | 'healthy' | 'quorum';
+export type VipPresence = 'lo' | 'route' | 'external';
+
+export interface MonitorConfig {
+  /** As the module spells it: 'ProxyFetch'. */
+  readonly name: string;
+  /** Decoded by the module's rows. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export interface ServiceConfig {
+  readonly name: string;
+  readonly place: Place;
+  readonly protocol: Protocol;
+  /** Canonical literal. */
+  readonly vip: string;
+  readonly family: Family;
+  readonly port: number;
+  readonly scheduler: string;
+  /** IPVS flags from scheduler-flags, ops and persistence: FLAG.* or-ed. */
+  readonly flags: number;
+  readonly persistenceSeconds: number;
+  readonly persistencePrefix: number;
+  readonly forward: Exclude<ForwardMethod, 'local' | 'bypass'>;
+  /** Port on the real servers: equals `port` unless forward is nat. */
+  readonly realPort: number;
+  /** file://, http://, https:// … */
+  readonly source: string;
+  readonly depoolThreshold: number;
+  readonly monitors: readonly MonitorConfig[];
+  readonly rise: number;
+  readonly fall: number;
+  readonly bgp: boolean;
+  /** null: the peer's or the global one. */
+  readonly bgpMed: number | null;
+  readonly announce: AnnouncePolicy;
+  /** Share of N that must be up for `quorum`, and the lower share at which it is lost. */
+  readonly announceQuorum: number;
+  readonly announceQuorumLow: number;
+  /** A VIP with several services is announced when any, or when all, of them vote for it. */
+  readonly vipPolicy: 'any' | 'all';
+  readonly vipPresence: VipPresence;
+  readonly adminFloor: boolean;
+  readonly depoolAction: 'delete' | 'drain';
+  readonly startGraceSeconds: number;
+  readonly freezeLimitSeconds: number;
+  /** Smallest share of the last accepted list's length that a new list may have without being suspect. */
+  readonly poolShrinkLimit: number;
+  readonly poolShrinkConfirmSeconds: number;
+}
+
+export interface PeerConfig {
+  /** The address, or the name behind `peer ` in the section header. */
+  readonly name: string;
+  readonly place: Place | null;
+  readonly address: string;
+  readonly port: number;
+  readonly localAddress: string | null;
+  readonly passive: boolean;
+  readonly localAs: number;
+  /** null: any (PyBal checks nothing). */
+  readonly peerAs: number | null;
+  readonly holdTimeSeconds: number;
+  readonly connectRetrySeconds: number;
+  /** AS_PATH as sent; for eBGP normally [localAs]. */
+  readonly asPath: readonly number[];
+  readonly med: number | null;
+  /** RFC 1997, each as `(asn << 16 | value)`. */
+  readonly communities: readonly number[];
+  readonly localPref: number | null;
+  readonly nextHopIpv4: string | null;
+  readonly nextHopIpv6: string | null;
+}
+
+export interface GlobalConfig {
+  readonly bgp: boolean;
+  readonly routerId: string | null;
+  readonly bgpLocalAddresses: readonly string[];
+  readonly bgpLocalPort: number;
+  readonly instrumentation: boolean;
+  readonly instrumentationPort: number;
+  readonly instrumentationAddresses: readonly string[];
+  readonly backend: 'auto' | 'netlink' | 'userspace' | 'dry-run';
+  readonly stateDirectory: string;
+  readonly controlSocket: string;
+  readonly logFile: string | null;
+  readonly logFormat: 'text' | 'json';
+  readonly monitorDirectories: readonly string[];
+  readonly reconcilePeriodSeconds: number;
+  readonly reconcileLimitSeconds: number;
+  /** Between withdrawing a route and taking away what it pointed to. */
+  readonly withdrawWaitSeconds: number;
+  /** How often a resolved host name is looked up again. */
+  readonly resolveIntervalSeconds: number;
+}
+
+/** A section that could not be used as it stands. `running` is its last good reading; without one its kernel objects are frozen. */
+export interface Quarantined {
+  readonly name: string;
+  readonly place: Place;
+  readonly complaints: readonly Complaint[];
+  readonly running: ServiceConfig | null;
+  /** VIP and service as far as they could be read: what must not be touched. Null: only ownership on disk tells. */
+  readonly frozen: { readonly protocol: Protocol; readonly vip: string; readonly port: number } | null;
+}
+
+export interface Config {
+  readonly file: string;
+  readonly global: GlobalConfig;
+  /** In file order. Quarantined ones that run on their last good text are included. */
+  readonly services: readonly ServiceConfig[];
+  readonly peers: readonly PeerConfig[];
+  readonly quarantined: readonly Quarantined[];
+  readonly complaints: readonly Complaint[];
+}

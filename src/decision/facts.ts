@@ -1,0 +1,82 @@
+// What is known, and how a new fact changes it. Facts are one union, told in order: the event log. `learn` folds one in and
+// shares everything that it does not touch, so `decide` can see by reference which services have anything new.
+
+import type { Config, ServiceConfig } from '../config/types.ts';
+import type { AddressTable } from '../vip/addresses.ts';
+import type { IpvsEntry, IpvsTable, ServiceKey } from '../ipvs/table.ts';
+import type { Mono } from '../world/world.ts';
+
+/** One host of an accepted pool list. */
+export interface PoolHost {
+  readonly host: string;
+  readonly weight: number;
+  readonly enabled: boolean;
+}
+
+/** A source's accepted list. `note` is what an operator should know of the source: 'refused: …', 'suspect: …', stale since. */
+export interface PoolList {
+  readonly hosts: readonly PoolHost[];
+  readonly note: string | null;
+}
+
+/** Health of one server: its monitors combined by AND, after rise and fall. */
+export interface ServerHealth {
+  readonly is: 'up' | 'down' | 'unknown';
+  readonly since: Mono;
+  readonly reason: string;
+  /** Some monitor is up (PyBal's "partially up"). */
+  readonly partial: boolean;
+}
+
+export interface PeerState {
+  readonly established: boolean;
+  readonly since: Mono;
+}
+
+export type Fact =
+  | { readonly is: 'configuration'; readonly config: Config }
+  | { readonly is: 'pool'; readonly service: string; readonly list: PoolList }
+  /** The address in use for a host (sticky), or null while it has none. */
+  | { readonly is: 'address'; readonly service: string; readonly host: string; readonly address: string | null }
+  | { readonly is: 'health'; readonly service: string; readonly host: string; readonly health: ServerHealth | null }
+  /** A read-back of the kernel: entries that changed since the last one (null: gone), or everything when `whole`. */
+  | {
+      readonly is: 'kernel';
+      readonly at: Mono;
+      readonly whole: boolean;
+      readonly ipvs: ReadonlyMap<ServiceKey, IpvsEntry | null>;
+      readonly vips: AddressTable;
+      /** Why this read-back, or the writes before it, did not succeed; null when the tables are what was read. */
+      readonly error: string | null;
+    }
+  | { readonly is: 'peer'; readonly peer: string; readonly state: PeerState }
+  | { readonly is: 'time'; readonly now: Mono };
+
+export interface ServiceFacts {
+  readonly config: ServiceConfig;
+  /** When this service was first heard of by this process. */
+  readonly since: Mono;
+  readonly list: PoolList | null;
+  readonly addresses: ReadonlyMap<string, string | null>;
+  readonly health: ReadonlyMap<string, ServerHealth>;
+  /** As last read from the kernel; null: not there, or not read yet (see KernelFacts.at). */
+  readonly kernel: IpvsEntry | null;
+  /** What the kernel had when this process first read it: entries to adopt. */
+  readonly adopted: IpvsEntry | null;
+}
+
+export interface KernelFacts {
+  /** Last complete read without error; null before the first. */
+  readonly verifiedAt: Mono | null;
+  readonly error: string | null;
+  readonly ipvs: IpvsTable;
+  readonly vips: AddressTable;
+}
+
+export interface Facts {
+  readonly now: Mono;
+  readonly config: Config | null;
+  readonly services: ReadonlyMap<string, ServiceFacts>;
+  readonly kernel: KernelFacts;
+  readonly peers: ReadonlyMap<string, PeerState>;
+}

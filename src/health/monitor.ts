@@ -1,0 +1,86 @@
+// The monitors' contract, public as `anybal/monitor`. A monitor is one file with one default export, either a Poll (asked
+// again and again) or a Watch (holds something and reports). It opens nothing itself: everything comes from `tools`. When to
+// check, deadlines, rise and fall, logging and metrics live in the runner. A throw is down with its message.
+
+import type { Cut } from '../lib/cut.ts';
+import type { OptionRow, OptionsOf } from '../config/rows.ts';
+import type { Clock, Command, CommandResult, ConnectOptions, Stream } from '../world/world.ts';
+
+export type { Cut } from '../lib/cut.ts';
+export type { OptionRow, OptionsOf, Template } from '../config/rows.ts';
+export type { Clock, Command, CommandResult, ConnectOptions, Stream, StreamHandlers } from '../world/world.ts';
+
+export const API_VERSION = 1;
+
+/** Whom to ask. The address is the real server's; the port is the one that the real server listens on. */
+export interface Target {
+  readonly service: string;
+  readonly host: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly vip: string;
+  readonly servicePort: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+export type Health =
+  | { readonly is: 'up'; readonly detail?: string; readonly weight?: number; readonly drain?: boolean }
+  | { readonly is: 'down'; readonly reason: string }
+  /** Our own fault: it says nothing about the server. */
+  | { readonly is: 'unknown'; readonly reason: string };
+
+export interface Tools {
+  readonly clock: Clock;
+  random(): number;
+  /** As Streams.connect. An error that is our own fault (EMFILE, ENETUNREACH …) becomes `unknown` in the runner. */
+  connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
+  run(command: Command, cut: Cut): Promise<CommandResult>;
+  /** One line about this target in the log, in the system `<service> <Monitor>`. */
+  log(level: 'debug' | 'info' | 'warn' | 'error', target: Target, text: string): void;
+  /** A measurement of this target: becomes `pybal_monitor_<monitor>_<name>` with the given extra labels. */
+  observe(target: Target, name: string, value: number, labels?: Readonly<Record<string, string>>): void;
+  /** Add one to a counter, named as in `observe`. */
+  count(target: Target, name: string, labels?: Readonly<Record<string, string>>): void;
+}
+
+interface Common<R extends readonly OptionRow[]> {
+  readonly apiVersion: 1;
+  /** As in `monitors = [ 'ProxyFetch' ]`; options are `<name in lower case>.<option>`. */
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  readonly options: R;
+}
+
+export interface PollInstance {
+  check(target: Target, cut: Cut): Promise<Health>;
+}
+
+/** Asked every `interval` seconds, with a deadline of `timeout` seconds; both are options of the monitor, or `timing` says otherwise. */
+export interface Poll<R extends readonly OptionRow[] = readonly OptionRow[]> extends Common<R> {
+  readonly kind: 'poll';
+  create(options: OptionsOf<R>, tools: Tools): PollInstance;
+  timing(options: OptionsOf<R>): { readonly intervalSeconds: number; /** 0: none */ readonly timeoutSeconds: number };
+}
+
+export interface WatchInstance {
+  /**
+   * Hold one connection: report health as it changes; settle when it ended. `means` is what the end says of the server
+   * ('unchanged' after a clean close). The runner calls again: at once after 'unchanged', with back-off after down.
+   */
+  watch(target: Target, report: (health: Health) => void, cut: Cut): Promise<{ readonly means: Health | 'unchanged' }>;
+}
+
+export interface Watch<R extends readonly OptionRow[] = readonly OptionRow[]> extends Common<R> {
+  readonly kind: 'watch';
+  create(options: OptionsOf<R>, tools: Tools): WatchInstance;
+  /** First report must come within `connectTimeoutSeconds` (`reconnectTimeoutSeconds` right after a clean close). */
+  timing(options: OptionsOf<R>): {
+    readonly connectTimeoutSeconds: number;
+    readonly reconnectTimeoutSeconds: number;
+    readonly maxDelaySeconds: number;
+  };
+}
+
+/** A module whose options' types are not known here: what the loader and the runner handle. */
+export type MonitorModule = Poll<readonly OptionRow[]> | Watch<readonly OptionRow[]>;

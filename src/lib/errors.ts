@@ -1,0 +1,42 @@
+// The catalogue of errors that cross a folder's border. A programming error is a plain throw; only shells catch these.
+
+/** A failed call to the outside: `code` is the errno name ('ECONNREFUSED'), `call` what was tried. Thrown by every world port. */
+export class SystemError extends Error {
+  readonly code: string;
+  readonly call: string;
+  constructor(code: string, call: string, detail = '') {
+    super(detail === '' ? `${call}: ${code}` : `${call}: ${code}: ${detail}`);
+    this.name = 'SystemError';
+    this.code = code;
+    this.call = call;
+  }
+}
+
+/** A place in a file that a person can open: `pybal.conf:41`. */
+export interface Place {
+  readonly file: string;
+  readonly line: number;
+}
+
+/** One finding about configuration or pool data. `error` refuses its section or line; `warning` does not. */
+export interface Complaint {
+  readonly severity: 'error' | 'warning';
+  readonly place: Place | null;
+  readonly section: string | null;
+  readonly option: string | null;
+  readonly message: string;
+}
+
+/** `pybal.conf:41: [text] depool-threshold: 1.5 is not between 0 and 1` */
+export function printComplaint(complaint: Complaint): string {
+  const { place, section, option, message, severity } = complaint;
+  const where = place === null ? '' : `${place.file}:${place.line}: `;
+  const what = [section === null ? '' : `[${section}] `, option === null ? '' : `${option}: `].join('');
+  return `${where}${severity === 'warning' ? 'warning: ' : ''}${what}${message}`;
+}
+
+/** The text of anything that was thrown, on one line. */
+export function errorText(thrown: unknown): string {
+  const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
+  return text.replace(/\s*\n\s*/g, ' ');
+}

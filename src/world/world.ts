@@ -1,0 +1,190 @@
+// Everything outside the daemon, as interfaces. Nothing in src or monitors takes the time, draws a random number or opens
+// anything by itself: it is handed a World. `world/real` is the operating system's, `test/sim` the simulator's. Every
+// failure is a SystemError whose code is an errno name. Promises of a world never settle after the world has died.
+
+import type { Cut } from '../lib/cut.ts';
+import type { Family } from '../lib/address.ts';
+import type { SystemError } from '../lib/errors.ts';
+import type { LogRecord } from '../log/record.ts';
+import type { IpvsOp, IpvsTable, ServiceKey } from '../ipvs/table.ts';
+import type { AddressOp, AddressTable } from '../vip/addresses.ts';
+import type { MonitorModule } from '../health/monitor.ts';
+
+export type Mono = number & { readonly unit: 'monotonic ms' };
+export type Wall = number & { readonly unit: 'unix ms' };
+
+export interface Clock {
+  now(): Mono;
+  wall(): Wall;
+  /** Call `fn` once, `delayMs` from now at the earliest. Returns a function that cancels it. */
+  at(delayMs: number, fn: () => void): () => void;
+  /** Resolves after `ms`, or as soon as `cut` is cut: look at `cut.aborted` afterwards. Never rejects. */
+  sleep(ms: number, cut?: Cut): Promise<void>;
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface ConnectOptions extends Endpoint {
+  /** Source address; the kernel chooses when absent. */
+  readonly localAddress?: string;
+  readonly tls?: { readonly servername: string | null; readonly verify: boolean };
+  readonly keepAlive?: { readonly idleSeconds: number; readonly intervalSeconds: number; readonly retries: number };
+  /** IP TTL / hop limit of what we send. */
+  readonly ttl?: number;
+}
+
+/** What can happen to a stream. After onClose nothing is called any more. */
+export interface StreamHandlers {
+  onData(bytes: Uint8Array): void;
+  /** The other side will send no more (FIN). */
+  onEnd(): void;
+  /** Room again after `write` returned false. */
+  onDrain(): void;
+  /** Gone: null after both sides closed in order, or after our own close(); otherwise the reason (ECONNRESET, ETIMEDOUT …). */
+  onClose(error: SystemError | null): void;
+}
+
+/** A connected byte stream. Nothing is read before `on` was called; data that came earlier waits. */
+export interface Stream {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  on(handlers: StreamHandlers): void;
+  /** False: queued, stop until onDrain. Writing to a closed stream does nothing. */
+  write(bytes: Uint8Array): boolean;
+  /** 'fin' sends what is queued first; 'rst' drops it. */
+  close(how: 'fin' | 'rst'): void;
+}
+
+export interface Listener {
+  readonly local: Endpoint;
+  close(): Promise<void>;
+}
+
+export interface Streams {
+  /** Resolves when connected (and TLS is up). Rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, or ECANCELED when cut. */
+  connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
+  /** Rejects with EADDRINUSE, EACCES … */
+  listen(options: Endpoint, onStream: (stream: Stream) => void): Promise<Listener>;
+}
+
+export interface Names {
+  /** All addresses of one family, CNAMEs followed, hosts file first. Rejects: ENOTFOUND (the name has none), ETIMEOUT, EAI_AGAIN. */
+  resolve(host: string, family: Family, cut: Cut): Promise<readonly string[]>;
+}
+
+export interface HttpRequest {
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Whole request, connect included. */
+  readonly timeoutMs: number;
+  /** A longer body rejects with EFBIG. */
+  readonly maxBytes: number;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+export interface ServedRequest {
+  readonly method: string;
+  /** Path and query as sent. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface ServedResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export interface Http {
+  /** Redirects are not followed. A body shorter than its Content-Length rejects with ECONNRESET. */
+  get(request: HttpRequest, cut: Cut): Promise<HttpResponse>;
+  /** Serve on a TCP endpoint or a Unix socket (a stale socket file is replaced, a live one is EADDRINUSE). */
+  serve(
+    at: Endpoint | { readonly path: string },
+    handle: (request: ServedRequest) => ServedResponse | Promise<ServedResponse>,
+  ): Promise<{ close(): Promise<void> }>;
+}
+
+export interface FileStat {
+  readonly mtimeMs: number;
+  readonly size: number;
+  readonly inode: number;
+}
+
+export interface Files {
+  /** Rejects with ENOENT, EACCES, EISDIR, or EFBIG above maxBytes. */
+  read(path: string, maxBytes: number): Promise<Uint8Array>;
+  stat(path: string): Promise<FileStat>;
+  /** All or nothing, durable: temporary file, fsync, rename. Missing folders are made (0755). */
+  replace(path: string, bytes: Uint8Array): Promise<void>;
+}
+
+/** A table of the kernel. `apply` answers one entry per op, null where it was done; it goes on after a failed one. */
+export interface Kernel<Table, Op, Key> {
+  /** The whole table, or only the given keys (absent ones are absent in the answer). */
+  list(keys?: readonly Key[]): Promise<Table>;
+  apply(ops: readonly Op[]): Promise<readonly (null | SystemError)[]>;
+}
+
+export interface Command {
+  /** Absolute; no shell, no PATH. */
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** 0: none. Afterwards the whole process group gets SIGKILL. */
+  readonly timeoutMs: number;
+  /** Output kept of stdout and stderr together; the rest is read and dropped. */
+  readonly maxOutputBytes: number;
+}
+
+export interface CommandResult {
+  readonly exitCode: number | null;
+  /** Name of the signal that ended it, if one did. */
+  readonly signal: string | null;
+  readonly timedOut: boolean;
+  readonly output: string;
+  readonly durationMs: number;
+  /** Processes of its group that were still there afterwards: all killed, some not (EPERM), or none. */
+  readonly leftovers: 'none' | 'killed' | 'not all killed';
+}
+
+export interface Processes {
+  /** Own session and process group, stdin empty. Cutting kills the group and rejects with ECANCELED. Rejects: ENOENT, EACCES, EMFILE, EAGAIN. */
+  run(command: Command, cut: Cut): Promise<CommandResult>;
+}
+
+/** The director's own condition. */
+export interface Self {
+  /** How late the event loop has been lately, ms. */
+  readonly loopLateMs: number;
+  /** Changes with every boot and network namespace: what the kernel's tables live in. */
+  readonly kernelId: string;
+  /** Addresses on this host's interfaces, our VIPs included. */
+  readonly addresses: readonly string[];
+}
+
+export interface World {
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  random(): number;
+  readonly names: Names;
+  readonly http: Http;
+  readonly files: Files;
+  readonly streams: Streams;
+  readonly ipvs: Kernel<IpvsTable, IpvsOp, ServiceKey>;
+  readonly vips: Kernel<AddressTable, AddressOp, string>;
+  readonly processes: Processes;
+  /** The module of a monitor by the name that configuration uses (any case, aliases included), or null if there is none. */
+  monitor(name: string): Promise<MonitorModule | null>;
+  self(): Self;
+  log(record: LogRecord): void;
+}
