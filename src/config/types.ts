@@ -48,6 +48,8 @@ export interface ServiceConfig {
   readonly vipPresence: VipPresence;
   readonly adminFloor: boolean;
   readonly depoolAction: 'delete' | 'drain';
+  /** How long an administratively removed server keeps weight 0 before it is deleted, with depoolAction 'drain'. */
+  readonly drainSeconds: number;
   readonly startGraceSeconds: number;
   readonly freezeLimitSeconds: number;
   /** Smallest share of the last accepted list's length that a new list may have without being suspect. */

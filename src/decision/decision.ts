@@ -1,7 +1,7 @@
 // What decide() answers: verdicts, each with its cause, and the tables that the world should equal. Types only.
 
 import type { Config } from '../config/types.ts';
-import type { IpvsEntry, ServiceKey } from '../ipvs/table.ts';
+import type { DestinationKey, IpvsDestination, IpvsEntry, ServiceKey } from '../ipvs/table.ts';
 import type { Mono } from '../world/world.ts';
 import type { ServiceFacts } from './facts.ts';
 
@@ -16,13 +16,21 @@ export interface ServerVerdict {
   readonly address: string | null;
   readonly weight: number;
   readonly enabled: boolean;
+  /** What its monitors say now. */
   readonly health: 'up' | 'down' | 'unknown';
+  /** What it counts as: the verdict from before while health is unknown, the kernel's word while it is adopted. */
+  readonly stands: 'up' | 'adopted' | 'down' | 'unknown';
   readonly partial: boolean;
   readonly pooled: boolean;
   /** Pooled only to keep the floor. */
   readonly held: boolean;
-  /** Start of its current or last time up; null if it was never up. */
+  /** May be held: it was up or adopted once, or it is here since the service's first round. */
+  readonly holdable: boolean;
+  /** Start of its current or last time up, and its end; null if it was never up, or is up. */
   readonly upSince: Mono | null;
+  readonly upUntil: Mono | null;
+  /** Since when `health` is unknown after having been known. */
+  readonly unknownSince: Mono | null;
   readonly cause: Cause;
 }
 
@@ -40,14 +48,23 @@ export interface ServiceVerdict {
   /** Servers that must stay pooled: ceil(threshold × N). */
   readonly floor: number;
   readonly floorMet: boolean;
+  /** PyBal's canDepool: enough servers are up and enabled. */
   readonly canDepool: boolean;
-  /** Some server was seen up, or was adopted: held servers count for `served`. */
+  /** Every eligible server has had its first result, or start-grace is over. */
+  readonly firstRound: boolean;
+  /** Some server was seen up since this service exists: until then held servers do not count as served. */
   readonly proven: boolean;
   readonly vote: Vote;
   /** What the kernel should have; null: nothing to say yet (leave what is there). */
   readonly desired: IpvsEntry | null;
-  /** Kernel equals `desired`, VIP included. */
-  readonly verified: boolean;
+  /** Administratively removed destinations that still stand with weight 0, and until when. */
+  readonly draining: ReadonlyMap<DestinationKey, { readonly destination: IpvsDestination; readonly until: Mono }>;
+  /** Destinations that stay until the route that led to them has been gone long enough. */
+  readonly lingering: { readonly entry: IpvsEntry; readonly until: Mono } | null;
+  /** The kernel was equal to `desired` at least once since the service has one. */
+  readonly verifiedOnce: boolean;
+  /** Since when the kernel, as last read, differs from `desired`; null while it is equal. */
+  readonly differsSince: Mono | null;
   /** The facts that this was decided on, to see by reference whether anything is new. */
   readonly basis: ServiceFacts;
   /** Time alone changes this verdict then; Infinity: never. */
@@ -61,6 +78,10 @@ export interface VipVerdict {
   readonly services: readonly string[];
   /** Since when it is announced, or withdrawn. */
   readonly since: Mono;
+  /** It was seen on the host at least once since it is wanted. */
+  readonly verifiedOnce: boolean;
+  /** Since when the address is missing on the host, as last read; null while it is there. */
+  readonly missingSince: Mono | null;
 }
 
 /** One route of the desired Adj-RIB-Out of one peer. Attributes that a peer cannot carry are left out by the speaker. */

@@ -48,6 +48,8 @@ export type Fact =
       readonly vips: AddressTable;
       /** Why this read-back, or the writes before it, did not succeed; null when the tables are what was read. */
       readonly error: string | null;
+      /** The kernel refuses us altogether (EPERM, no IPVS): withdraw at once instead of after the reconcile limit. */
+      readonly denied: boolean;
     }
   | { readonly is: 'peer'; readonly peer: string; readonly state: PeerState }
   | { readonly is: 'time'; readonly now: Mono };
@@ -69,6 +71,7 @@ export interface KernelFacts {
   /** Last complete read without error; null before the first. */
   readonly verifiedAt: Mono | null;
   readonly error: string | null;
+  readonly denied: boolean;
   readonly ipvs: IpvsTable;
   readonly vips: AddressTable;
 }
