@@ -54,7 +54,12 @@ export interface Stream {
   on(handlers: StreamHandlers): void;
   /** False: queued, stop until onDrain. Writing to a closed stream does nothing. */
   write(bytes: Uint8Array): boolean;
-  /** 'fin' sends what is queued first; 'rst' drops it. */
+  /** Send FIN after what is queued and go on reading (half-close). Writing afterwards does nothing. */
+  end(): void;
+  /** Call neither onData nor onEnd until `resume`: what arrives meanwhile waits, and the sender feels it (back-pressure). */
+  pause(): void;
+  resume(): void;
+  /** 'fin' sends what is queued first; 'rst' drops it. Nothing is read any more. */
   close(how: 'fin' | 'rst'): void;
 }
 
