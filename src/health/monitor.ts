@@ -60,7 +60,7 @@ export interface PollInstance {
 export interface Poll<R extends readonly OptionRow[] = readonly OptionRow[]> extends Common<R> {
   readonly kind: 'poll';
   create(options: OptionsOf<R>, tools: Tools): PollInstance;
-  timing(options: OptionsOf<R>): { readonly intervalSeconds: number; /** 0: none */ readonly timeoutSeconds: number };
+  timing(options: OptionsOf<R>): { readonly intervalSeconds: number /** 0: none */; readonly timeoutSeconds: number };
 }
 
 export interface WatchInstance {

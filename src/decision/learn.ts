@@ -1,0 +1,129 @@
+// Folds a fact into what is known. Pure; shares every part that the fact does not touch. Called by the daemon for each
+// fact, and by anything that replays an event log.
+
+import { equal } from '../lib/equal.ts';
+import { type ServiceKey, serviceKey } from '../ipvs/table.ts';
+import type { Config, ServiceConfig } from '../config/types.ts';
+import type { Mono } from '../world/world.ts';
+import type { Fact, Facts, KernelFacts, ServiceFacts } from './facts.ts';
+
+export function nothingKnown(now: Mono): Facts {
+  return {
+    now,
+    config: null,
+    services: new Map(),
+    kernel: { verifiedAt: null, error: null, denied: false, ipvs: new Map(), vips: new Map() },
+    peers: new Map(),
+  };
+}
+
+export function keyOf(service: ServiceConfig): ServiceKey {
+  return serviceKey(service.protocol, service.vip, service.port);
+}
+
+export function learn(facts: Facts, fact: Fact): Facts {
+  switch (fact.is) {
+    case 'configuration':
+      return learnConfiguration(facts, fact.config);
+    case 'pool':
+      return change(facts, fact.service, (known) => ({ ...known, list: fact.list, ...forget(known, fact.list.hosts) }));
+    case 'address':
+      return change(facts, fact.service, (known) =>
+        known.addresses.get(fact.host) === fact.address
+          ? known
+          : { ...known, addresses: withEntry(known.addresses, fact.host, fact.address) },
+      );
+    case 'health':
+      return change(facts, fact.service, (known) => ({
+        ...known,
+        health: withEntry(known.health, fact.host, fact.health ?? undefined),
+      }));
+    case 'kernel':
+      return learnKernel(facts, fact);
+    case 'peer':
+      return { ...facts, peers: withEntry(facts.peers, fact.peer, fact.state) };
+    case 'time':
+      return { ...facts, now: fact.now };
+    default:
+      return fact satisfies never;
+  }
+}
+
+/** What is known of a service by its place in the world (protocol, VIP, port) survives a new configuration. */
+function learnConfiguration(facts: Facts, config: Config): Facts {
+  const services = new Map<string, ServiceFacts>();
+  for (const service of config.services) {
+    const known = facts.services.get(service.name);
+    if (known === undefined) {
+      services.set(service.name, newService(facts, service));
+    } else if (keyOf(known.config) !== keyOf(service)) {
+      const { since, kernel, adopted } = newService(facts, service);
+      services.set(service.name, { ...known, config: service, since, kernel, adopted });
+    } else {
+      services.set(service.name, equal(known.config, service) ? known : { ...known, config: service });
+    }
+  }
+  return { ...facts, config, services };
+}
+
+function newService(facts: Facts, config: ServiceConfig): ServiceFacts {
+  const kernel = facts.kernel.ipvs.get(keyOf(config)) ?? null;
+  return { config, since: facts.now, list: null, addresses: new Map(), health: new Map(), kernel, adopted: kernel };
+}
+
+function learnKernel(facts: Facts, fact: Fact & { is: 'kernel' }): Facts {
+  const first = facts.kernel.verifiedAt === null;
+  const verifiedAt = fact.error === null ? fact.at : facts.kernel.verifiedAt;
+  const ipvs = mergedTable(facts.kernel.ipvs, fact.ipvs, fact.whole);
+  const kernel: KernelFacts = { verifiedAt, error: fact.error, denied: fact.denied, ipvs, vips: fact.vips };
+  let services = facts.services;
+  if (ipvs !== facts.kernel.ipvs || first) {
+    const changed = new Map(services);
+    for (const [name, known] of services) {
+      const entry = ipvs.get(keyOf(known.config)) ?? null;
+      const adopted = first && verifiedAt !== null ? entry : known.adopted;
+      if (entry !== known.kernel || adopted !== known.adopted) changed.set(name, { ...known, kernel: entry, adopted });
+    }
+    services = changed;
+  }
+  return { ...facts, kernel, services };
+}
+
+function mergedTable(
+  known: KernelFacts['ipvs'],
+  news: (Fact & { is: 'kernel' })['ipvs'],
+  whole: boolean,
+): KernelFacts['ipvs'] {
+  if (news.size === 0 && (!whole || known.size === 0)) return known;
+  const merged: Map<ServiceKey, KernelFacts['ipvs'] extends ReadonlyMap<string, infer E> ? E : never> = new Map(
+    whole ? [] : known,
+  );
+  for (const [key, entry] of news) {
+    if (entry === null) merged.delete(key);
+    else merged.set(key, entry);
+  }
+  return merged;
+}
+
+/** Health and addresses of hosts that left the list are gone with them: a host that returns is a new one. */
+function forget(known: ServiceFacts, hosts: readonly { readonly host: string }[]): Partial<ServiceFacts> {
+  const listed = new Set(hosts.map(({ host }) => host));
+  const keep = <V>(map: ReadonlyMap<string, V>): ReadonlyMap<string, V> =>
+    [...map.keys()].every((host) => listed.has(host)) ? map : new Map([...map].filter(([host]) => listed.has(host)));
+  return { addresses: keep(known.addresses), health: keep(known.health) };
+}
+
+function change(facts: Facts, name: string, update: (known: ServiceFacts) => ServiceFacts): Facts {
+  const known = facts.services.get(name);
+  if (known === undefined) return facts;
+  const updated = update(known);
+  return updated === known ? facts : { ...facts, services: withEntry(facts.services, name, updated) };
+}
+
+/** A copy with one entry set, or deleted when `value` is undefined. */
+function withEntry<V>(map: ReadonlyMap<string, V>, key: string, value: V | undefined): ReadonlyMap<string, V> {
+  const copy = new Map(map);
+  if (value === undefined) copy.delete(key);
+  else copy.set(key, value);
+  return copy;
+}

@@ -1,0 +1,356 @@
+// The verdict on one service: each server's standing with its cause, the pool under the floor, the wanted kernel entry and
+// the vote about its VIP. Pure; called by decide() for services that have anything new.
+
+import {
+  type DestinationKey,
+  type IpvsDestination,
+  type IpvsEntry,
+  type IpvsService,
+  destinationKey,
+  sameDestination,
+  sameService,
+} from '../ipvs/table.ts';
+import type { ServiceConfig } from '../config/types.ts';
+import type { Mono } from '../world/world.ts';
+import type { PoolHost, ServerHealth, ServiceFacts } from './facts.ts';
+import type { ServerVerdict, ServiceVerdict, Vote } from './decision.ts';
+import { SERVER, VOTE } from './causes.ts';
+import { type PoolChoice, choosePool, floorOf } from './floor.ts';
+import { keyOf } from './learn.ts';
+
+interface Timing {
+  readonly now: Mono;
+  readonly reconcileLimitMs: number;
+}
+
+/** `previous` is this service's verdict in the previous decision, under the same key; null if it had none. */
+export function decideService(facts: ServiceFacts, previous: ServiceVerdict | null, timing: Timing): ServiceVerdict {
+  const { config, list } = facts;
+  if (list === null) return undecided(facts, previous);
+  const { now } = timing;
+  const before = new Map(previous?.servers.map((server) => [server.host, server]));
+  const roundOpen = previous?.firstRound !== true;
+  const standings = list.hosts.map((host) => standing(facts, host, before.get(host.host) ?? null, roundOpen, now));
+  const graceEnds = facts.since + config.startGraceSeconds * 1000;
+  const firstRound = !roundOpen || roundComplete(facts, standings) || now >= graceEnds;
+  const choice = choosePool(standings.map(asCandidate(facts, now)), config.depoolThreshold);
+  const servers = standings.map((server) => placed(server, choice));
+  const draining = drains(facts, servers, previous, now);
+  const desired = desiredEntry(config, servers, draining, previous?.desired ?? null);
+  const equalNow = facts.kernel !== null && sameEntry(facts.kernel, desired);
+  const verdict = {
+    name: config.name,
+    key: keyOf(config),
+    vip: config.vip,
+    servers,
+    floor: choice.floor,
+    floorMet: choice.met,
+    canDepool:
+      servers.filter(({ enabled, stands }) => enabled && isUp(stands)).length >=
+      floorOf(config.depoolThreshold, servers.length),
+    firstRound,
+    proven: previous?.proven === true || servers.some(({ stands }) => stands === 'up'),
+    desired,
+    draining,
+    lingering: null,
+    verifiedOnce: previous?.verifiedOnce === true || equalNow,
+    differsSince: equalNow ? null : (previous?.differsSince ?? now),
+    basis: facts,
+  };
+  const wakeTimes = [
+    firstRound ? Number.POSITIVE_INFINITY : graceEnds,
+    verdict.differsSince === null ? Number.POSITIVE_INFINITY : verdict.differsSince + timing.reconcileLimitMs,
+    ...[...draining.values()].map(({ until }) => until),
+    ...servers.map((server) => freezeEnds(server, config)),
+  ];
+  return {
+    ...verdict,
+    vote: vote(config, verdict, previous?.vote ?? null, timing),
+    wakeAt: Math.min(...wakeTimes.filter((at) => at > now), Number.POSITIVE_INFINITY),
+  };
+}
+
+/** Nothing is known of the pool: leave the kernel's entry alone. */
+function undecided(facts: ServiceFacts, previous: ServiceVerdict | null): ServiceVerdict {
+  return {
+    name: facts.config.name,
+    key: keyOf(facts.config),
+    vip: facts.config.vip,
+    servers: [],
+    floor: 0,
+    floorMet: true,
+    canDepool: false,
+    firstRound: false,
+    proven: false,
+    vote: facts.config.bgp ? { is: 'no', cause: VOTE.noList } : { is: 'abstains', cause: VOTE.noBgp },
+    desired: null,
+    draining: new Map(),
+    lingering: previous?.lingering ?? null,
+    verifiedOnce: false,
+    differsSince: null,
+    basis: facts,
+    wakeAt: Number.POSITIVE_INFINITY,
+  };
+}
+
+const isUp = (stands: ServerVerdict['stands']): boolean => stands === 'up' || stands === 'adopted';
+
+/** What a server counts as, before the floor. `pooled`, `held` and the final cause come from `placed`. */
+function standing(
+  facts: ServiceFacts,
+  { host, weight, enabled }: PoolHost,
+  before: ServerVerdict | null,
+  roundOpen: boolean,
+  now: Mono,
+): ServerVerdict {
+  const address = facts.addresses.get(host) ?? null;
+  const health: ServerHealth | null =
+    facts.config.monitors.length === 0 ? UNMONITORED : (facts.health.get(host) ?? null);
+  const is = health?.is ?? 'unknown';
+  const known = before !== null && (before.stands === 'up' || before.stands === 'down');
+  const unknownSince = is === 'unknown' && known ? (before.unknownSince ?? now) : null;
+  const stands = standsFor(facts, is, before, address, unknownSince, now);
+  const upNow = stands === 'up';
+  return {
+    host,
+    address,
+    weight,
+    enabled,
+    health: is,
+    stands,
+    partial: health?.partial ?? false,
+    pooled: false,
+    held: false,
+    holdable: before?.holdable === true || isUp(stands) || (roundOpen && stands === 'down'),
+    upSince: upNow
+      ? before !== null && before.upUntil === null
+        ? (before.upSince ?? now)
+        : now
+      : (before?.upSince ?? null),
+    upUntil: upNow || before === null || before.upSince === null ? null : (before.upUntil ?? now),
+    unknownSince,
+    cause: causeOf(stands, is, health, facts.config.monitors.length === 0),
+  };
+}
+
+const UNMONITORED: ServerHealth = { is: 'up', since: 0 as Mono, reason: 'no monitors', partial: true };
+
+function standsFor(
+  facts: ServiceFacts,
+  is: ServerHealth['is'],
+  before: ServerVerdict | null,
+  address: string | null,
+  unknownSince: Mono | null,
+  now: Mono,
+): ServerVerdict['stands'] {
+  if (is !== 'unknown') return is;
+  if (before !== null && unknownSince !== null) {
+    return now - unknownSince < facts.config.freezeLimitSeconds * 1000 ? before.stands : 'unknown';
+  }
+  if (before !== null && before.stands !== 'adopted') return 'unknown';
+  // Adopted: the kernel's entry stays until the first result of the check.
+  const entry =
+    address === null ? undefined : facts.adopted?.destinations.get(destinationKey(address, facts.config.realPort));
+  return entry !== undefined || before?.stands === 'adopted' ? 'adopted' : 'unknown';
+}
+
+function causeOf(
+  stands: ServerVerdict['stands'],
+  is: ServerHealth['is'],
+  health: ServerHealth | null,
+  unmonitored: boolean,
+): ServerVerdict['cause'] {
+  const reason = health?.reason ?? 'no result';
+  if (stands === 'adopted') return SERVER.adopted;
+  if (stands === 'unknown') return health === null ? SERVER.awaited : SERVER.unknown(reason);
+  if (is === 'unknown') return SERVER.frozen(reason);
+  if (stands === 'down') return SERVER.down(reason);
+  return unmonitored ? SERVER.unmonitored : SERVER.up;
+}
+
+const asCandidate = (facts: ServiceFacts, now: Mono) => (server: ServerVerdict) => ({
+  host: server.host,
+  eligible: server.enabled && server.address !== null,
+  up: isUp(server.stands),
+  holdable: server.holdable,
+  wasPooled: wasPooled(facts, server),
+  upForMs: server.upSince === null ? 0 : (server.upUntil ?? now) - server.upSince,
+});
+
+/** The kernel remembers what we pooled; what an adopted table holds counts as pooled before. */
+function wasPooled(facts: ServiceFacts, server: ServerVerdict): boolean {
+  if (server.address === null) return false;
+  return facts.kernel?.destinations.has(destinationKey(server.address, facts.config.realPort)) ?? false;
+}
+
+function placed(server: ServerVerdict, choice: PoolChoice): ServerVerdict {
+  const pooled = choice.pooled.has(server.host);
+  const held = choice.held.has(server.host);
+  if (!server.enabled) return { ...server, cause: SERVER.disabled };
+  if (server.address === null) return { ...server, cause: SERVER.unresolved };
+  return { ...server, pooled, held, cause: held ? SERVER.held(server.cause.text) : server.cause };
+}
+
+/** Every server that could be pooled has a result: of a health check, or of the lookup of its name. */
+function roundComplete(facts: ServiceFacts, servers: readonly ServerVerdict[]): boolean {
+  if (facts.config.monitors.length === 0) return servers.every(({ host }) => facts.addresses.has(host));
+  return servers.every(
+    ({ host, enabled, address, health }) =>
+      !enabled || (address === null ? facts.addresses.has(host) : health !== 'unknown'),
+  );
+}
+
+function freezeEnds(server: ServerVerdict, config: ServiceConfig): number {
+  return server.unknownSince === null || server.stands === 'unknown'
+    ? Number.POSITIVE_INFINITY
+    : server.unknownSince + config.freezeLimitSeconds * 1000;
+}
+
+/** With `depool-action = drain`, what the pool list took away stands with weight 0 for a while. Failures are deleted. */
+function drains(
+  facts: ServiceFacts,
+  servers: readonly ServerVerdict[],
+  previous: ServiceVerdict | null,
+  now: Mono,
+): ServiceVerdict['draining'] {
+  const { config } = facts;
+  if (previous === null || config.depoolAction !== 'drain' || previous.desired === null) return new Map();
+  const draining = new Map([...previous.draining].filter(([, { until }]) => now < until));
+  const current = new Map(servers.map((server) => [server.host, server]));
+  for (const was of previous.servers) {
+    const is = current.get(was.host);
+    if (!was.pooled || was.address === null || (is !== undefined && is.enabled)) continue;
+    const key = destinationKey(was.address, config.realPort);
+    const destination = previous.desired.destinations.get(key);
+    if (destination === undefined || draining.has(key)) continue;
+    draining.set(key, {
+      destination: { ...destination, weight: 0 },
+      until: (now + config.drainSeconds * 1000) as Mono,
+    });
+  }
+  for (const { address, pooled } of servers) {
+    if (pooled && address !== null) draining.delete(destinationKey(address, config.realPort));
+  }
+  return draining;
+}
+
+/** The wanted entry; the previous object itself when nothing differs, so that equal means identical downstream. */
+function desiredEntry(
+  config: ServiceConfig,
+  servers: readonly ServerVerdict[],
+  draining: ServiceVerdict['draining'],
+  previous: IpvsEntry | null,
+): IpvsEntry {
+  const destinations: [DestinationKey, IpvsDestination][] = [];
+  for (const { pooled, address, weight } of servers) {
+    if (!pooled || address === null) continue;
+    const key = destinationKey(address, config.realPort);
+    const port = config.realPort;
+    destinations.push([
+      key,
+      { key, address, port, forward: config.forward, weight, upperThreshold: 0, lowerThreshold: 0 },
+    ]);
+  }
+  for (const [key, { destination }] of draining) destinations.push([key, destination]);
+  // One canonical order: directors that hash (sh, mh) must build the same table.
+  destinations.sort(([a], [b]) => (a < b ? -1 : 1));
+  const entry = { service: desiredService(config), destinations: new Map(destinations) };
+  return previous !== null && sameEntry(previous, entry) ? previous : entry;
+}
+
+function desiredService(config: ServiceConfig): IpvsService {
+  const { protocol, vip: address, port, scheduler, flags, persistenceSeconds, persistencePrefix } = config;
+  return {
+    key: keyOf(config),
+    protocol,
+    address,
+    port,
+    fwmark: 0,
+    scheduler,
+    flags,
+    persistenceSeconds,
+    persistencePrefix,
+  };
+}
+
+export function sameEntry(a: IpvsEntry, b: IpvsEntry): boolean {
+  if (a === b) return true;
+  if (!sameService(a.service, b.service) || a.destinations.size !== b.destinations.size) return false;
+  for (const [key, destination] of a.destinations) {
+    const other = b.destinations.get(key);
+    if (other === undefined || !sameDestination(destination, other)) return false;
+  }
+  return true;
+}
+
+/** Some destination takes new connections. */
+export function isServed(entry: IpvsEntry): boolean {
+  return servedCount(entry) > 0;
+}
+
+function servedCount(entry: IpvsEntry): number {
+  let count = 0;
+  for (const { weight } of entry.destinations.values()) if (weight > 0) count++;
+  return count;
+}
+
+function vote(
+  config: ServiceConfig,
+  verdict: Omit<ServiceVerdict, 'vote' | 'wakeAt'> & { readonly desired: IpvsEntry },
+  before: Vote | null,
+  { now, reconcileLimitMs }: Timing,
+): Vote {
+  if (!config.bgp) return { is: 'abstains', cause: VOTE.noBgp };
+  if (!verdict.verifiedOnce) return { is: 'no', cause: VOTE.unverified };
+  if (verdict.differsSince !== null && now - verdict.differsSince >= reconcileLimitMs) {
+    return { is: 'no', cause: VOTE.differs };
+  }
+  if (config.announce === 'always') return { is: 'yes', cause: VOTE.always };
+  const up = verdict.servers.filter(({ pooled, stands, held }) => pooled && !held && stands === 'up').length;
+  if (before?.is !== 'yes' && !verdict.firstRound && up === 0) return { is: 'no', cause: VOTE.firstRound };
+  const policy = policyVote(config, verdict, up, before);
+  if (policy.is === 'no' && before?.is === 'yes' && isItMe(verdict.servers) && isServed(verdict.desired)) {
+    return { is: 'yes', cause: VOTE.isItMe };
+  }
+  return policy;
+}
+
+function policyVote(
+  config: ServiceConfig,
+  { servers, proven, desired }: { servers: readonly ServerVerdict[]; proven: boolean; desired: IpvsEntry },
+  up: number,
+  before: Vote | null,
+): Vote {
+  switch (config.announce) {
+    case 'always':
+      return { is: 'yes', cause: VOTE.always };
+    case 'served': {
+      const count = servedCount(desired);
+      if (count === 0) return { is: 'no', cause: VOTE.unserved };
+      // A table that was adopted served before we came; otherwise only held servers of a pool that once worked count.
+      if (!proven && !servers.some(({ stands, pooled }) => pooled && stands === 'adopted')) {
+        return { is: 'no', cause: VOTE.unproven };
+      }
+      return { is: 'yes', cause: VOTE.served(count) };
+    }
+    case 'healthy':
+      if (!isServed(desired)) return { is: 'no', cause: VOTE.unserved };
+      return up > 0 ? { is: 'yes', cause: VOTE.healthy(up) } : { is: 'no', cause: VOTE.unhealthy };
+    case 'quorum': {
+      if (!isServed(desired)) return { is: 'no', cause: VOTE.unserved };
+      const need = before?.is === 'yes' ? config.announceQuorumLow : config.announceQuorum;
+      const share = servers.length === 0 ? 0 : up / servers.length;
+      const texts = [`${up} of ${servers.length}`, `${Math.round(need * 100)} %`] as const;
+      return share >= need && up > 0
+        ? { is: 'yes', cause: VOTE.quorum(...texts) }
+        : { is: 'no', cause: VOTE.noQuorum(...texts) };
+    }
+    default:
+      return config.announce satisfies never;
+  }
+}
+
+/** Nobody is known to be up, and at least one result is missing by our own fault. */
+function isItMe(servers: readonly ServerVerdict[]): boolean {
+  return servers.some(({ enabled, health, stands }) => enabled && health === 'unknown' && stands !== 'adopted');
+}
