@@ -1,0 +1,51 @@
+// The command line of the VM runner: node dist/test/lab/vm/main.js [options] -- CMD [ARG]...
+
+import { parseArgs } from 'node:util';
+import { guestDied, runInVm, timedOut } from './vm.ts';
+
+const usage = `usage: main.js [-t SECONDS] [-m MIB] [-s CPUS] [-o DIR] [-e NAME=VALUE]... -- CMD [ARG]...
+Runs CMD as root in a VM with this host's files (writes stay in the VM) and the current folder. Exit code: CMD's own,
+124 time is up, 125 the guest died. Files that CMD writes to $VM_OUT come back to DIR, with the kernel's console.log.`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      timeout: { type: 'string', short: 't', default: '600' },
+      memory: { type: 'string', short: 'm', default: '2048' },
+      cpus: { type: 'string', short: 's', default: '2' },
+      out: { type: 'string', short: 'o' },
+      env: { type: 'string', short: 'e', multiple: true, default: [] },
+    },
+  });
+  if (positionals.length === 0) throw new Error(usage);
+  const result = await runInVm({
+    command: positionals,
+    cwd: process.cwd(),
+    env: Object.fromEntries(values.env.map((assignment) => splitOnce(assignment))),
+    timeoutSeconds: Number(values.timeout),
+    memoryMiB: Number(values.memory),
+    cpus: Number(values.cpus),
+    ...(values.out === undefined ? {} : { outDirectory: values.out }),
+    onOutput: (bytes) => process.stdout.write(bytes),
+  });
+  if (result.exitCode === timedOut) console.error(`time is up after ${result.seconds.toFixed(0)} s`);
+  if (result.exitCode === guestDied) console.error(`the guest died; its last words:\n${result.consoleTail}`);
+  return result.exitCode;
+}
+
+function splitOnce(assignment: string): [string, string] {
+  const at = assignment.indexOf('=');
+  if (at < 1) throw new Error(`-e ${assignment}: not NAME=VALUE`);
+  return [assignment.slice(0, at), assignment.slice(at + 1)];
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 2;
+  },
+);
