@@ -1,0 +1,133 @@
+// IdleConnection: keep one idle TCP connection to the real server. Established is up, lost is down, both at once; a clean
+// close says nothing until the reconnect fails. Nothing is sent and what arrives is ignored. Options and meaning are
+// PyBal's; only `connect-timeout` (fixed to 30 s there) is ours.
+
+import type { Cut, OptionRow, OptionsOf, Target, Tools, Watch } from 'anybal/monitor';
+
+const options = [
+  {
+    name: 'timeout-clean-reconnect',
+    kind: 'seconds',
+    min: 0.01,
+    max: 3600,
+    default: 3,
+    pybal: '0.1',
+    doc: 'Connect timeout of the immediate reconnect after the server closed the connection cleanly.',
+  },
+  {
+    name: 'max-delay',
+    kind: 'seconds',
+    min: 1,
+    max: 86400,
+    default: 300,
+    pybal: '0.1',
+    doc: 'Longest pause between two attempts while the server is down. The pauses start at about 3 s and grow by e.',
+  },
+  {
+    name: 'connect-timeout',
+    kind: 'seconds',
+    min: 0.01,
+    max: 3600,
+    default: 30,
+    doc: 'How long a connection may take to be established, other than after a clean close.',
+  },
+  { name: 'keepalive', kind: 'bool', default: true, pybal: '1.13', doc: 'Send TCP keepalives on the idle connection.' },
+  {
+    name: 'keepalive-retries',
+    kind: 'int',
+    min: 1,
+    max: 127,
+    default: 3,
+    pybal: '1.13',
+    doc: 'Unanswered keepalives after which the connection is lost.',
+  },
+  {
+    name: 'keepalive-idle',
+    kind: 'int',
+    min: 1,
+    max: 32767,
+    default: 10,
+    pybal: '1.13',
+    doc: 'Seconds of silence before the first keepalive.',
+  },
+  {
+    name: 'keepalive-interval',
+    kind: 'int',
+    min: 1,
+    max: 32767,
+    default: 30,
+    pybal: '1.13',
+    doc: 'Seconds between keepalives.',
+  },
+] as const satisfies readonly OptionRow[];
+
+export default {
+  apiVersion: 1,
+  name: 'IdleConnection',
+  kind: 'watch',
+  options,
+  timing: (o) => ({
+    connectTimeoutSeconds: o['connect-timeout'],
+    reconnectTimeoutSeconds: o['timeout-clean-reconnect'],
+    maxDelaySeconds: o['max-delay'],
+  }),
+  create: (o, tools) => ({
+    async watch(target, report, cut) {
+      const stream = await connect(o, tools, target, cut);
+      if (typeof stream === 'string') return { means: { is: 'down', reason: stream } };
+      report({ is: 'up' });
+      return new Promise((resolve) => {
+        let forget = () => {};
+        stream.on({
+          onData() {},
+          onDrain() {},
+          onEnd: () => stream.close('fin'),
+          onClose(error) {
+            forget();
+            if (error === null) {
+              tools.log('debug', target, `Connection to ${endpoint(target)} closed, reconnecting.`);
+              resolve({ means: 'unchanged' });
+              return;
+            }
+            tools.log('info', target, `Connection to ${endpoint(target)} lost.`);
+            tools.count(target, 'connections_lost_total', { reason: 'ConnectionLost' });
+            const reason = 'Connection to the other side was lost in a non-clean fashion: Connection lost.';
+            resolve({ means: { is: 'down', reason } });
+          },
+        });
+        forget = cut.onAbort(() => stream.close('rst'));
+      });
+    },
+  }),
+} satisfies Watch<typeof options>;
+
+/** The connection, or why there is none. */
+async function connect(o: OptionsOf<typeof options>, tools: Tools, target: Target, cut: Cut) {
+  const keepAlive = {
+    idleSeconds: o['keepalive-idle'],
+    intervalSeconds: o['keepalive-interval'],
+    retries: o['keepalive-retries'],
+  };
+  try {
+    const { address, port } = target;
+    return await tools.connect({ address, port, ...(o.keepalive ? { keepAlive } : {}) }, cut);
+  } catch (error) {
+    tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);
+    tools.count(target, 'connections_failed_total', { reason: exceptionName(error) });
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** PyBal labels its counters with Twisted's exception classes. */
+function exceptionName(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  if (code === 'ECONNREFUSED') return 'ConnectionRefusedError';
+  if (code === 'ECANCELED') return 'TimeoutError';
+  if (code === 'ETIMEDOUT') return 'TCPTimedOutError';
+  if (code === 'EHOSTUNREACH') return 'NoRouteError';
+  return 'ConnectError';
+}
+
+function endpoint({ address, port }: Target): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,138 @@
+// RunCommand: run a program on the director; exit status 0 is up. No shell, no PATH, an empty environment, a process group
+// of its own that is killed as a whole. Options, arguments and messages are PyBal's. Waiting for a turn (the runner bounds
+// how many programs run at once) is not part of the timeout, so the world enforces it and not the runner.
+
+import type { CommandResult, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
+
+const OUTPUT_BYTES = 4096;
+
+const options = [
+  {
+    name: 'command',
+    kind: 'path',
+    pybal: '1.00',
+    doc: 'Absolute path of the program. It is run directly: no shell, no PATH, an empty environment.',
+  },
+  {
+    name: 'arguments',
+    kind: 'template',
+    default: [''],
+    pybal: '1.00',
+    doc: 'List of arguments; server.host, server.ip, server.port, server.weight … stand for the server that is checked.',
+  },
+  {
+    name: 'interval',
+    kind: 'seconds',
+    min: 0.1,
+    max: 86400,
+    default: 60,
+    pybal: '1.00',
+    doc: 'Seconds between checks.',
+  },
+  {
+    name: 'timeout',
+    kind: 'seconds',
+    min: 0,
+    max: 86400,
+    default: 20,
+    pybal: '1.00',
+    doc: 'Seconds after which the program and all that it started are killed, which means down. 0: never.',
+  },
+  {
+    name: 'log-output',
+    kind: 'bool',
+    default: true,
+    pybal: '1.00',
+    doc: 'Log what the program prints (the first 4 KiB): at level info when it failed, else at debug.',
+  },
+] as const satisfies readonly OptionRow[];
+
+export default {
+  apiVersion: 1,
+  name: 'RunCommand',
+  kind: 'poll',
+  options,
+  timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: 0 }),
+  create: (o, tools) => ({
+    async check(target, cut) {
+      const args = fill(o.arguments, target);
+      const timeoutMs = o.timeout * 1000;
+      const command = { path: o.command, args, env: {}, timeoutMs, maxOutputBytes: OUTPUT_BYTES };
+      const result = await tools.run(command, cut);
+      const up = result.exitCode === 0 && !result.timedOut;
+      tell(o, args, target, result, up, tools);
+      return up ? { is: 'up' } : { is: 'down', reason: failure(result, o.timeout) };
+    },
+  }),
+} satisfies Poll<typeof options>;
+
+function fill(template: Template, target: Target): readonly string[] {
+  const attributes = {
+    host: target.host,
+    ip: target.address,
+    port: String(target.port),
+    weight: String(target.weight),
+    service: target.service,
+    vip: target.vip,
+    protocol: target.protocol,
+  };
+  return template.map((part) => (typeof part === 'string' ? part : attributes[part.server]));
+}
+
+function tell(
+  o: OptionsOf<typeof options>,
+  args: readonly string[],
+  target: Target,
+  result: CommandResult,
+  up: boolean,
+  tools: Tools,
+): void {
+  if (o['log-output'] && result.output !== '') {
+    tools.log(up ? 'debug' : 'info', target, `Cmd stdout: ${escape(result.output)}`);
+  }
+  // After a timeout the group is there because it was cut off, not because the program forgot it.
+  if (result.leftovers !== 'none' && !(result.timedOut && result.leftovers === 'killed')) {
+    const killed = result.leftovers === 'killed' ? 'which have been killed!' : 'and not all could be killed!';
+    const list = args.map((arg) => `'${escape(arg)}'`).join(', ');
+    tools.log('warn', target, `Command ${o.command} [${list}] left child processes behind, ${killed}`);
+  }
+  tools.observe(target, 'run_duration_seconds', result.durationMs / 1000, {
+    result: up ? 'successful' : 'failed',
+    exitcode: result.exitCode === null ? 'none' : String(result.exitCode),
+  });
+}
+
+/** Linux's numbers, as PyBal's messages give them. */
+const SIGNALS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGFPE: 8,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGSEGV: 11,
+  SIGUSR2: 12,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+};
+
+function failure({ exitCode, signal, timedOut }: CommandResult, timeoutSeconds: number): string {
+  const how = timedOut
+    ? `by signal 9 (killed after ${timeoutSeconds} seconds)`
+    : exitCode === null
+      ? `by signal ${SIGNALS[signal ?? ''] ?? signal}`
+      : `with exit code ${exitCode}`;
+  return `A process has ended with a probable error condition: process ended ${how}.`;
+}
+
+function escape(text: string): string {
+  const short: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+  return text.replace(
+    /[\u0000-\u001f\u007f]/g,
+    (c) => short[c] ?? `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
