@@ -1,0 +1,248 @@
+// TCP and TLS streams on node:net. See Streams in world.ts. Addresses are literal: names are resolved by names.ts.
+
+import { connect as netConnect, createServer, isIP, Socket } from 'node:net';
+import { connect as tlsConnect, type SecureContext } from 'node:tls';
+import type { Cut } from '../../lib/cut.ts';
+import { SystemError } from '../../lib/errors.ts';
+import { printEndpoint } from '../../lib/address.ts';
+import type { ConnectOptions, Endpoint, Listener, Stream, StreamHandlers, Streams } from '../world.ts';
+import { systemError } from './errors.ts';
+
+/** setsockopt(2) on a descriptor, for what Node has no call for. Throws a SystemError. */
+export interface SocketOptions {
+  setTtl(fd: number, family: 4 | 6, ttl: number): void;
+  setKeepAlive(fd: number, intervalSeconds: number, retries: number): void;
+}
+
+/** After our own FIN the other side has this long to send its own before the connection is reset. */
+const LINGER_MS = 5_000;
+const BACKLOG = 511;
+
+/** `socketOptions` null: a TTL is refused (ENOTSUP), and of keep-alive only the idle time is set. */
+export function createStreams(authorities: () => SecureContext, socketOptions: SocketOptions | null): Streams {
+  async function connect(options: ConnectOptions, cut: Cut): Promise<Stream> {
+    const call = `connect ${printEndpoint(options.address, options.port)}`;
+    const socket = await connectTcp(options, call, cut, socketOptions);
+    return options.tls === undefined ? streamOf(socket, socket) : secure(socket, options, options.tls, call, cut);
+  }
+
+  /** TLS over a connected socket. */
+  function secure(
+    raw: Socket,
+    options: ConnectOptions,
+    tls: { readonly servername: string | null; readonly verify: boolean },
+    call: string,
+    cut: Cut,
+  ): Promise<Stream> {
+    return new Promise((resolve, reject) => {
+      if (cut.aborted) {
+        raw.destroy();
+        throw new SystemError('ECANCELED', call);
+      }
+      const socket = tlsConnect({
+        socket: raw,
+        // The name, or else the address, is what the certificate must be for.
+        host: options.address,
+        ...(tls.servername === null ? {} : { servername: tls.servername }),
+        rejectUnauthorized: tls.verify,
+        secureContext: authorities(),
+      });
+      socket.pause();
+      const settle = (error: SystemError | null) => {
+        release();
+        socket.off('error', onError).off('close', onClose).off('secureConnect', onSecure);
+        if (error === null) resolve(streamOf(socket, raw));
+        else {
+          socket.on('error', () => {});
+          socket.destroy();
+          raw.destroy();
+          reject(error);
+        }
+      };
+      const onError = (error: Error) => settle(systemError(error, call));
+      const onClose = () => settle(new SystemError('ECONNRESET', call, 'closed during the TLS handshake'));
+      const onSecure = () => settle(null);
+      socket.on('error', onError).on('close', onClose).on('secureConnect', onSecure);
+      const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call)));
+    });
+  }
+
+  function listen(at: Endpoint, onStream: (stream: Stream) => void): Promise<Listener> {
+    return new Promise((resolve, reject) => {
+      const call = `listen ${printEndpoint(at.address, at.port)}`;
+      if (isIP(at.address) === 0) throw new SystemError('EINVAL', call, 'not a literal address');
+      const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+        // Gone before we could ask for its addresses.
+        if (socket.remoteAddress === undefined) socket.destroy();
+        else onStream(streamOf(socket, socket));
+      });
+      const fail = (error: Error) => reject(systemError(error, call));
+      server.once('error', fail);
+      server.listen({ host: at.address, port: at.port, ipv6Only: true, backlog: BACKLOG }, () => {
+        server.off('error', fail);
+        // accept(2) out of descriptors: the connection waits in the backlog, libuv tries again.
+        server.on('error', () => {});
+        const bound = server.address();
+        const port = bound !== null && typeof bound === 'object' ? bound.port : at.port;
+        resolve({
+          local: { address: at.address, port },
+          // The port is free at once; accepted streams belong to whoever got them.
+          close: async () => void server.close(),
+        });
+      });
+    });
+  }
+
+  return { connect, listen };
+}
+
+function connectTcp(
+  options: ConnectOptions,
+  call: string,
+  cut: Cut,
+  socketOptions: SocketOptions | null,
+): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    if (cut.aborted) throw new SystemError('ECANCELED', call);
+    const family = isIP(options.address);
+    if (family !== 4 && family !== 6) throw new SystemError('EINVAL', call, 'not a literal address');
+    if (!Number.isInteger(options.port) || options.port < 1 || options.port > 65_535) {
+      throw new SystemError('EINVAL', call, 'not a port');
+    }
+    const { localAddress, keepAlive, ttl } = options;
+    if (ttl !== undefined && socketOptions === null) throw new SystemError('ENOTSUP', call, 'cannot set the TTL');
+    const socket = new Socket({ allowHalfOpen: true });
+    // Paused, or Node would read ahead of `on`.
+    socket.pause();
+    const settle = (error: SystemError | null) => {
+      release();
+      for (const event of ['error', 'close', 'connect', 'connectionAttempt']) socket.removeAllListeners(event);
+      if (error === null) resolve(socket);
+      else {
+        socket.on('error', () => {});
+        socket.destroy();
+        reject(error);
+      }
+    };
+    if (ttl !== undefined) {
+      // RFC 5082: the SYN must have it too. At this event the descriptor exists (a local address makes Node bind first).
+      socket.on('connectionAttempt', () => {
+        try {
+          socketOptions?.setTtl(descriptorOf(socket), family, ttl);
+        } catch (error) {
+          settle(systemError(error, call));
+        }
+      });
+    }
+    socket.on('error', (error) => settle(systemError(error, call)));
+    socket.on('close', () => settle(new SystemError('ECONNRESET', call)));
+    socket.on('connect', () => {
+      try {
+        socket.setNoDelay(true);
+        if (keepAlive !== undefined) {
+          socket.setKeepAlive(true, keepAlive.idleSeconds * 1000);
+          socketOptions?.setKeepAlive(descriptorOf(socket), keepAlive.intervalSeconds, keepAlive.retries);
+        }
+        settle(null);
+      } catch (error) {
+        settle(systemError(error, call));
+      }
+    });
+    const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call)));
+    const source = localAddress ?? (ttl === undefined ? undefined : family === 4 ? '0.0.0.0' : '::');
+    try {
+      socket.connect({
+        host: options.address,
+        port: options.port,
+        ...(source === undefined ? {} : { localAddress: source }),
+      });
+    } catch (error) {
+      settle(systemError(error, call));
+    }
+  });
+}
+
+/** The file descriptor under a socket: not public in Node, but stable since 0.8 and the only way to setsockopt(2). */
+function descriptorOf(socket: Socket): number {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
+  if (typeof fd !== 'number' || fd < 0) throw new SystemError('EBADF', 'setsockopt');
+  return fd;
+}
+
+/** `socket` is what is read and written; `raw` the TCP socket below it, the same one unless there is TLS. */
+function streamOf(socket: Socket, raw: Socket): Stream {
+  const local = { address: raw.localAddress ?? '', port: raw.localPort ?? 0 };
+  const remote = { address: raw.remoteAddress ?? '', port: raw.remotePort ?? 0 };
+  const call = `stream ${printEndpoint(remote.address, remote.port)}`;
+  let handlers: StreamHandlers | null = null;
+  let failure: SystemError | null = null;
+  let held = false;
+  let ended = false;
+  let closing = false;
+  let gone = false;
+
+  const tellClosed = () => handlers?.onClose(closing ? null : failure);
+  socket.on('error', (error) => {
+    failure ??= systemError(error, call);
+  });
+  if (raw !== socket) raw.on('error', () => {});
+  socket.on('close', () => {
+    gone = true;
+    tellClosed();
+  });
+  socket.on('end', () => {
+    if (!closing) handlers?.onEnd();
+  });
+  socket.on('drain', () => {
+    if (!closing) handlers?.onDrain();
+  });
+
+  return {
+    local,
+    remote,
+    on(given) {
+      handlers = given;
+      if (gone) {
+        queueMicrotask(tellClosed);
+        return;
+      }
+      socket.on('data', (bytes: Uint8Array) => {
+        if (!closing) given.onData(bytes);
+      });
+      if (!held && !closing) socket.resume();
+    },
+    write(bytes) {
+      return closing || ended || socket.destroyed ? true : socket.write(bytes);
+    },
+    end() {
+      if (closing || ended || socket.destroyed) return;
+      ended = true;
+      socket.end();
+    },
+    pause() {
+      held = true;
+      if (!closing) socket.pause();
+    },
+    resume() {
+      held = false;
+      if (handlers !== null && !closing) socket.resume();
+    },
+    close(how) {
+      if (gone) return;
+      if (how === 'rst') {
+        closing = true;
+        raw.resetAndDestroy();
+        if (raw !== socket) socket.destroy();
+        return;
+      }
+      if (closing) return;
+      closing = true;
+      socket.end();
+      // What still comes is read and dropped until the other side ends too, or its time is over.
+      socket.resume();
+      const timer = setTimeout(() => raw.resetAndDestroy(), LINGER_MS);
+      socket.on('close', () => clearTimeout(timer));
+    },
+  };
+}
