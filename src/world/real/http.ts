@@ -1,0 +1,250 @@
+// HTTP: one-shot requests by undici, and a small server on TCP or a Unix socket by node:http. See Http in world.ts.
+
+import { mkdir, unlink } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { connect as netConnect, isIP } from 'node:net';
+import { dirname } from 'node:path';
+import type { SecureContext } from 'node:tls';
+import { Client } from 'undici';
+import type { Family } from '../../lib/address.ts';
+import { printEndpoint } from '../../lib/address.ts';
+import { type Cut, Knife } from '../../lib/cut.ts';
+import { errorText, SystemError } from '../../lib/errors.ts';
+import type { Log } from '../../log/record.ts';
+import type { Endpoint, Http, HttpRequest, HttpResponse, Names, ServedRequest, ServedResponse } from '../world.ts';
+import { systemError } from './errors.ts';
+
+const MAX_HEADER_BYTES = 16 * 1024;
+const MAX_REQUEST_BODY_BYTES = 64 * 1024;
+const MAX_CONNECTIONS = 128;
+const REQUEST_TIMEOUT_MS = 10_000;
+const IDLE_TIMEOUT_MS = 5_000;
+/** What is still being answered at close() has this long. */
+const CLOSE_GRACE_MS = 1_000;
+/** A live owner of a Unix socket answers at once. */
+const PROBE_MS = 1_000;
+
+/** What undici says of a body that ended too early, or a connection that went away. */
+const UNDICI_CODES: Readonly<Record<string, string>> = {
+  UND_ERR_SOCKET: 'ECONNRESET',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'ECONNRESET',
+  UND_ERR_CONNECT_TIMEOUT: 'ETIMEDOUT',
+  UND_ERR_HEADERS_OVERFLOW: 'EFBIG',
+};
+
+export function createHttp(names: Names, authorities: () => SecureContext, log: Log): Http {
+  return {
+    get: (request, cut) => get(request, cut, names, authorities),
+    serve: (at, handle) => serve(at, handle, log),
+  };
+}
+
+/** One client for one request: nothing is pooled, so nothing of an earlier request can disturb this one. */
+async function get(
+  request: HttpRequest,
+  cut: Cut,
+  names: Names,
+  authorities: () => SecureContext,
+): Promise<HttpResponse> {
+  const call = `GET ${request.url}`;
+  if (cut.aborted) throw new SystemError('ECANCELED', call);
+  const url = URL.canParse(request.url) ? new URL(request.url) : null;
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new SystemError('EINVAL', call, 'not an http or https URL');
+  }
+  // Ends what is under way, name look-ups included, with the reason that came first.
+  const knife = new Knife();
+  let reason: SystemError | null = null;
+  const stop = (error: SystemError) => {
+    reason ??= error;
+    knife.abort();
+  };
+  const client = new Client(url.origin, {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: {
+      timeout: 0,
+      lookup: lookupBy(names, knife),
+      ...(url.protocol === 'https:' ? { secureContext: authorities() } : {}),
+    },
+  });
+  knife.onAbort(() => void client.destroy(reason).catch(() => {}));
+  const timer = setTimeout(
+    () => stop(new SystemError('ETIMEDOUT', call, `${request.timeoutMs} ms`)),
+    request.timeoutMs,
+  );
+  const release = cut.onAbort(() => stop(new SystemError('ECANCELED', call)));
+  try {
+    const { statusCode, headers, body } = await client.request({
+      method: 'GET',
+      path: `${url.pathname}${url.search}`,
+      headers: request.headers ?? {},
+      signal: knife.signal,
+    });
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      length += chunk.length;
+      if (length > request.maxBytes) {
+        stop(new SystemError('EFBIG', call, `at most ${request.maxBytes} bytes`));
+        break;
+      }
+      chunks.push(chunk);
+    }
+    if (reason !== null) throw reason;
+    return { status: statusCode, headers: flatten(headers), body: new Uint8Array(Buffer.concat(chunks)) };
+  } catch (error) {
+    throw reason ?? undiciError(error, call);
+  } finally {
+    clearTimeout(timer);
+    release();
+    client.destroy().catch(() => {});
+  }
+}
+
+function undiciError(thrown: unknown, call: string): SystemError {
+  const code = thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';
+  const errno = UNDICI_CODES[code];
+  return errno === undefined ? systemError(thrown, call) : new SystemError(errno, call, errorText(thrown));
+}
+
+function flatten(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
+  const flat: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) flat[name.toLowerCase()] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  return flat;
+}
+
+type Found = { readonly address: string; readonly family: Family };
+type LookupCallback = (error: Error | null, found: Found[] | string, family?: number) => void;
+
+/** net.connect's `lookup` in terms of Names: both families at once, so that Node may try one after the other (RFC 8305). */
+function lookupBy(names: Names, cut: Cut) {
+  return (host: string, options: { readonly all?: boolean | undefined }, done: LookupCallback): void => {
+    const of = async (family: Family): Promise<readonly Found[]> =>
+      (await names.resolve(host, family, cut)).map((address) => ({ address, family }));
+    void Promise.allSettled([of(6), of(4)]).then(([six, four]) => {
+      const found = [six, four].flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+      const [first] = found;
+      if (first === undefined)
+        done(four.status === 'rejected' ? systemError(four.reason, `resolve ${host}`) : null, []);
+      else if (options.all) done(null, found);
+      else done(null, first.address, first.family);
+    });
+  };
+}
+
+type Handle = (request: ServedRequest) => ServedResponse | Promise<ServedResponse>;
+
+async function serve(at: Endpoint | { readonly path: string }, handle: Handle, log: Log) {
+  const server = createServer(
+    {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: IDLE_TIMEOUT_MS,
+      connectionsCheckingInterval: 1_000,
+    },
+    (request, response) => void answer(request, response, handle, log),
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  server.setTimeout(REQUEST_TIMEOUT_MS + IDLE_TIMEOUT_MS);
+  if ('path' in at) await listenUnix(server, at.path);
+  else {
+    const call = `listen ${printEndpoint(at.address, at.port)}`;
+    if (isIP(at.address) === 0) throw new SystemError('EINVAL', call, 'not a literal address');
+    await listening(server, call, () => server.listen({ host: at.address, port: at.port, ipv6Only: true }));
+  }
+  server.on('error', () => {});
+  return {
+    close: () =>
+      new Promise<void>((resolve) => {
+        const timer = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        server.closeIdleConnections();
+      }),
+  };
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, handle: Handle, log: Log): Promise<void> {
+  // Nothing here takes a body: a small one is read and dropped.
+  let length = 0;
+  request.on('data', (chunk: Uint8Array) => {
+    length += chunk.length;
+    if (length > MAX_REQUEST_BODY_BYTES) request.destroy();
+  });
+  request.on('error', () => {});
+  response.on('error', () => {});
+  const method = request.method ?? 'GET';
+  const url = request.url ?? '/';
+  let answered: ServedResponse;
+  try {
+    answered = await handle({ method, url, headers: flatten(request.headers) });
+  } catch (error) {
+    log({ level: 'error', system: 'http', text: `${method} ${url}: ${errorText(error)}` });
+    answered = {
+      status: 500,
+      headers: { 'content-type': 'application/json' },
+      body: `${JSON.stringify({ error: 'internal error' })}\n`,
+    };
+  }
+  if (response.destroyed) return;
+  response.writeHead(answered.status, { ...answered.headers, 'content-length': Buffer.byteLength(answered.body) });
+  response.end(answered.body);
+}
+
+/** Mode 0660 from its first moment. A socket file that nobody answers on is what a crash left, and is replaced. */
+async function listenUnix(server: Server, path: string): Promise<void> {
+  const call = `listen ${path}`;
+  const bind = () =>
+    listening(server, call, () => {
+      // bind(2) happens inside this call, so no other file can get this mask.
+      const umask = process.umask(0o117);
+      try {
+        server.listen({ path });
+      } finally {
+        process.umask(umask);
+      }
+    });
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    return await bind();
+  } catch (error) {
+    if (systemError(error, call).code !== 'EADDRINUSE') throw systemError(error, call);
+  }
+  if (await answers(path)) throw new SystemError('EADDRINUSE', call);
+  await unlink(path).catch(() => {});
+  await bind();
+}
+
+/** Does a process listen on this Unix socket? Only a refused connection says that none does. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = netConnect({ path });
+    const settle = (alive: boolean) => {
+      clearTimeout(timer);
+      probe.destroy();
+      resolve(alive);
+    };
+    const timer = setTimeout(() => settle(true), PROBE_MS);
+    probe.on('connect', () => settle(true));
+    probe.on('error', (error) => settle(systemError(error, 'connect').code !== 'ECONNREFUSED'));
+  });
+}
+
+function listening(server: Server, call: string, listen: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error) => reject(systemError(error, call));
+    server.once('error', fail);
+    server.once('listening', () => {
+      server.off('error', fail);
+      resolve();
+    });
+    listen();
+  });
+}

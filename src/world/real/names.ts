@@ -1,0 +1,152 @@
+// Name resolution: the hosts file first, then DNS through c-ares. Never getaddrinfo(3), whose calls occupy the threads that
+// file operations need and can not be cancelled. See Names in world.ts.
+
+import { readFile, stat } from 'node:fs/promises';
+import { Resolver } from 'node:dns/promises';
+import { type Family, canonicalAddress, familyOf } from '../../lib/address.ts';
+import type { Cut } from '../../lib/cut.ts';
+import { SystemError } from '../../lib/errors.ts';
+import type { Names } from '../world.ts';
+
+export interface NamesSettings {
+  /** First try of each name server; c-ares doubles it for later ones. */
+  readonly timeoutMs: number;
+  readonly tries: number;
+  /** Queries under way at once; more wait for their turn. */
+  readonly concurrency: number;
+  readonly hostsFile: string;
+  /** `address[:port]` of name servers instead of those in resolv.conf. */
+  readonly servers?: readonly string[];
+}
+
+export const NAMES_DEFAULTS: NamesSettings = { timeoutMs: 2000, tries: 3, concurrency: 64, hostsFile: '/etc/hosts' };
+
+const MAX_ADDRESSES = 1024;
+const MAX_HOSTS_BYTES = 4 * 1024 * 1024;
+
+/** What c-ares says, as the codes that Names promises. */
+const CODES: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'ENOTFOUND',
+  ENODATA: 'ENOTFOUND',
+  EBADNAME: 'ENOTFOUND',
+  ETIMEOUT: 'ETIMEOUT',
+  ECANCELLED: 'ECANCELED',
+};
+
+export function createNames(settings: NamesSettings = NAMES_DEFAULTS): Names {
+  const hosts = hostsReader(settings.hostsFile);
+  const turn = limiter(settings.concurrency);
+
+  async function resolve(host: string, family: Family, cut: Cut): Promise<readonly string[]> {
+    const call = `resolve ${host}`;
+    const literal = canonicalAddress(host);
+    if (literal !== null) {
+      if (familyOf(literal) === family) return [literal];
+      throw new SystemError('ENOTFOUND', call, `not an IPv${family} address`);
+    }
+    const name = host.replace(/\.$/, '').toLowerCase();
+    if (!/^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$/.test(name))
+      throw new SystemError('ENOTFOUND', call, 'not a host name');
+    const known = (await hosts()).get(name)?.filter((address) => familyOf(address) === family) ?? [];
+    if (cut.aborted) throw new SystemError('ECANCELED', call);
+    if (known.length > 0) return known;
+    const done = await turn(cut);
+    if (done === null) throw new SystemError('ECANCELED', call);
+    try {
+      return await ask(name, family, cut, call, settings);
+    } finally {
+      done();
+    }
+  }
+
+  return { resolve };
+}
+
+/** One question, with a Resolver of its own: that is what c-ares can cancel, and it reads resolv.conf afresh. */
+async function ask(name: string, family: Family, cut: Cut, call: string, settings: NamesSettings) {
+  const resolver = new Resolver({ timeout: settings.timeoutMs, tries: settings.tries });
+  if (settings.servers !== undefined) resolver.setServers(settings.servers);
+  const release = cut.onAbort(() => resolver.cancel());
+  try {
+    const found = family === 4 ? await resolver.resolve4(name) : await resolver.resolve6(name);
+    const addresses = found.slice(0, MAX_ADDRESSES).flatMap((address) => canonicalAddress(address) ?? []);
+    if (addresses.length === 0) throw new SystemError('ENOTFOUND', call);
+    return [...new Set(addresses)];
+  } catch (error) {
+    if (error instanceof SystemError) throw error;
+    if (cut.aborted) throw new SystemError('ECANCELED', call);
+    const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+    throw new SystemError(CODES[code] ?? 'EAI_AGAIN', call, CODES[code] === undefined ? code : '');
+  } finally {
+    release();
+  }
+}
+
+/** hosts(5) by name, read again when it changed. Unreadable or too long: as if empty. */
+function hostsReader(path: string): () => Promise<ReadonlyMap<string, readonly string[]>> {
+  let stamp = '';
+  let table: ReadonlyMap<string, readonly string[]> = new Map();
+  return async () => {
+    try {
+      const found = await stat(path);
+      const now = `${found.ino} ${found.mtimeMs} ${found.size}`;
+      if (now !== stamp) {
+        table = found.size > MAX_HOSTS_BYTES ? new Map() : parseHosts(await readFile(path, 'utf8'));
+        stamp = now;
+      }
+    } catch {
+      stamp = '';
+      table = new Map();
+    }
+    return table;
+  };
+}
+
+/** hosts(5): `address name alias… # comment`. Lines that are not that are skipped, as the C library does. */
+export function parseHosts(text: string): ReadonlyMap<string, readonly string[]> {
+  const table = new Map<string, string[]>();
+  for (const line of text.split('\n')) {
+    const [address = '', ...names] = line.replace(/#.*/, '').trim().split(/\s+/);
+    const literal = canonicalAddress(address);
+    if (literal === null) continue;
+    for (const name of names.map((each) => each.toLowerCase())) {
+      const addresses = table.get(name) ?? [];
+      if (!addresses.includes(literal) && addresses.length < MAX_ADDRESSES) addresses.push(literal);
+      table.set(name, addresses);
+    }
+  }
+  return table;
+}
+
+/** At most `limit` turns at once, in order of asking. Null: cut while waiting. Call what it answers when done. */
+function limiter(limit: number): (cut: Cut) => Promise<(() => void) | null> {
+  let active = 0;
+  const waiting = new Set<() => void>();
+  const done = () => {
+    active -= 1;
+    for (const next of waiting) {
+      next();
+      return;
+    }
+  };
+  return (cut) => {
+    if (cut.aborted) return Promise.resolve(null);
+    if (active < limit) {
+      active += 1;
+      return Promise.resolve(done);
+    }
+    return new Promise((resolve) => {
+      const go = () => {
+        waiting.delete(go);
+        release();
+        active += 1;
+        resolve(done);
+      };
+      waiting.add(go);
+      const release = cut.onAbort(() => {
+        waiting.delete(go);
+        resolve(null);
+      });
+    });
+  };
+}
