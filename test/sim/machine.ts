@@ -1,0 +1,202 @@
+// A simulated machine: what survives a crash of the process that runs on it (kernel tables, disk, addresses) and the World
+// that each run of that process is handed.
+
+import { SystemError } from '../../src/lib/errors.ts';
+import type { MonitorModule } from '../../src/health/monitor.ts';
+import type { LogRecord } from '../../src/log/record.ts';
+import type { HostAddress } from '../../src/vip/addresses.ts';
+import type { Clock, Mono, Streams, Wall, World } from '../../src/world/world.ts';
+import { Disk } from './disk.ts';
+import { ServedTable } from './http.ts';
+import { type KernelWatcher, MachineKernel } from './kernel.ts';
+import { Life } from './life.ts';
+import { Resolver } from './names.ts';
+import type { Host } from './network.ts';
+import { type Programs, ProcessTable } from './processes.ts';
+import type { Random } from './random.ts';
+import type { Site } from './site.ts';
+
+export interface MachineOptions {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly programs: Programs;
+  /** By name in lower case, aliases included. */
+  readonly monitors: ReadonlyMap<string, MonitorModule>;
+  readonly watcher: KernelWatcher;
+  readonly logged?: (record: LogRecord) => void;
+}
+
+/** 2026-01-01: where the simulated wall clocks start. */
+const EPOCH = 1_767_225_600_000;
+
+export class Machine {
+  readonly name: string;
+  readonly site: Site;
+  readonly host: Host;
+  readonly random: Random;
+  readonly kernel: MachineKernel;
+  readonly disk: Disk;
+  readonly resolver: Resolver;
+  readonly commands: ProcessTable;
+  readonly served = new ServedTable();
+  readonly #options: MachineOptions;
+  readonly #clockOffset: number;
+  /** How far the wall clock is off. */
+  wallSkewMs: number;
+  boots = 1;
+  /** Runs of the process on this machine, the present one included. */
+  generation = 0;
+  life: Life | null = null;
+
+  constructor(site: Site, options: MachineOptions) {
+    this.site = site;
+    this.name = options.name;
+    this.#options = options;
+    this.random = site.random.fork(options.name);
+    this.host = site.network.host(options.name, options.addresses);
+    this.#clockOffset = this.random.between(1_000, 10_000_000);
+    this.wallSkewMs = this.random.between(-2000, 2000);
+    const { scheduler, tally } = site;
+    this.kernel = new MachineKernel(scheduler, this.random.fork('kernel'), tally, options.watcher);
+    this.disk = new Disk(scheduler, this.random.fork('disk'), tally, () => this.#wall());
+    this.resolver = new Resolver(site.zone, this.random.fork('names'), tally);
+    this.commands = new ProcessTable(options.programs, this.random.fork('processes'), tally, () => {});
+    this.kernel.reboot(this.#ownAddresses());
+  }
+
+  get running(): boolean {
+    return this.life?.alive === true;
+  }
+
+  /** Start the process. What it throws at its top is a bug of ours and ends the simulation. */
+  start(main: (world: World) => void): void {
+    if (this.running) throw new Error(`${this.name} runs already`);
+    this.generation++;
+    const life = new Life(this.site.scheduler);
+    this.life = life;
+    const world = this.#world(life);
+    life.after(1, () => main(world));
+  }
+
+  /** kill -9, or the end of an exit: nothing of this run happens any more. */
+  kill(): void {
+    const life = this.life;
+    if (life === null) return;
+    this.life = null;
+    life.kill();
+    this.site.network.processGone(this.host, life);
+  }
+
+  powerOff(): void {
+    const life = this.life;
+    this.life = null;
+    life?.kill();
+    this.site.network.powerOff(this.host);
+  }
+
+  /** With an empty kernel; the disk is as it was. */
+  powerOn(): void {
+    this.boots++;
+    this.kernel.reboot(this.#ownAddresses());
+    this.site.network.powerOn(this.host);
+  }
+
+  #wall(): number {
+    return EPOCH + this.site.scheduler.now + this.wallSkewMs;
+  }
+
+  #ownAddresses(): readonly HostAddress[] {
+    return [...this.host.addresses].map((address) => ({
+      address,
+      prefixLength: address.includes(':') ? 64 : 24,
+      interface: 'eth0',
+      protocol: 0,
+    }));
+  }
+
+  #world(life: Life): World {
+    const { scheduler, web, journal } = this.site;
+    const random = this.random.fork(`generation ${this.generation}`);
+    const who = this.name;
+    const names = this.resolver.names(life);
+    return {
+      clock: clock(
+        life,
+        random.fork('timers'),
+        () => scheduler.now + this.#clockOffset,
+        () => this.#wall(),
+      ),
+      random: () => random.unit(),
+      names,
+      http: web.http(this.host, life, names, this.served),
+      files: this.disk.files(life),
+      streams: this.#streams(life),
+      ipvs: this.kernel.ipvs(life),
+      vips: this.kernel.vips(life),
+      processes: this.commands.processes(life),
+      monitor: (name) =>
+        life.promise((resolve) => {
+          life.after(0.1, () => resolve(this.#options.monitors.get(name.toLowerCase()) ?? null));
+        }),
+      self: () => ({
+        loopLateMs: life.loopLateMs,
+        kernelId: `${this.name}-boot-${this.boots}`,
+        addresses: [...this.kernel.addresses.keys()],
+      }),
+      log: (record) => {
+        if (!life.alive) return;
+        journal.write(who, `${record.level} [${record.system}] ${record.text}`);
+        this.#options.logged?.(record);
+      },
+    };
+  }
+
+  #streams(life: Life): Streams {
+    const { network } = this.site;
+    return {
+      connect: (options, cut) => network.connect(this.host, life, options, cut),
+      listen: (at, onStream) =>
+        life.promise((resolve, reject) => {
+          life.after(0.05, () => {
+            try {
+              const close = network.listen(this.host, life, at, onStream);
+              resolve({
+                local: at,
+                close: () => life.promise((done) => void life.after(0.05, () => (close(), done()))),
+              });
+            } catch (thrown) {
+              reject(thrown instanceof Error ? thrown : new SystemError('EIO', 'listen'));
+            }
+          });
+        }),
+    };
+  }
+}
+
+/** Timers come at the earliest when they are due, and a little later by chance: nothing may rest on their order. */
+function clock(life: Life, random: Random, now: () => number, wall: () => number): Clock {
+  const at = (delayMs: number, fn: () => void): (() => void) =>
+    life.after(Math.max(1, delayMs) + random.unit() * 0.5, fn);
+  return {
+    now: () => now() as Mono,
+    wall: () => wall() as Wall,
+    at,
+    sleep: (ms, cut) =>
+      new Promise((resolve) => {
+        if (cut === undefined) {
+          at(ms, resolve);
+          return;
+        }
+        let cancel = (): void => {};
+        const forget = cut.onAbort(() => {
+          cancel();
+          resolve();
+        });
+        if (cut.aborted) return;
+        cancel = at(ms, () => {
+          forget();
+          resolve();
+        });
+      }),
+  };
+}

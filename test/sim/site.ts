@@ -1,0 +1,28 @@
+// What all machines of a simulated site share.
+
+import { Journal } from './journal.ts';
+import { Web } from './http.ts';
+import { Zone } from './names.ts';
+import { Network } from './network.ts';
+import { Random } from './random.ts';
+import { Scheduler } from './scheduler.ts';
+import { Tally } from './tally.ts';
+
+export interface Site {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly tally: Tally;
+  readonly journal: Journal;
+  readonly network: Network;
+  readonly web: Web;
+  readonly zone: Zone;
+}
+
+export function makeSite(seed: number, print: ((line: string) => void) | null = null, maxEvents?: number): Site {
+  const scheduler = new Scheduler(maxEvents);
+  const random = new Random(seed, 'site');
+  const tally = new Tally();
+  const network = new Network(scheduler, random.fork('network'), tally);
+  const journal = new Journal(scheduler, print);
+  return { scheduler, random, tally, journal, network, web: new Web(network), zone: new Zone() };
+}
