@@ -11,6 +11,8 @@ interface Base<N extends string> {
   readonly doc: string;
   /** First version of PyBal that knows it, or absent if it is ours. */
   readonly pybal?: string;
+  /** A value as one would write it, for the commented example where there is no default to show. */
+  readonly example?: string;
 }
 
 interface NumberRow<N extends string, K extends 'int' | 'float' | 'seconds' | 'port'> extends Base<N> {

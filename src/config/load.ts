@@ -1,0 +1,110 @@
+// A configuration from disk, with the last good text of each section beside it in the state directory. Called by the daemon
+// at start and at each reload, and by check.ts. A file that can not be read is refused: it never means "nothing is wanted".
+
+import { type Complaint, errorText, SystemError } from '../lib/errors.ts';
+import type { World } from '../world/world.ts';
+import { decodeConfig, type SectionTexts } from './decode.ts';
+import { GLOBAL_OPTIONS } from './options.ts';
+import { peek } from './section.ts';
+import { type ScannedText, scanText } from './text.ts';
+import type { Config } from './types.ts';
+
+const MAX_BYTES = 16 << 20;
+const FORMAT_VERSION = 1;
+
+export interface LoadOptions {
+  /** Refuse the whole file for any error. */
+  readonly strict?: boolean;
+  /** Where last good sections are kept, if not where the file itself says. */
+  readonly stateDirectory?: string;
+}
+
+export interface Loaded {
+  /** null: refused, go on with what runs (or exit 2). */
+  readonly config: Config | null;
+  readonly complaints: readonly Complaint[];
+  readonly stateDirectory: string;
+  /** Give this to keepSections once the configuration is in use. */
+  readonly lastGood: SectionTexts;
+}
+
+/** Read and decode a configuration file. Never throws for a file that is missing, unreadable or wrong. */
+export async function loadConfig(
+  world: Pick<World, 'files' | 'monitor'>,
+  path: string,
+  options: LoadOptions = {},
+): Promise<Loaded> {
+  const complaints: Complaint[] = [];
+  const stateDirectoryOr = (scanned: ScannedText | null) => options.stateDirectory ?? stateDirectoryOf(scanned);
+  let text: string;
+  try {
+    // A Latin-1 comment must not refuse a file: bytes that are not UTF-8 become U+FFFD.
+    text = new TextDecoder().decode(await world.files.read(path, MAX_BYTES));
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    complaints.push(fileComplaint('error', path, `can not be read: ${error.message}`));
+    return { config: null, complaints, stateDirectory: stateDirectoryOr(null), lastGood: new Map() };
+  }
+  const scanned = scanText(text, path);
+  const stateDirectory = stateDirectoryOr(scanned);
+  const lastGood = await readSections(world, stateDirectory, complaints);
+  const monitor = (name: string) => world.monitor(name);
+  const decoded = await decodeConfig(scanned, { monitor, lastGood, strict: options.strict ?? false });
+  const all = [...complaints, ...decoded.complaints];
+  const config = decoded.config === null ? null : { ...decoded.config, complaints: all };
+  return { config, complaints: all, stateDirectory, lastGood: decoded.lastGood };
+}
+
+/** Remember each section's text as its last good one. Rejects with a SystemError when the disk does. */
+export async function keepSections(
+  world: Pick<World, 'files'>,
+  stateDirectory: string,
+  lastGood: SectionTexts,
+): Promise<void> {
+  const json = JSON.stringify({ version: FORMAT_VERSION, sections: [...lastGood] }, null, 1);
+  await world.files.replace(sectionsPath(stateDirectory), new TextEncoder().encode(`${json}\n`));
+}
+
+async function readSections(
+  world: Pick<World, 'files'>,
+  stateDirectory: string,
+  complaints: Complaint[],
+): Promise<SectionTexts> {
+  const path = sectionsPath(stateDirectory);
+  try {
+    return parseSections(JSON.parse(new TextDecoder().decode(await world.files.read(path, MAX_BYTES))));
+  } catch (error) {
+    if (!(error instanceof SystemError && (error.code === 'ENOENT' || error.code === 'ENOTDIR')))
+      complaints.push(fileComplaint('warning', path, `last good sections can not be read: ${errorText(error)}`));
+    return new Map();
+  }
+}
+
+function parseSections(json: unknown): SectionTexts {
+  const { version, sections } = (json ?? {}) as { readonly version?: unknown; readonly sections?: unknown };
+  if (version !== FORMAT_VERSION || !Array.isArray(sections)) throw new TypeError('not a file of sections');
+  const texts = new Map<string, string>();
+  for (const entry of sections as readonly unknown[]) {
+    const [name, text] = Array.isArray(entry) ? (entry as readonly unknown[]) : [];
+    if (typeof name !== 'string' || typeof text !== 'string') throw new TypeError('not a file of sections');
+    texts.set(name, text);
+  }
+  return texts;
+}
+
+/** Known before anything is decoded, because decoding needs what lies there. */
+function stateDirectoryOf(scanned: ScannedText | null): string {
+  const row = GLOBAL_OPTIONS.find((option) => option.name === 'state-directory');
+  if (row === undefined) throw new Error('the option table has no state-directory');
+  const section = scanned?.sections.find((one) => one.name === 'global');
+  const given = section === undefined ? null : peek(section, row);
+  return typeof given === 'string' ? given : row.default;
+}
+
+function sectionsPath(stateDirectory: string): string {
+  return `${stateDirectory}/sections.json`;
+}
+
+function fileComplaint(severity: Complaint['severity'], file: string, message: string): Complaint {
+  return { severity, place: { file, line: 1 }, section: null, option: null, message };
+}

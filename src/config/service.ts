@@ -1,0 +1,222 @@
+// A service section to its ServiceConfig: the options themselves, what must fit together within one service, and the
+// monitors with the options that each of them brings. Called by decode.ts. Pure.
+
+import { addressBytes, type Family, familyOf, parseAddress } from '../lib/address.ts';
+import type { MonitorModule } from '../health/monitor.ts';
+import { FLAG, type Protocol } from '../ipvs/table.ts';
+import { GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
+import type { OptionsOf } from './rows.ts';
+import { peek, type Report, readOptions, textOf, unknownKey } from './section.ts';
+import { didYouMean } from './suggest.ts';
+import type { Section } from './text.ts';
+import type { AnnouncePolicy, MonitorConfig, Quarantined, ServiceConfig, VipPresence } from './types.ts';
+
+/** A monitor's module by the name in the file; null: there is none; text: why it can not be loaded. */
+export type Modules = ReadonlyMap<string, MonitorModule | null | string>;
+
+type Options = OptionsOf<typeof SERVICE_OPTIONS>;
+
+/** The service, or null when it can not run as written: the report says why. */
+export function readService(section: Section, modules: Modules, file: string, report: Report): ServiceConfig | null {
+  const options = readOptions(SERVICE_OPTIONS, section, report);
+  const monitors = readMonitors(section, modules, options?.monitors ?? null, report);
+  checkKeys(section, modules, monitors, report);
+  checkName(section, report);
+  if (options === null) return null;
+  const family = familyOf(options.ip);
+  checkVip(options.ip, report);
+  const flags = readFlags(options, report);
+  const persistencePrefix = readNetmask(options['persistence-netmask'], family, report);
+  const forward = readForward(options, section, report);
+  const realPort = options['realserver-port'] ?? options.port;
+  if (forward !== 'nat' && realPort !== options.port)
+    report.error('realserver-port', `${realPort} differs from port ${options.port}, which only forward = nat can do`);
+  if (options.protocol === 'tcp' && options.ops) report.error('ops', 'one-packet scheduling is for udp, not tcp');
+  const low = options['announce-quorum-low'] ?? options['announce-quorum'];
+  if (low > options['announce-quorum'])
+    report.error('announce-quorum-low', `${low} is more than announce-quorum, ${options['announce-quorum']}`);
+  if (options['vip-presence'] === 'route') report.error('vip-presence', 'route is not in this version');
+  if (report.failed) return null;
+  return {
+    name: section.name,
+    place: { file, line: section.line },
+    protocol: options.protocol as Protocol,
+    vip: options.ip,
+    family,
+    port: options.port,
+    scheduler: options.scheduler,
+    flags,
+    persistenceSeconds: options['persistence-timeout'],
+    persistencePrefix,
+    forward,
+    realPort,
+    source: options.config,
+    depoolThreshold: options['depool-threshold'],
+    monitors,
+    rise: options.rise,
+    fall: options.fall,
+    bgp: options.bgp,
+    bgpMed: options['bgp-med'],
+    announce: options.announce as AnnouncePolicy,
+    announceQuorum: options['announce-quorum'],
+    announceQuorumLow: low,
+    vipPolicy: options['vip-policy'] as 'any' | 'all',
+    vipPresence: options['vip-presence'] as VipPresence,
+    adminFloor: options['admin-floor'],
+    depoolAction: options['depool-action'] as 'delete' | 'drain',
+    startGraceSeconds: options['start-grace'],
+    freezeLimitSeconds: options['freeze-limit'],
+    poolShrinkLimit: options['pool-shrink-limit'],
+    poolShrinkConfirmSeconds: options['pool-shrink-confirm'],
+  };
+}
+
+/** What must not be touched of a service that can not be read: null when even that can not be told. */
+export function readFrozen(section: Section): Quarantined['frozen'] {
+  const read = (name: 'protocol' | 'ip' | 'port') => {
+    const row = SERVICE_OPTIONS.find((option) => option.name === name);
+    return row === undefined ? null : peek(section, row);
+  };
+  const protocol = read('protocol');
+  const vip = read('ip');
+  const port = read('port');
+  if ((protocol !== 'tcp' && protocol !== 'udp') || typeof vip !== 'string' || typeof port !== 'number') return null;
+  return { protocol, vip, port };
+}
+
+/** The names of monitors that a section's text speaks of, used or not: what decode.ts must have loaded. */
+export function monitorNames(section: Section): readonly string[] {
+  const row = SERVICE_OPTIONS.find((option) => option.name === 'monitors');
+  const listed = row === undefined ? null : peek(section, row);
+  const prefixes = [...section.entries.keys()].filter((key) => key.includes('.')).map(prefixOf);
+  return [...(Array.isArray(listed) ? (listed as readonly string[]) : []), ...prefixes];
+}
+
+function readMonitors(
+  section: Section,
+  modules: Modules,
+  names: readonly string[] | null,
+  report: Report,
+): readonly MonitorConfig[] {
+  const text = textOf(section, 'monitors');
+  if (text === null) {
+    if (!section.entries.has('monitors')) report.warning(null, 'no monitors: every server counts as up');
+    return [];
+  }
+  if (names !== null && !text.trimStart().startsWith('['))
+    report.error('monitors', `not a list, write [ ${names.map((name) => `'${name}'`).join(', ')} ]`);
+  const monitors: MonitorConfig[] = [];
+  for (const name of names ?? []) {
+    const module = modules.get(name);
+    if (typeof module === 'string') report.error('monitors', `${name} can not be loaded: ${module}`);
+    else if (module === undefined || module === null) report.warning('monitors', missingMonitor(name));
+    else if (monitors.some((monitor) => monitor.name === module.name))
+      report.warning('monitors', `${name} is listed twice: it runs once`);
+    else {
+      const options = readOptions(module.options, section, report, prefixesOf(name, module));
+      if (options !== null) monitors.push({ name: module.name, options });
+    }
+  }
+  if (names !== null && monitors.length === 0 && !report.failed)
+    report.warning('monitors', 'none of them can run: every server counts as up');
+  return monitors;
+}
+
+function missingMonitor(name: string): string {
+  const known = MONITOR_NAMES.find((other) => other.toLowerCase() === name.toLowerCase());
+  return known === undefined
+    ? `there is no monitor ${name}, skipped${didYouMean(name, MONITOR_NAMES)}`
+    : `${known} is not in this version, skipped`;
+}
+
+/** What may stand before a monitor's options: the name as listed (an alias perhaps), its own name, any alias. */
+function prefixesOf(name: string, module: MonitorModule): readonly string[] {
+  return [name, module.name, ...(module.aliases ?? [])].map((word) => `${word.toLowerCase()}.`);
+}
+
+function checkKeys(section: Section, modules: Modules, monitors: readonly MonitorConfig[], report: Report): void {
+  const names = SERVICE_OPTIONS.map((row) => row.name);
+  for (const [key, entry] of section.entries) {
+    // What [DEFAULT] gives to everybody is judged once, by decode.ts.
+    if (entry.inherited || names.some((name) => name === key)) continue;
+    const module = key.includes('.') ? modules.get(prefixOf(key)) : undefined;
+    if (module !== undefined && module !== null && typeof module !== 'string') {
+      const option = key.slice(key.indexOf('.') + 1);
+      const known = module.options.map((row) => row.name);
+      if (!known.includes(option)) report.warning(key, unknownKey(option, known));
+      else if (!monitors.some((monitor) => monitor.name === module.name) && !report.failed)
+        report.warning(key, `has no effect: ${module.name} is not among the monitors`);
+    } else if (MONITOR_NAMES.some((name) => key.startsWith(`${name.toLowerCase()}.`))) {
+      // An option of a monitor that is not in this version; the list of monitors says so.
+    } else if (GLOBAL_OPTIONS.some((row) => row.name === key)) {
+      report.warning(key, 'belongs into [global], ignored here');
+    } else {
+      const options = [...modules.values()].flatMap((m) => (m === null || typeof m === 'string' ? [] : qualified(m)));
+      report.warning(key, unknownKey(key, [...names, ...options]));
+    }
+  }
+}
+
+/** `proxyfetch.url` … */
+export function qualified(module: MonitorModule): readonly string[] {
+  return module.options.map((row) => `${module.name.toLowerCase()}.${row.name}`);
+}
+
+export function prefixOf(key: string): string {
+  return key.slice(0, key.indexOf('.'));
+}
+
+function checkName({ name }: Section, report: Report): void {
+  if (/\p{Cc}/u.test(name)) report.error(null, 'a section name has a control character in it');
+}
+
+function checkVip(vip: string, report: Report): void {
+  const bytes = addressBytes(vip);
+  const first = bytes[0] ?? 0;
+  if (bytes.every((byte) => byte === 0)) report.error('ip', `${vip} stands for no address`);
+  else if (bytes.length === 4 ? first >= 224 : first === 0xff) report.error('ip', `${vip} is not a unicast address`);
+  else if (vip.includes('%') || (bytes.length === 16 && first === 0xfe && ((bytes[1] ?? 0) & 0xc0) === 0x80))
+    report.error('ip', `${vip} is link-local and can not be announced`);
+}
+
+function readFlags(options: Options, report: Report): number {
+  let flags = options.ops ? FLAG.onePacket : 0;
+  if (options['persistence-timeout'] > 0) flags |= FLAG.persistent;
+  for (const word of options['scheduler-flags'] ?? []) {
+    const [scheduler = '', flag] = word.split('-');
+    if (scheduler !== options.scheduler)
+      report.error('scheduler-flags', `${word} is for scheduler ${scheduler}, not ${options.scheduler}`);
+    // IP_VS_SVC_F_SCHED_SH_FALLBACK and _MH_FALLBACK are SCHED1, the ports SCHED2.
+    flags |= flag === 'fallback' ? FLAG.sched1 : FLAG.sched2;
+  }
+  return flags;
+}
+
+function readForward(options: Options, section: Section, report: Report): ServiceConfig['forward'] {
+  const forward = options.forward as ServiceConfig['forward'];
+  const { tunneling } = options;
+  if (tunneling === null || tunneling === (forward === 'tunnel')) return forward;
+  if (!section.entries.has('forward')) return tunneling ? 'tunnel' : 'dr';
+  if (tunneling) report.error('tunneling', `contradicts forward = ${forward}`);
+  else if (forward === 'tunnel') report.error('tunneling', 'contradicts forward = tunnel');
+  return forward;
+}
+
+/** Prefix length of a netmask in either spelling; the whole address when there is none. */
+function readNetmask(text: string | null, family: Family, report: Report): number {
+  const whole = family === 4 ? 32 : 128;
+  if (text === null) return whole;
+  const length = /^\/?(\d{1,3})$/.exec(text.trim())?.[1];
+  const bytes = length === undefined && family === 4 ? parseAddress(text.trim()) : null;
+  const prefix = length !== undefined ? Number(length) : bytes === null ? Number.NaN : maskLength(bytes);
+  if (prefix >= 1 && prefix <= whole) return prefix;
+  const netmask = family === 4 ? 'netmask or ' : '';
+  report.error('persistence-netmask', `“${text}” is not a ${netmask}prefix length from 1 to ${whole}`);
+  return whole;
+}
+
+/** Leading one bits, or NaN when others follow. */
+function maskLength(bytes: Uint8Array): number {
+  const bits = [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  return /^1*0*$/.test(bits) && bytes.length === 4 ? bits.lastIndexOf('1') + 1 : Number.NaN;
+}
