@@ -401,6 +401,14 @@ export const SERVICE_OPTIONS = [
     doc: 'What happens to a server that an administrator takes out: deleted at once (PyBal), or weight 0.',
   },
   {
+    name: 'drain-time',
+    kind: 'seconds',
+    min: 0,
+    max: 604_800,
+    default: 300,
+    doc: 'For depool-action = drain: how long such a server keeps weight 0 before it is deleted.',
+  },
+  {
     name: 'admin-floor',
     kind: 'bool',
     default: false,

@@ -64,6 +64,7 @@ export function readService(section: Section, modules: Modules, file: string, re
     vipPresence: options['vip-presence'] as VipPresence,
     adminFloor: options['admin-floor'],
     depoolAction: options['depool-action'] as 'delete' | 'drain',
+    drainSeconds: options['drain-time'],
     startGraceSeconds: options['start-grace'],
     freezeLimitSeconds: options['freeze-limit'],
     poolShrinkLimit: options['pool-shrink-limit'],

@@ -59,6 +59,8 @@ export function readValue(row: OptionRow, text: string): unknown {
       return readChoice(text, row.choices);
     case 'strings':
       return readStrings(text);
+    case 'urls':
+      return readStrings(text).map((url) => readUrl(url, row.schemes));
     case 'addresses':
       return readAddresses(text);
     case 'ints':
@@ -78,6 +80,7 @@ export function printValue(row: OptionRow, value: unknown): string {
     case 'bool':
       return value === true ? 'yes' : 'no';
     case 'strings':
+    case 'urls':
     case 'addresses':
     case 'template':
       return printLiteral({ is: 'list', items: (value as Template).map(templateItem) });
@@ -124,6 +127,8 @@ export function describeKind(row: OptionRow): string {
       return `one of ${row.choices.join(', ')}`;
     case 'strings':
       return "list of strings: [ 'a', 'b' ]";
+    case 'urls':
+      return `list of URLs (${row.schemes.map((scheme) => `${scheme}://`).join(', ')})`;
     case 'addresses':
       return "one IP address, or a list: [ '192.0.2.1', '2001:db8::1' ]";
     case 'ints':
