@@ -1,0 +1,222 @@
+// Where log lines go: a terminal, journald or a file, through pino's asynchronous destination. In front of it stands a
+// bounded queue, because the destination's own flushSync() retries a full disk or a broken pipe for ever. So a log that can
+// not be written costs lines, which are counted and told, and never blocks the loop or ends the daemon.
+
+import { constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { destination } from 'pino';
+import type { SonicBoom } from 'sonic-boom';
+import { systemError } from '../world/real/errors.ts';
+import { atLeast, formatRecord, type LineStyle } from './format.ts';
+import type { LogLevel, LogRecord } from './record.ts';
+
+export interface SinkSettings {
+  /** A file, made if missing, or an open descriptor (1, 2). */
+  readonly to: { readonly path: string } | { readonly fd: number };
+  readonly style: LineStyle;
+  /** Records below it are not written. */
+  readonly level: LogLevel;
+  /** Unix time, ms. */
+  wall(): number;
+}
+
+export interface LogSink {
+  write(record: LogRecord): void;
+  /** Open the file again under its name, after logrotate has moved it. The old one stays in use if that fails. */
+  reopen(): void;
+  /** Lines lost so far: the queue was full, or they could not be written before the end. */
+  dropped(): number;
+  /** Everything out, now and synchronously, as far as possible within a second: for the last moments of a process. */
+  flushSync(): void;
+  /** Everything out, as far as possible within `timeoutMs`; afterwards nothing is written any more. */
+  close(timeoutMs?: number): Promise<void>;
+}
+
+const MAX_QUEUED_BYTES = 1 << 20;
+const MAX_CHUNK_BYTES = 64 * 1024;
+const RETRY_MS = 1_000;
+const FLUSH_MS = 1_000;
+const BUSY_WAIT_MS = 20;
+
+/** One opened file or descriptor. */
+interface Output {
+  readonly fd: number;
+  readonly boom: SonicBoom;
+  /** What the destination was given and has not written yet. */
+  inFlight: Buffer;
+  /** The last attempt to write failed, or the reader takes no more for now. */
+  stalled: boolean;
+  retry: NodeJS.Timeout | undefined;
+}
+
+/** `JOURNAL_STREAM` is set: priorities. Otherwise timestamps. */
+export function lineStyle(format: 'text' | 'json', env: Readonly<Record<string, string | undefined>>): LineStyle {
+  return { format, prefix: env['JOURNAL_STREAM'] === undefined ? 'time' : 'priority' };
+}
+
+/** Throws a SystemError when the file can not be opened. */
+export function createLogSink(settings: SinkSettings): LogSink {
+  const { to, style } = settings;
+  const line = (record: LogRecord) => formatRecord(record, style, settings.wall());
+
+  let queue: Buffer[] = [];
+  let queuedBytes = 0;
+  let lost = 0;
+  let lostAndNotTold = 0;
+  let closed = false;
+  let out = open('path' in to ? openLog(to.path) : nonBlocking(to.fd));
+
+  function open(fd: number): Output {
+    const boom = destination({
+      dest: fd,
+      sync: false,
+      minLength: 0,
+      retryEAGAIN: () => {
+        output.stalled = true;
+        return true;
+      },
+    });
+    // Called by pino at exit, and endless on a full disk: flushSync below does its work.
+    boom.flushSync = () => {};
+    const output: Output = { fd, boom, inFlight: Buffer.alloc(0), stalled: false, retry: undefined };
+    boom.on('write', (bytes: number) => {
+      output.stalled = false;
+      output.inFlight = output.inFlight.subarray(bytes);
+      if (output === out && output.inFlight.length === 0) pump();
+    });
+    boom.on('error', (error: Error) => {
+      output.stalled = true;
+      if (output !== out) {
+        lose(linesIn(output.inFlight));
+        output.inFlight = Buffer.alloc(0);
+        boom.destroy();
+      } else if (systemError(error, 'write').code !== 'EPIPE') {
+        // A full disk may be emptied; a broken pipe stays broken.
+        output.retry = setTimeout(() => void boom.write(''), RETRY_MS).unref();
+      }
+    });
+    return output;
+  }
+
+  function pump(): void {
+    if (out.inFlight.length > 0) return;
+    if (lostAndNotTold > 0 && queuedBytes < MAX_QUEUED_BYTES / 2) {
+      enqueue(line({ level: 'error', system: 'log', text: `${lostAndNotTold} line(s) of this log were lost` }));
+      lostAndNotTold = 0;
+    }
+    let count = 0;
+    let bytes = 0;
+    for (const next of queue) {
+      if (bytes >= MAX_CHUNK_BYTES) break;
+      count += 1;
+      bytes += next.length;
+    }
+    if (count === 0) return;
+    out.inFlight = Buffer.concat(queue.slice(0, count));
+    queue = queue.slice(count);
+    queuedBytes -= bytes;
+    out.boom.write(out.inFlight.toString('utf8'));
+  }
+
+  function enqueue(text: string): void {
+    const bytes = Buffer.from(text);
+    queue.push(bytes);
+    queuedBytes += bytes.length;
+  }
+
+  function lose(lines: number): void {
+    lost += lines;
+    lostAndNotTold += lines;
+  }
+
+  function flushSync(): void {
+    if (closed) return;
+    const until = performance.now() + FLUSH_MS;
+    // Unless it is stalled, what is in flight is being written by a thread that the process waits for at its end.
+    let left = Buffer.concat(out.stalled ? [out.inFlight, ...queue] : queue);
+    if (out.stalled) out.inFlight = Buffer.alloc(0);
+    queue = [];
+    queuedBytes = 0;
+    while (left.length > 0) {
+      try {
+        left = left.subarray(writeSync(out.fd, left));
+      } catch (error) {
+        const { code } = systemError(error, 'write');
+        if ((code !== 'EAGAIN' && code !== 'EINTR') || performance.now() > until) break;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_WAIT_MS);
+      }
+    }
+    lose(linesIn(left));
+  }
+
+  const onExit = () => flushSync();
+  process.on('exit', onExit);
+
+  return {
+    write(record) {
+      if (closed || !atLeast(record.level, settings.level)) return;
+      const text = line(record);
+      if (queuedBytes + text.length > MAX_QUEUED_BYTES) {
+        lose(1);
+        return;
+      }
+      enqueue(text);
+      pump();
+    },
+    reopen() {
+      if (closed || !('path' in to)) return;
+      try {
+        const fresh = open(openLog(to.path));
+        const old = out;
+        out = fresh;
+        // What is in flight still goes to the old file, which is closed behind it.
+        clearTimeout(old.retry);
+        old.boom.end();
+        pump();
+      } catch (error) {
+        this.write({ level: 'error', system: 'log', text: systemError(error, 'reopen').message });
+      }
+    },
+    dropped: () => lost,
+    flushSync,
+    async close(timeoutMs = FLUSH_MS) {
+      const until = performance.now() + timeoutMs;
+      while (out.inFlight.length > 0 && !out.stalled && performance.now() < until) {
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+      flushSync();
+      closed = true;
+      clearTimeout(out.retry);
+      process.off('exit', onExit);
+      if (out.inFlight.length === 0) out.boom.destroy();
+    },
+  };
+}
+
+function linesIn(bytes: Buffer): number {
+  return bytes.reduce((lines, byte) => (byte === 0x0a ? lines + 1 : lines), 0);
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o640);
+  } catch (error) {
+    throw systemError(error, `open ${path}`);
+  }
+}
+
+/**
+ * A descriptor whose writes do not block: a reader that stands still would hold a thread, and the exit with it. Files never
+ * block. A pipe or a terminal can be opened once more, so that others who share it keep theirs as it is. A socket, which is
+ * what journald gives, can not: handing it to Node makes it non-blocking.
+ */
+function nonBlocking(fd: number): number {
+  const kind = fstatSync(fd);
+  try {
+    if (kind.isSocket()) new Socket({ fd, readable: false, writable: true }).unref();
+    if (!kind.isFIFO() && !kind.isCharacterDevice()) return fd;
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    return fd;
+  }
+}
