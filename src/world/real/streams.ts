@@ -130,7 +130,8 @@ function connectTcp(
         try {
           socketOptions?.setTtl(descriptorOf(socket), family, ttl);
         } catch (error) {
-          settle(systemError(error, call));
+          // Later: Node is in the middle of connecting and still needs its handle.
+          queueMicrotask(() => settle(systemError(error, call)));
         }
       });
     }

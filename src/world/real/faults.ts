@@ -1,0 +1,76 @@
+// Fault injection for the lab: makes the kernel's tables fail on request, so that what only a broken machine shows can be
+// tested on a whole one. Does nothing unless ANYBAL_FAULT_FILE names a file when the daemon starts.
+//
+//   {"ipvs": "EPERM"}       every list and apply of IPVS fails with this code
+//   {"reconcile": "hang"}   listing addresses never settles, as if the reconciler were stuck
+//   {}, or no file          no fault
+
+import { readFile } from 'node:fs/promises';
+import { SystemError } from '../../lib/errors.ts';
+import type { Log } from '../../log/record.ts';
+import type { Kernel } from '../world.ts';
+
+const POLL_MS = 100;
+
+interface Faults {
+  readonly ipvs: string | null;
+  readonly hang: boolean;
+}
+
+const NONE: Faults = { ipvs: null, hang: false };
+
+export interface FaultHook {
+  ipvs<T, O, K>(kernel: Kernel<T, O, K>): Kernel<T, O, K>;
+  vips<T, O, K>(kernel: Kernel<T, O, K>): Kernel<T, O, K>;
+  close(): void;
+}
+
+export function createFaultHook(path: string, log: Log): FaultHook {
+  let faults = NONE;
+  log({ level: 'critical', system: 'pybal', text: `FAULT INJECTION IS ON: ${path} (ANYBAL_FAULT_FILE is set)` });
+  let reading = false;
+  const timer = setInterval(() => {
+    if (reading) return;
+    reading = true;
+    void read(path).then((now) => {
+      reading = false;
+      if (now.ipvs === faults.ipvs && now.hang === faults.hang) return;
+      faults = now;
+      log({ level: 'critical', system: 'pybal', text: `Faults injected from now on: ${JSON.stringify(now)}` });
+    });
+  }, POLL_MS);
+  timer.unref();
+
+  return {
+    ipvs: (kernel) => ({
+      async list(keys) {
+        if (faults.ipvs !== null) throw new SystemError(faults.ipvs, 'ipvs', 'injected fault');
+        return keys === undefined ? kernel.list() : kernel.list(keys);
+      },
+      async apply(ops) {
+        const code = faults.ipvs;
+        if (code === null) return kernel.apply(ops);
+        return ops.map(() => new SystemError(code, 'ipvs', 'injected fault'));
+      },
+    }),
+    vips: (kernel) => ({
+      list: (keys) => {
+        if (faults.hang) return new Promise(() => {});
+        return keys === undefined ? kernel.list() : kernel.list(keys);
+      },
+      apply: (ops) => kernel.apply(ops),
+    }),
+    close: () => clearInterval(timer),
+  };
+}
+
+async function read(path: string): Promise<Faults> {
+  try {
+    const given: unknown = JSON.parse(await readFile(path, 'utf8'));
+    if (typeof given !== 'object' || given === null) return NONE;
+    const ipvs: unknown = Reflect.get(given, 'ipvs');
+    return { ipvs: typeof ipvs === 'string' ? ipvs : null, hang: Reflect.get(given, 'reconcile') === 'hang' };
+  } catch {
+    return NONE;
+  }
+}

@@ -1,0 +1,113 @@
+// Commands: own session and process group, no shell, bounded output, and nothing left behind. See Processes in world.ts.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Cut } from '../../lib/cut.ts';
+import { SystemError } from '../../lib/errors.ts';
+import type { Command, CommandResult, Processes } from '../world.ts';
+import { systemError } from './errors.ts';
+
+/** After the leader's exit its output has this long to be read; a grandchild in another session may keep the pipe open. */
+const DRAIN_MS = 200;
+
+export function createProcesses(): Processes {
+  return { run };
+}
+
+function run(command: Command, cut: Cut): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const call = `run ${command.path}`;
+    if (cut.aborted) throw new SystemError('ECANCELED', call);
+    if (!command.path.startsWith('/')) throw new SystemError('EINVAL', call, 'not an absolute path');
+    const started = performance.now();
+    let child: ChildProcess;
+    try {
+      child = spawn(command.path, command.args, {
+        cwd: '/',
+        env: command.env,
+        // setsid(2): the group's id is the leader's pid, and a terminal's signals do not reach it.
+        detached: true,
+        shell: false,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+    } catch (error) {
+      throw systemError(error, call);
+    }
+    const { pid } = child;
+    const output = collect(child, command.maxOutputBytes);
+    let timedOut = false;
+    let timer: NodeJS.Timeout | undefined;
+    let exited = false;
+
+    const finish = (settle: () => void) => {
+      clearTimeout(timer);
+      release();
+      settle();
+    };
+    const release = cut.onAbort(() => {
+      if (exited) return;
+      if (pid !== undefined) killGroup(pid);
+      output.stop();
+      finish(() => reject(new SystemError('ECANCELED', call)));
+    });
+    if (command.timeoutMs > 0) {
+      timer = setTimeout(() => {
+        timedOut = true;
+        if (pid !== undefined) killGroup(pid);
+      }, command.timeoutMs);
+    }
+    child.on('error', (error) => finish(() => reject(systemError(error, call))));
+    child.on('exit', (exitCode, signal) => {
+      exited = true;
+      const durationMs = performance.now() - started;
+      // Killed by us, the group is still dying: only what we may not kill is left over.
+      const leftovers = pid === undefined ? 'none' : sweep(pid, timedOut);
+      void output.ended().then(() => {
+        finish(() => resolve({ exitCode, signal, timedOut, output: output.text(), durationMs, leftovers }));
+      });
+    });
+  });
+}
+
+/** Kill what the leader left of its group, and say whether there was anything. */
+function sweep(group: number, killedBefore: boolean): CommandResult['leftovers'] {
+  if (killGroup(group) === 'none') return 'none';
+  // Those that may be killed are dying now, and no longer answer EPERM for the others.
+  if (killGroup(group) === 'denied') return 'not all killed';
+  return killedBefore ? 'none' : 'killed';
+}
+
+function killGroup(group: number): 'none' | 'killed' | 'denied' {
+  try {
+    process.kill(-group, 'SIGKILL');
+    return 'killed';
+  } catch (error) {
+    return systemError(error, 'kill').code === 'EPERM' ? 'denied' : 'none';
+  }
+}
+
+/** Both outputs, in order of arrival, up to `limit` bytes; the rest is read and dropped. */
+function collect(child: ChildProcess, limit: number) {
+  const chunks: Buffer[] = [];
+  let left = limit;
+  const pipes = [child.stdout, child.stderr].filter((pipe) => pipe !== null);
+  const closed = pipes.map((pipe) => {
+    pipe.on('data', (chunk: Buffer) => {
+      if (left > 0) chunks.push(chunk.subarray(0, left));
+      left -= Math.min(left, chunk.length);
+    });
+    pipe.on('error', () => {});
+    return new Promise<void>((resolve) => pipe.on('close', () => resolve()));
+  });
+  const stop = () => {
+    for (const pipe of pipes) pipe.destroy();
+  };
+  return {
+    stop,
+    ended: async () => {
+      const timer = setTimeout(stop, DRAIN_MS);
+      await Promise.all(closed);
+      clearTimeout(timer);
+    },
+    text: () => Buffer.concat(chunks).toString('utf8'),
+  };
+}
