@@ -1,0 +1,80 @@
+// A pool behind HTTP or HTTPS: asked each second with a conditional GET, the next time only when the last one has ended.
+// Failures back off with jitter. Redirects are failures: a pool must not move by the word of a web server.
+
+import type { Cut } from '../lib/cut.ts';
+import { errorText } from '../lib/errors.ts';
+import type { Http, HttpResponse } from '../world/world.ts';
+import { MAX_POOL_BYTES } from './parse.ts';
+import { POLL_MS, sameBytes, showUrl, type Answer, type Source } from './source.ts';
+
+const TIMEOUT_MS = 5000;
+const MAX_DELAY_MS = 30_000;
+
+export function httpSource(http: Http, url: string): Source {
+  return new HttpSource(http, url);
+}
+
+class HttpSource implements Source {
+  readonly #http: Http;
+  readonly #url: string;
+  /** RFC 9110 §8.8: of the last content, for the next question. */
+  #validators: Readonly<Record<string, string>> = {};
+  #bytes: Uint8Array | null = null;
+
+  constructor(http: Http, url: string) {
+    this.#http = http;
+    this.#url = url;
+  }
+
+  async ask(afresh: boolean, cut: Cut): Promise<Answer> {
+    const conditions = afresh ? {} : this.#validators;
+    try {
+      const response = await this.#http.get(
+        {
+          url: this.#url,
+          headers: { 'user-agent': 'anybal', accept: '*/*', 'accept-encoding': 'identity', ...conditions },
+          timeoutMs: TIMEOUT_MS,
+          maxBytes: MAX_POOL_BYTES,
+        },
+        cut,
+      );
+      return this.#read(response, Object.keys(conditions).length > 0);
+    } catch (thrown) {
+      return { is: 'failed', reason: errorText(thrown).replaceAll(this.#url, showUrl(this.#url)) };
+    }
+  }
+
+  #read(response: HttpResponse, conditional: boolean): Answer {
+    const { status, headers, body } = response;
+    if (status === 304 && conditional) return { is: 'unchanged' };
+    if (status !== 200) return { is: 'failed', reason: refusalOf(status, headers['location']) };
+    const encoding = headers['content-encoding'] ?? 'identity';
+    if (encoding !== 'identity')
+      return { is: 'failed', reason: `content-encoding ${encoding.slice(0, 40)} was not asked for` };
+    this.#validators = validatorsOf(headers);
+    if (sameBytes(this.#bytes, body)) return { is: 'unchanged' };
+    this.#bytes = body;
+    return { is: 'content', bytes: body };
+  }
+
+  /** 2, 4, 8 … 30 s, each shortened by up to a half, so that directors do not come back together. */
+  delayMs(failures: number, random: number): number {
+    if (failures === 0) return POLL_MS;
+    return Math.min(MAX_DELAY_MS, POLL_MS * 2 ** Math.min(failures, 16)) * (1 - random / 2);
+  }
+}
+
+function refusalOf(status: number, location: string | undefined): string {
+  if (status === 304) return 'HTTP 304 although nothing was asked about';
+  if (status < 300 || status > 399) return `HTTP ${status}`;
+  const where = location === undefined ? '' : ` to ${JSON.stringify(location.slice(0, 200))}`;
+  return `HTTP ${status}: redirected${where}, and redirects are not followed`;
+}
+
+function validatorsOf(headers: HttpResponse['headers']): Record<string, string> {
+  const { etag, 'last-modified': modified } = headers;
+  return {
+    ...(etag === undefined ? {} : { 'if-none-match': etag }),
+    ...(modified === undefined ? {} : { 'if-modified-since': modified }),
+  };
+}

@@ -1,0 +1,224 @@
+// A pool file as bytes to a list of hosts. Pure. Two formats, as PyBal reads them: JSON when the path ends in `.json`,
+// otherwise one Python dict per line. A bad line or entry is skipped and named; a file that is no pool at all is refused.
+// Called by service-pool.ts.
+
+import { dictGet, parseLiteral, printLiteral, LiteralError, type Literal } from '../config/literal.ts';
+import type { PoolHost } from '../decision/facts.ts';
+import { canonicalAddress } from '../lib/address.ts';
+import { errorText, type Complaint } from '../lib/errors.ts';
+
+export type ParsedPool =
+  | {
+      readonly is: 'list';
+      readonly hosts: readonly PoolHost[];
+      /** The last line is bad and not ended: whoever writes or serves the file stopped in the middle. */
+      readonly truncated: boolean;
+      readonly complaints: readonly Complaint[];
+    }
+  /** Not a pool: nothing of it may be used. */
+  | { readonly is: 'refused'; readonly reason: string; readonly complaints: readonly Complaint[] };
+
+export interface PoolText {
+  /** Where it came from, for complaints; its path decides the format. */
+  readonly url: string;
+  readonly bytes: Uint8Array;
+  /** The list in force: a value of a wrong type leaves what the host had (Server.merge of PyBal). */
+  readonly previous: readonly PoolHost[];
+}
+
+export const MAX_POOL_BYTES = 4 << 20;
+const MAX_HOSTS = 10_000;
+const MAX_LINES = 100_000;
+const MAX_LINE_LENGTH = 4096;
+/** More would only fill the log. */
+const MAX_COMPLAINTS = 100;
+/** As ipvsadm. */
+const MAX_WEIGHT = 65_535;
+const DEFAULT_WEIGHT = 10;
+
+export function parsePool(text: PoolText): ParsedPool {
+  const collector = new Collector(text);
+  if (text.bytes.length > MAX_POOL_BYTES) return collector.refuse(`larger than ${MAX_POOL_BYTES} bytes`);
+  let decoded: string;
+  try {
+    decoded = new TextDecoder('utf-8', { fatal: true }).decode(text.bytes);
+  } catch {
+    return collector.refuse('not UTF-8 text');
+  }
+  if (/^\s*</.test(decoded)) return collector.refuse('an HTML or XML page, not a pool');
+  return isJson(text.url) ? parseJson(decoded, collector) : parseLines(decoded, collector);
+}
+
+/** PyBal looks at the end of the URL; a query is not part of the name. */
+export function isJson(url: string): boolean {
+  const name = url.startsWith('file:') ? url : url.replace(/[?#].*$/s, '');
+  return name.endsWith('.json');
+}
+
+function parseLines(text: string, collector: Collector): ParsedPool {
+  const lines = text.split('\n');
+  if (lines.length > MAX_LINES) return collector.refuse(`more than ${MAX_LINES} lines`);
+  let entries = 0;
+  let lastIsBad = false;
+  for (const [index, raw] of lines.entries()) {
+    const line = raw.trim();
+    if (line === '' || line.startsWith('#')) continue;
+    entries++;
+    lastIsBad = !parseLine(line, index + 1, collector) && index === lines.length - 1;
+    if (collector.full) return collector.refuse(`more than ${MAX_HOSTS} hosts`);
+  }
+  return collector.finish(entries, lastIsBad);
+}
+
+/** False: a bad line. */
+function parseLine(line: string, number: number, collector: Collector): boolean {
+  const bad = (reason: string) => collector.skip(number, `Bad configuration line: ${excerpt(line)}: ${reason}`);
+  if (line.length > MAX_LINE_LENGTH) return bad(`longer than ${MAX_LINE_LENGTH} characters`);
+  const dict = readLiteral(line);
+  if (typeof dict === 'string') return bad(dict);
+  if (dict.is !== 'dict') return bad(`a ${dict.is} where a dict is wanted`);
+  const [host, weight, enabled] = [dictGet(dict, 'host'), dictGet(dict, 'weight'), dictGet(dict, 'enabled')];
+  if (host === undefined || weight === undefined || enabled === undefined) {
+    const missing = ['host', 'weight', 'enabled'].filter((key) => dictGet(dict, key) === undefined);
+    return bad(`no ${missing.join(', no ')}`);
+  }
+  if (host.is !== 'string') return bad('host is not a string');
+  const wrong = badHost(host.value);
+  if (wrong !== null) return bad(wrong);
+  collector.add(() => number, host.value, {
+    weight: weight.is === 'int' ? weight.value : { shown: printLiteral(weight) },
+    enabled: enabled.is === 'bool' ? enabled.value : { shown: printLiteral(enabled) },
+  });
+  return true;
+}
+
+function readLiteral(line: string): Literal | string {
+  try {
+    return parseLiteral(line);
+  } catch (thrown) {
+    if (thrown instanceof LiteralError) return thrown.message;
+    throw thrown;
+  }
+}
+
+function parseJson(text: string, collector: Collector): ParsedPool {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (thrown) {
+    return collector.refuse(
+      text.trim() === '' ? 'empty, which is not JSON' : `not JSON: ${excerpt(errorText(thrown))}`,
+    );
+  }
+  if (!isObject(value)) return collector.refuse('not a JSON object of hosts');
+  const entries = Object.entries(value);
+  if (entries.length > MAX_HOSTS) return collector.refuse(`more than ${MAX_HOSTS} hosts`);
+  for (const [host, entry] of entries) {
+    const line = () => lineOf(text, JSON.stringify(host));
+    const wrong = badHost(host);
+    if (wrong !== null) collector.skip(line(), wrong);
+    else if (!isObject(entry)) collector.skip(line(), `${host}: not an object with weight and enabled`);
+    else collector.add(line, host, jsonValues(entry));
+  }
+  return collector.finish(entries.length, false);
+}
+
+/** What is absent gets PyBal's default. */
+function jsonValues({ weight = DEFAULT_WEIGHT, enabled = true }: Readonly<Record<string, unknown>>): Values {
+  return {
+    weight: typeof weight === 'number' && Number.isInteger(weight) ? weight : { shown: JSON.stringify(weight) },
+    enabled: typeof enabled === 'boolean' ? enabled : { shown: JSON.stringify(enabled) },
+  };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function lineOf(text: string, needle: string): number {
+  const at = text.indexOf(needle);
+  return at < 0 ? 1 : text.slice(0, at).split('\n').length;
+}
+
+/** Why this cannot be a host, or null. Host names are as in DNS, underscores allowed; literal addresses are hosts too. */
+function badHost(host: string): string | null {
+  if (host === '') return 'host is empty';
+  if (host.length > 253) return 'host is longer than 253 characters';
+  if (/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?$/.test(host) || canonicalAddress(host) !== null) return null;
+  return `host ${excerpt(host)} is neither a host name nor an address`;
+}
+
+/** Foreign text on one line, cut, with control characters made visible. */
+function excerpt(text: string): string {
+  const cut = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return cut.replace(/\p{C}/gu, (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`);
+}
+
+/** Of one entry; `shown`: a value of a wrong type, as it was written. */
+interface Values {
+  readonly weight: number | { readonly shown: string };
+  readonly enabled: boolean | { readonly shown: string };
+}
+
+/** What a pool file says so far. */
+class Collector {
+  readonly #url: string;
+  readonly #previous: ReadonlyMap<string, PoolHost>;
+  readonly #hosts = new Map<string, PoolHost>();
+  readonly #complaints: Complaint[] = [];
+
+  constructor(text: PoolText) {
+    this.#url = text.url;
+    this.#previous = new Map(text.previous.map((host) => [host.host, host]));
+  }
+
+  get full(): boolean {
+    return this.#hosts.size > MAX_HOSTS;
+  }
+
+  /** Unusable values leave what the host had before, or the default. */
+  add(line: () => number, host: string, { weight, enabled }: Values): void {
+    const before = this.#previous.get(host) ?? { weight: DEFAULT_WEIGHT, enabled: true };
+    const wrong = badWeight(weight);
+    if (wrong !== null) this.#complain('warning', line(), `${host}: weight ${wrong}; using ${before.weight}`);
+    if (typeof enabled !== 'boolean') {
+      this.#complain(
+        'warning',
+        line(),
+        `${host}: enabled ${excerpt(enabled.shown)} is no boolean; using ${before.enabled}`,
+      );
+    }
+    if (this.#hosts.has(host)) this.#complain('warning', line(), `${host} is listed twice: the last one counts`);
+    this.#hosts.set(host, {
+      host,
+      weight: typeof weight === 'number' && wrong === null ? weight : before.weight,
+      enabled: typeof enabled === 'boolean' ? enabled : before.enabled,
+    });
+  }
+
+  skip(line: number, message: string): false {
+    this.#complain('error', line, message);
+    return false;
+  }
+
+  refuse(reason: string): ParsedPool {
+    return { is: 'refused', reason, complaints: this.#complaints };
+  }
+
+  finish(entries: number, truncated: boolean): ParsedPool {
+    if (entries > 0 && this.#hosts.size === 0) return this.refuse('not one usable host in it');
+    return { is: 'list', hosts: [...this.#hosts.values()], truncated, complaints: this.#complaints };
+  }
+
+  #complain(severity: 'error' | 'warning', line: number, message: string): void {
+    if (this.#complaints.length >= MAX_COMPLAINTS) return;
+    const place = { file: this.#url, line };
+    this.#complaints.push({ severity, place, section: null, option: null, message });
+  }
+}
+
+function badWeight(weight: Values['weight']): string | null {
+  if (typeof weight !== 'number') return `${excerpt(weight.shown)} is no integer`;
+  if (weight < 0) return `${weight} is negative`;
+  return weight > MAX_WEIGHT ? `${weight} is greater than ${MAX_WEIGHT}` : null;
+}

@@ -1,0 +1,183 @@
+// Host names to addresses, one lookup per name and family however many services list it. Sticky: the address in use stays
+// while DNS still answers it, and while DNS answers nothing. Literal addresses are their own answer. Used by service-pool.ts.
+
+import { canonicalAddress, familyOf, type Family } from '../lib/address.ts';
+import { knifeWithin, Knife, type Cut } from '../lib/cut.ts';
+import { errorText } from '../lib/errors.ts';
+import type { World } from '../world/world.ts';
+
+const LOOKUP_TIMEOUT_MS = 10_000;
+const MAX_RETRY_MS = 60_000;
+/** Lookups under way at once: a pool of thousands must not drown its resolver. */
+const MAX_LOOKUPS = 32;
+
+/** Told at once if something is known, then on each change. Null: the name has no address of this family. */
+export type AddressListener = (address: string | null) => void;
+
+interface Name {
+  readonly host: string;
+  readonly family: Family;
+  readonly knife: Knife;
+  readonly listeners: Set<AddressListener>;
+  /** Undefined: no lookup has ended yet. */
+  address: string | null | undefined;
+}
+
+export class Resolver {
+  readonly #world: Pick<World, 'clock' | 'random' | 'names' | 'log'>;
+  readonly #names = new Map<string, Name>();
+  readonly #loops = new Set<Promise<void>>();
+  readonly #waiting: (() => void)[] = [];
+  #lookups = 0;
+  #intervalMs = 60_000;
+
+  constructor(world: Pick<World, 'clock' | 'random' | 'names' | 'log'>) {
+    this.#world = world;
+  }
+
+  /** From the next lookup of each name on. */
+  setInterval(seconds: number): void {
+    this.#intervalMs = seconds * 1000;
+  }
+
+  /**
+   * Follow a host. `known` is the address that it had in an earlier life, used until DNS says otherwise. Returns a function
+   * that ends it.
+   */
+  follow(host: string, family: Family, known: string | null, listener: AddressListener): () => void {
+    const literal = canonicalAddress(host);
+    if (literal !== null) {
+      const fits = usable(literal, family);
+      if (!fits) this.#log('error', `Initialization failed for server ${host}: not a usable IPv${family} address`);
+      listener(fits ? literal : null);
+      return () => {};
+    }
+    const key = `${family} ${host}`;
+    let name = this.#names.get(key);
+    if (name === undefined) {
+      name = { host, family, knife: new Knife(), listeners: new Set(), address: known ?? undefined };
+      this.#names.set(key, name);
+      this.#start(name);
+    }
+    const followed = name;
+    followed.listeners.add(listener);
+    if (followed.address !== undefined) listener(followed.address);
+    return () => {
+      followed.listeners.delete(listener);
+      if (followed.listeners.size > 0 || this.#names.get(key) !== followed) return;
+      this.#names.delete(key);
+      followed.knife.abort();
+    };
+  }
+
+  async stop(): Promise<void> {
+    for (const name of this.#names.values()) name.knife.abort();
+    this.#names.clear();
+    await Promise.all(this.#loops);
+  }
+
+  #start(name: Name): void {
+    const loop = this.#run(name).finally(() => this.#loops.delete(loop));
+    this.#loops.add(loop);
+  }
+
+  async #run(name: Name): Promise<void> {
+    const { clock } = this.#world;
+    let failures = 0;
+    while (!name.knife.aborted) {
+      const answer = await this.#lookup(name);
+      if (name.knife.aborted) return;
+      failures = typeof answer === 'string' ? failures + 1 : 0;
+      try {
+        if (typeof answer === 'string') this.#failed(name, answer, failures);
+        else this.#found(name, answer);
+      } catch (thrown) {
+        // A bug in a listener must not end the lookups of this name.
+        this.#log('error', `${name.host}: ${errorText(thrown)}`);
+      }
+      await clock.sleep(this.#delayMs(failures), name.knife);
+    }
+  }
+
+  #delayMs(failures: number): number {
+    const random = this.#world.random();
+    if (failures === 0) return this.#intervalMs * (0.9 + random / 5);
+    return Math.min(MAX_RETRY_MS, 1000 * 2 ** Math.min(failures - 1, 10)) * (1 - random / 4);
+  }
+
+  /** The usable addresses, sorted, at least one; or why there are none. */
+  async #lookup(name: Name): Promise<readonly string[] | string> {
+    while (this.#lookups >= MAX_LOOKUPS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (name.knife.aborted) {
+      this.#waiting.shift()?.();
+      return 'canceled';
+    }
+    this.#lookups++;
+    try {
+      return await this.#resolve(name.host, name.family, name.knife);
+    } catch (thrown) {
+      return errorText(thrown);
+    } finally {
+      this.#lookups--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #resolve(host: string, family: Family, cut: Cut): Promise<readonly string[] | string> {
+    const { knife, release } = knifeWithin(cut);
+    const disarm = this.#world.clock.at(LOOKUP_TIMEOUT_MS, () => knife.abort());
+    try {
+      const answer = await this.#world.names.resolve(host, family, knife);
+      const addresses = answer.map(canonicalAddress).filter((address) => address !== null && usable(address, family));
+      const sorted = addresses.filter((address) => address !== null).sort();
+      if (sorted.length > 0) return sorted;
+      return answer.length === 0
+        ? `no IPv${family} address`
+        : `no usable IPv${family} address among ${answer.slice(0, 4).join(', ')}`;
+    } catch (thrown) {
+      if (knife.aborted && !cut.aborted) return `no answer within ${LOOKUP_TIMEOUT_MS / 1000} s`;
+      throw thrown;
+    } finally {
+      disarm();
+      release();
+    }
+  }
+
+  #found(name: Name, sorted: readonly string[]): void {
+    const before = name.address ?? null;
+    const address = before !== null && sorted.includes(before) ? before : (sorted[0] ?? null);
+    if (before !== null && address !== before) this.#log('warn', `${name.host} moved from ${before} to ${address}`);
+    this.#tell(name, address);
+  }
+
+  #failed(name: Name, reason: string, failures: number): void {
+    if (failures === 1) {
+      // The first words are PyBal's, and grepped for.
+      const keeping = typeof name.address === 'string' ? `keeping ${name.address}` : 'trying again';
+      const what = typeof name.address === 'string' ? 'Lookup' : 'Initialization';
+      this.#log(
+        typeof name.address === 'string' ? 'warn' : 'error',
+        `${what} failed for server ${name.host}: ${reason}; ${keeping}`,
+      );
+    }
+    this.#tell(name, name.address ?? null);
+  }
+
+  #tell(name: Name, address: string | null): void {
+    if (name.address === address) return;
+    name.address = address;
+    for (const listener of [...name.listeners]) listener(address);
+  }
+
+  #log(level: 'warn' | 'error', text: string): void {
+    this.#world.log({ level, system: 'server', text });
+  }
+}
+
+/** Could be a real server: of the family, without zone, and neither unspecified, multicast nor broadcast. */
+function usable(address: string, family: Family): boolean {
+  if (familyOf(address) !== family || address.includes('%')) return false;
+  if (family === 6) return address !== '::' && !address.startsWith('ff');
+  const first = Number(address.split('.')[0]);
+  return first !== 0 && first < 224;
+}

@@ -1,0 +1,329 @@
+// The pool of one service: asks its source, lets the guard judge, keeps the last good list on disk, and has its hosts
+// resolved. One loop, one question at a time, ended by stop(). Made by pools.ts, one per service.
+
+import type { ServiceConfig } from '../config/types.ts';
+import type { Fact, PoolHost } from '../decision/facts.ts';
+import { Knife } from '../lib/cut.ts';
+import { errorText, printComplaint } from '../lib/errors.ts';
+import type { LogLevel } from '../log/record.ts';
+import type { Wall, World } from '../world/world.ts';
+import { Claims } from './claims.ts';
+import { initialGuard, noteOf, step, type GuardEvent, type GuardState } from './guard.ts';
+import { lastGoodPath, readLastGood, writeLastGood } from './last-good.ts';
+import { changeLines } from './lines.ts';
+import { openSource } from './open.ts';
+import { parsePool, type ParsedPool } from './parse.ts';
+import type { Resolver } from './resolve.ts';
+import { POLL_MS, showUrl, type Source } from './source.ts';
+
+export interface PoolStatus {
+  readonly url: string;
+  /**
+   * waiting: no list yet. current: as the source serves it. stale: the source does not answer. suspect, refused, unparsable:
+   * it serves something that is not in force.
+   */
+  readonly state: 'waiting' | 'current' | 'stale' | 'suspect' | 'refused' | 'unparsable';
+  /** Number of hosts in force; null while waiting. */
+  readonly servers: number | null;
+  /** Since the source last served the list in force. */
+  readonly ageSeconds: number | null;
+  readonly note: string | null;
+  /** Why the source last failed; null after an answer. */
+  readonly lastError: string | null;
+  /** The list that `accept` would put in force. */
+  readonly pending: { readonly servers: number; readonly reason: string; readonly servedSeconds: number } | null;
+  /** Hosts in force that have no address to use. */
+  readonly unresolved: readonly string[];
+}
+
+/** What a service's pool needs of the daemon. */
+export interface PoolContext {
+  readonly world: World;
+  readonly resolver: Resolver;
+  emit(fact: Fact): void;
+  onCandidate(service: string, host: string, address: string | null): void;
+}
+
+/** A source that has not answered for this long after the start is not waited for: the list on disk is used. */
+const FIRST_ANSWER_MS = 1000;
+const SAVE_DELAY_MS = 1000;
+/** How old the date on disk may get while the list stays the same. */
+const SAVE_AGAIN_MS = 3_600_000;
+const LOGGED_COMPLAINTS = 20;
+
+export class ServicePool {
+  readonly #context: PoolContext;
+  readonly #name: string;
+  #config: ServiceConfig;
+  #stateDirectory: string;
+  #guard: GuardState = initialGuard;
+  #note: string | null = null;
+  /** When the source last served the list in force, also to earlier processes. */
+  #goodAt: Wall | null = null;
+
+  #life = new Knife();
+  #loop: Promise<void> = Promise.resolve();
+  #napping: Knife | null = null;
+  /** What the source said last: 'unchanged' means this. */
+  #served: ParsedPool | null = null;
+
+  #claims = new Claims();
+  readonly #follows = new Map<string, () => void>();
+  /** Addresses as last told to onCandidate. */
+  readonly #told = new Map<string, string | null>();
+  #knownAddresses: ReadonlyMap<string, string> = new Map();
+
+  #saveTimer: (() => void) | null = null;
+  #saving: Promise<void> = Promise.resolve();
+  #savedAt: Wall | null = null;
+
+  constructor(context: PoolContext, config: ServiceConfig, stateDirectory: string) {
+    this.#context = context;
+    this.#name = config.name;
+    this.#config = config;
+    this.#stateDirectory = stateDirectory;
+    this.#loop = this.#run(this.#life, true);
+  }
+
+  /** Another reading of the same section. The list stays in force; another URL starts another source. */
+  configure(config: ServiceConfig, stateDirectory: string): void {
+    const before = this.#config;
+    this.#config = config;
+    this.#stateDirectory = stateDirectory;
+    if (before.family !== config.family || before.vip !== config.vip) this.#resolveAgain();
+    if (before.source === config.source) return;
+    const earlier = this.#loop;
+    this.#life.abort();
+    this.#life = new Knife();
+    this.#served = null;
+    this.#guard = { ...this.#guard, pending: null, unparsable: null, failing: null, confirmedAt: null };
+    const life = this.#life;
+    this.#loop = earlier.then(() => this.#run(life, this.#guard.accepted === null));
+  }
+
+  /** Ask the source now. */
+  reread(): void {
+    this.#napping?.abort();
+  }
+
+  /** Put the pending list in force. False: there is none. */
+  accept(): boolean {
+    if (this.#guard.pending === null) return false;
+    this.#tell({ on: 'accept', at: this.#context.world.clock.now(), unresolved: this.#unresolved() });
+    return true;
+  }
+
+  status(): PoolStatus {
+    const { accepted, published, pending, unparsable, failing } = this.#guard;
+    const { wall, now } = this.#context.world.clock;
+    const note = noteOf(this.#guard, now());
+    const troubled = pending?.why ?? (unparsable === null ? (note === null ? 'current' : 'stale') : 'unparsable');
+    const inForce = published ? accepted : null;
+    return {
+      url: showUrl(this.#config.source),
+      state: inForce === null && troubled === 'current' ? 'waiting' : troubled,
+      servers: inForce?.length ?? null,
+      ageSeconds: inForce === null || this.#goodAt === null ? null : Math.max(0, (wall() - this.#goodAt) / 1000),
+      note,
+      lastError: failing?.reason ?? unparsable,
+      pending:
+        pending === null
+          ? null
+          : { servers: pending.hosts.length, reason: pending.reason, servedSeconds: pending.servedMs / 1000 },
+      unresolved: [...this.#unresolved()],
+    };
+  }
+
+  /** Resolves when nothing of this pool runs any more and the list is on disk. */
+  async stop(): Promise<void> {
+    this.#life.abort();
+    await this.#loop;
+    for (const unfollow of this.#follows.values()) unfollow();
+    this.#follows.clear();
+    if (this.#saveTimer !== null || this.#savedAt !== this.#goodAt) this.#save();
+    await this.#saving;
+  }
+
+  async #run(life: Knife, restore: boolean): Promise<void> {
+    if (restore) await this.#restore();
+    if (life.aborted) return;
+    const { world } = this.#context;
+    const source = openSource(world, this.#config.source);
+    if (typeof source === 'string') return this.#tell({ on: 'failed', at: world.clock.now(), reason: source });
+    const disarm = world.clock.at(FIRST_ANSWER_MS, () => {
+      if (this.#served === null && this.#guard.failing === null) this.#failed(`no answer within ${FIRST_ANSWER_MS} ms`);
+    });
+    life.onAbort(disarm);
+    let failures = 0;
+    while (!life.aborted) {
+      const nap = new Knife();
+      this.#napping = nap;
+      const forget = life.onAbort(() => nap.abort());
+      let delayMs = POLL_MS;
+      try {
+        failures = (await this.#ask(source, life)) ? 0 : failures + 1;
+        delayMs = source.delayMs(failures, world.random());
+      } catch (thrown) {
+        // A bug of ours in this pool must not end it, or any other.
+        this.#log('error', `pool source: ${errorText(thrown)}; trying again`);
+      }
+      await world.clock.sleep(delayMs, nap);
+      forget();
+    }
+  }
+
+  /** One question. False: no answer. */
+  async #ask(source: Source, life: Knife): Promise<boolean> {
+    const doubted = this.#guard.pending !== null || this.#guard.unparsable !== null;
+    const answer = await source.ask(doubted, life);
+    if (life.aborted) return false;
+    if (answer.is === 'failed') {
+      this.#failed(answer.reason);
+      return false;
+    }
+    if (answer.is === 'content') {
+      const { source: url } = this.#config;
+      this.#served = parsePool({ url: showUrl(url), bytes: answer.bytes, previous: this.#guard.accepted ?? [] });
+      this.#complain(this.#served);
+    }
+    if (this.#served !== null) this.#judge(this.#served);
+    return true;
+  }
+
+  #judge(served: ParsedPool): void {
+    const at = this.#context.world.clock.now();
+    if (served.is === 'refused') return this.#tell({ on: 'unparsable', at, reason: served.reason });
+    const { hosts, truncated } = served;
+    this.#tell({ on: 'list', at, hosts, truncated, unresolved: this.#unresolved() });
+  }
+
+  #failed(reason: string): void {
+    this.#tell({ on: 'failed', at: this.#context.world.clock.now(), reason });
+  }
+
+  #complain({ complaints }: ParsedPool): void {
+    for (const complaint of complaints.slice(0, LOGGED_COMPLAINTS)) this.#log('warn', printComplaint(complaint));
+    const more = complaints.length - LOGGED_COMPLAINTS;
+    if (more > 0) this.#log('warn', `${more} more complaints about ${showUrl(this.#config.source)}`);
+  }
+
+  /** Let the guard judge, and do what it says. */
+  #tell(event: GuardEvent): void {
+    const before = this.#guard;
+    const [after, actions] = step(this.#config, before, event);
+    this.#guard = after;
+    const { clock } = this.#context.world;
+    if (after.confirmedAt !== null && after.confirmedAt !== before.confirmedAt) this.#confirmed();
+    const note = noteOf(after, clock.now());
+    let publish = note !== this.#note;
+    this.#note = note;
+    for (const action of actions) {
+      if (action.do === 'say') this.#log(action.level, action.text);
+      else {
+        publish = true;
+        const lines = changeLines(this.#name, action.first ? null : (before.accepted ?? []), action.hosts);
+        for (const line of lines) this.#context.world.log(line);
+        if (action.save) this.#saveSoon();
+      }
+    }
+    if (!publish || !after.published || after.accepted === null) return;
+    this.#context.emit({ is: 'pool', service: this.#name, list: { hosts: after.accepted, note } });
+    if (after.accepted !== before.accepted || !before.published) this.#follow(after.accepted);
+  }
+
+  /** Have the hosts of this list resolved, and no others. */
+  #follow(hosts: readonly PoolHost[]): void {
+    const names = hosts.map((host) => host.host);
+    const listed = new Set(names);
+    for (const [host, unfollow] of [...this.#follows]) {
+      if (listed.has(host)) continue;
+      unfollow();
+      this.#follows.delete(host);
+      this.#told.delete(host);
+    }
+    this.#pass(this.#claims.list(names));
+    for (const host of names) if (!this.#follows.has(host)) this.#followOne(host);
+  }
+
+  #followOne(host: string): void {
+    const claims = this.#claims;
+    const known = this.#knownAddresses.get(host) ?? null;
+    const unfollow = this.#context.resolver.follow(host, this.#config.family, known, (address) => {
+      // A server that is the VIP itself would be a loop.
+      const own = address === this.#config.vip;
+      if (own) this.#log('error', `Server ${host} resolves to the VIP ${address}: treated as unresolved`);
+      this.#pass(claims.set(host, own ? null : address));
+    });
+    this.#follows.set(host, unfollow);
+  }
+
+  /** Another family or VIP: every address is looked at again. Names that stay are not looked up again. */
+  #resolveAgain(): void {
+    const earlier = [...this.#follows.values()];
+    this.#follows.clear();
+    this.#claims = new Claims();
+    if (this.#guard.published && this.#guard.accepted !== null) this.#follow(this.#guard.accepted);
+    for (const unfollow of earlier) unfollow();
+  }
+
+  /** Tell what became of the claims of these hosts. */
+  #pass(hosts: readonly string[]): void {
+    for (const host of hosts) {
+      const claim = this.#claims.get(host);
+      if (claim === undefined || claim.address === this.#told.get(host)) continue;
+      if (claim.rival !== null)
+        this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: treated as unresolved`);
+      this.#told.set(host, claim.address);
+      if (claim.address !== null) this.#saveSoon();
+      this.#context.onCandidate(this.#name, host, claim.address);
+    }
+  }
+
+  #unresolved(): ReadonlySet<string> {
+    return new Set([...this.#told].filter(([, address]) => address === null).map(([host]) => host));
+  }
+
+  async #restore(): Promise<void> {
+    const { files } = this.#context.world;
+    const path = lastGoodPath(this.#stateDirectory, this.#name);
+    const kept = await readLastGood(files, path, this.#name, this.#config.source);
+    if (kept === null) return;
+    if (typeof kept === 'string') return this.#log('warn', `last good list ${path} is not used: ${kept}`);
+    this.#goodAt = kept.goodAt;
+    this.#savedAt = kept.goodAt;
+    this.#knownAddresses = kept.addresses;
+    this.#tell({ on: 'restored', hosts: kept.hosts });
+  }
+
+  #confirmed(): void {
+    this.#goodAt = this.#context.world.clock.wall();
+    if (this.#savedAt !== null && this.#goodAt - this.#savedAt > SAVE_AGAIN_MS) this.#saveSoon();
+  }
+
+  #saveSoon(): void {
+    this.#saveTimer ??= this.#context.world.clock.at(SAVE_DELAY_MS, () => this.#save());
+  }
+
+  /** One write after the other. */
+  #save(): void {
+    this.#saveTimer?.();
+    this.#saveTimer = null;
+    const { accepted } = this.#guard;
+    const goodAt = this.#goodAt;
+    if (accepted === null || goodAt === null) return;
+    const addresses = new Map(this.#knownAddresses);
+    for (const [host, address] of this.#told) if (address !== null) addresses.set(host, address);
+    const path = lastGoodPath(this.#stateDirectory, this.#name);
+    const list = { service: this.#name, url: this.#config.source, goodAt, hosts: accepted, addresses };
+    this.#saving = this.#saving
+      .then(() => writeLastGood(this.#context.world.files, path, list))
+      .then(() => {
+        this.#savedAt = goodAt;
+      })
+      .catch((thrown: unknown) => this.#log('warn', `last good list is not kept: ${errorText(thrown)}`));
+  }
+
+  #log(level: LogLevel, text: string): void {
+    this.#context.world.log({ level, system: this.#name, text });
+  }
+}

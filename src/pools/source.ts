@@ -1,0 +1,31 @@
+// What a pool source is; which kinds there are is in open.ts. A source is asked again and again by one caller, never twice at once;
+// it remembers what it answered last, so that an unchanged list costs nothing.
+
+import type { Cut } from '../lib/cut.ts';
+
+export type Answer =
+  | { readonly is: 'content'; readonly bytes: Uint8Array }
+  /** As the last content. */
+  | { readonly is: 'unchanged' }
+  | { readonly is: 'failed'; readonly reason: string };
+
+export interface Source {
+  /**
+   * Ask once; never rejects for what the outside does. `afresh`: the last answer is doubted, so read it all again instead of
+   * asking whether it changed; 'unchanged' then means that the bytes are the same.
+   */
+  ask(afresh: boolean, cut: Cut): Promise<Answer>;
+  /** How long to wait before asking again after so many failures in a row; `random` is in [0, 1). */
+  delayMs(failures: number, random: number): number;
+}
+
+export const POLL_MS = 1000;
+
+/** A URL fit for a log: without user, password or token. */
+export function showUrl(url: string): string {
+  return url.replace(/^([a-z0-9+.-]+:\/\/)[^/?#]*@/i, '$1***@');
+}
+
+export function sameBytes(a: Uint8Array | null, b: Uint8Array): boolean {
+  return a !== null && a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
