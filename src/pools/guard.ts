@@ -19,10 +19,10 @@ export interface Pending {
   readonly hosts: readonly PoolHost[];
   readonly why: 'suspect' | 'refused';
   readonly reason: string;
-  /** How long it has been served, counted between successive answers only: an outage in between does not count. */
+  /** How long it has been served. Of an outage in between, COUNTED_GAP_MS count at most. */
   readonly servedMs: number;
-  /** Time of the last answer with it; null after a failure. */
-  readonly servedAt: Mono | null;
+  /** Time of the last answer with it. */
+  readonly servedAt: Mono;
 }
 
 export interface GuardState {
@@ -74,6 +74,7 @@ export const initialGuard: GuardState = {
 
 /** A source that has been failing for this long makes its list stale. */
 export const STALE_AFTER_MS = 10_000;
+const COUNTED_GAP_MS = 10_000;
 
 export function step(config: GuardConfig, state: GuardState, event: GuardEvent): GuardStep {
   switch (event.on) {
@@ -183,12 +184,11 @@ function pendingAfter(
   refusal: string | null,
 ): Pending {
   const same = before !== null && sameHosts(before.hosts, event.hosts);
-  const sinceLast = same && before.servedAt !== null ? event.at - before.servedAt : 0;
   return {
     hosts: event.hosts,
     why: refusal === null ? 'suspect' : 'refused',
     reason: refusal ?? suspicion ?? '',
-    servedMs: same ? before.servedMs + sinceLast : 0,
+    servedMs: same ? before.servedMs + Math.min(event.at - before.servedAt, COUNTED_GAP_MS) : 0,
     servedAt: event.at,
   };
 }
@@ -233,9 +233,8 @@ function unparsable(before: GuardState, event: GuardEvent & { readonly on: 'unpa
 }
 
 function failed(before: GuardState, event: GuardEvent & { readonly on: 'failed' }): GuardStep {
-  const pending = before.pending === null ? null : { ...before.pending, servedAt: null };
   const failing = { since: before.failing?.since ?? event.at, reason: event.reason };
-  const [kept, actions] = fallBack({ ...before, pending, failing });
+  const [kept, actions] = fallBack({ ...before, failing });
   if (before.failing?.reason === event.reason) return [kept, actions];
   return [kept, [say('error', `pool source failed: ${event.reason}`), ...actions]];
 }
