@@ -13,6 +13,24 @@ export type ServiceKey = string;
 /** `10.0.0.9:80` */
 export type DestinationKey = string;
 
+/** Schedulers of Linux 6.12; each is a module `ip_vs_<name>`. */
+export const SCHEDULERS = [
+  'rr',
+  'wrr',
+  'lc',
+  'wlc',
+  'lblc',
+  'lblcr',
+  'dh',
+  'sh',
+  'sed',
+  'nq',
+  'fo',
+  'ovf',
+  'mh',
+  'twos',
+] as const;
+
 export interface IpvsService {
   readonly key: ServiceKey;
   readonly protocol: Protocol | 'sctp' | 'fwmark';
