@@ -1,0 +1,53 @@
+// What a peer has told us, for those who want to know: router stand-ins and tests. The daemon itself keeps no such table.
+
+import type { Attributes } from './attribute.ts';
+import { printPrefix, prefixes } from './nlri.ts';
+import { reachability, type ReceivedUpdate } from './update.ts';
+
+export interface ReceivedRoute {
+  /** Name of the peer that told it. */
+  readonly peer: string;
+  readonly nextHop: string;
+  readonly asPath: readonly number[];
+  readonly med: number | null;
+  readonly localPref: number | null;
+  readonly communities: readonly number[];
+}
+
+/** By address for host routes, by `address/length` for others. */
+export type RouteTable = ReadonlyMap<string, ReceivedRoute>;
+
+/** Fold one UPDATE into a table. Returns whether the table changed. */
+export function learnRoutes(table: Map<string, ReceivedRoute>, peer: string, update: ReceivedUpdate): boolean {
+  let changed = false;
+  const { withdrawn, announced } = reachability(update);
+  for (const nlri of withdrawn) {
+    for (const prefix of prefixes(nlri)) changed = table.delete(printPrefix(prefix, nlri.family)) || changed;
+  }
+  for (const { nlri, nextHop } of announced) {
+    const route = receivedRoute(peer, nextHop, update.attributes);
+    for (const prefix of prefixes(nlri)) {
+      table.set(printPrefix(prefix, nlri.family), route);
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+function receivedRoute(peer: string, nextHop: string, attributes: Attributes): ReceivedRoute {
+  return {
+    peer,
+    nextHop,
+    asPath: wholePath(attributes),
+    med: attributes.med ?? null,
+    localPref: attributes.localPref ?? null,
+    communities: attributes.communities ?? [],
+  };
+}
+
+/** RFC 6793 §4.2.3: AS4_PATH replaces the end of AS_PATH, unless it is the longer one. */
+function wholePath({ asPath, as4Path }: Attributes): readonly number[] {
+  const short = asPath?.flatMap(({ as }) => as) ?? [];
+  const exact = as4Path?.flatMap(({ as }) => as) ?? [];
+  return exact.length > short.length ? short : [...short.slice(0, short.length - exact.length), ...exact];
+}
