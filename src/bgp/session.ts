@@ -1,0 +1,385 @@
+// One connection to a peer, from dialling or accepting to its end: a stream, the machine of fsm.ts, its timers, and the
+// Adj-RIB-Out while it is established. Turns what happens on the stream into events and performs the machine's actions.
+// peer.ts owns one for each direction and is told through hooks.
+
+import type { Route } from '../decision/decision.ts';
+import { Knife } from '../lib/cut.ts';
+import { SystemError, errorText } from '../lib/errors.ts';
+import type { Clock, ConnectOptions, Stream, Streams } from '../world/world.ts';
+import { MESSAGE } from './constants.ts';
+import { type Action, type Cause, type Event, type FsmConfig, IDLE, type State, step, type Timer } from './fsm.ts';
+import { encodeMessage, type Frame, notificationOf, openOf, refreshOf, updateOf } from './message.ts';
+import { type Notification, ProtocolError } from './notification.ts';
+import { type LocalOpen, localOpen, type Negotiated, negotiate } from './open.ts';
+import { AdjRibOut } from './rib.ts';
+import { Splitter } from './splitter.ts';
+import type { ReceivedUpdate } from './update.ts';
+
+/** What a session needs of the world. */
+export interface SessionWorld {
+  readonly clock: Clock;
+  random(): number;
+  readonly streams: Streams;
+}
+
+export interface SessionConfig extends FsmConfig {
+  readonly connect: ConnectOptions;
+}
+
+/** Added to by every session of a peer. */
+export interface Counters {
+  messagesIn: number;
+  messagesOut: number;
+  updatesIn: number;
+  updatesOut: number;
+  /** Prefixes that the peer announced to us; they are counted and dropped. */
+  prefixesIn: number;
+  /** UPDATEs of which RFC 7606 discarded attributes, or treated the routes as withdrawn. */
+  updatesForgiven: number;
+  /** Sessions that came up. */
+  established: number;
+}
+
+export interface SessionHooks {
+  /** What our OPEN says; the router id may depend on the local address of the first connection. */
+  localOpen(localAddress: string): LocalOpen;
+  /** A valid OPEN came: must this connection be given up for another one (RFC 4271 §6.8)? */
+  losesCollision(agreed: Negotiated): boolean;
+  stateChanged(from: State, to: State): void;
+  up(agreed: Negotiated): void;
+  down(cause: Cause): void;
+  received(update: ReceivedUpdate): void;
+  /** All of the received bytes at hand were looked at. */
+  receivedAll(): void;
+  /** Routes of ours that cannot go to this peer, and why. */
+  refused(reasons: readonly string[]): void;
+}
+
+export class Session {
+  readonly #world: SessionWorld;
+  readonly #config: SessionConfig;
+  readonly #hooks: SessionHooks;
+  readonly #counters: Counters;
+  #state: State = IDLE;
+  readonly #timers = new Map<Timer, () => void>();
+  readonly #events: Event[] = [];
+  #draining = false;
+  #dialling: Knife | null = null;
+  #stream: Stream | null = null;
+  #local: LocalOpen | null = null;
+  #rib: AdjRibOut | null = null;
+  #blocked = false;
+  /** Streams that we closed and that still have something to send. */
+  readonly #closing = new Set<Stream>();
+
+  constructor(world: SessionWorld, config: SessionConfig, hooks: SessionHooks, counters: Counters) {
+    this.#world = world;
+    this.#config = config;
+    this.#hooks = hooks;
+    this.#counters = counters;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+  /** The connection, while there is one. */
+  get stream(): Stream | null {
+    return this.#stream;
+  }
+  /** What we said of ourselves on this connection. */
+  get local(): LocalOpen | null {
+    return this.#local;
+  }
+  get prefixesSent(): number {
+    return this.#rib?.sentCount ?? 0;
+  }
+  /** Nothing of ours waits on this side of the socket. True without a session: the peer has nothing of ours then. */
+  get flushed(): boolean {
+    return this.#rib === null || (this.#rib.settled && !this.#blocked);
+  }
+
+  /** No connection, nor the rest of one. */
+  get closed(): boolean {
+    return this.#stream === null && this.#closing.size === 0;
+  }
+
+  start(): void {
+    this.#feed({ on: 'start' });
+  }
+
+  /** The peer's own connection, for a machine that waits in Active. */
+  accept(stream: Stream): void {
+    this.#attach(stream);
+  }
+
+  stop(notification: Notification): void {
+    this.#feed({ on: 'stop', notification });
+  }
+
+  /** Lost against the peer's other connection (RFC 4271 §6.8). */
+  dump(): void {
+    this.#feed({ on: 'collision-dump' });
+  }
+
+  /** Drop what still lingers of closed connections. */
+  reset(): void {
+    for (const stream of this.#closing) stream.close('rst');
+  }
+
+  /** The routes that this peer should have. Sent when, and as far as, the session is established. */
+  want(routes: readonly Route[]): void {
+    if (this.#rib === null) return;
+    const refused = this.#rib.want(routes);
+    if (refused.length > 0) this.#hooks.refused(refused);
+    this.#pump();
+  }
+
+  /** Events that actions cause are taken after these actions, never in the middle of them. */
+  #feed(event: Event): void {
+    this.#events.push(event);
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        const from = this.#state;
+        const [to, actions] = step(this.#config, from, next);
+        this.#state = to;
+        if (from.is !== to.is) this.#hooks.stateChanged(from, to);
+        for (const action of actions) this.#perform(action);
+      }
+    } finally {
+      this.#draining = false;
+    }
+  }
+
+  #perform(action: Action): void {
+    switch (action.do) {
+      case 'connect':
+        this.#connect();
+        break;
+      case 'send':
+        if (action.message === 'open') this.#sendOpen();
+        // A peer that does not read gets no keepalives on top of what waits for it already.
+        else if (!this.#blocked) this.#write(encodeMessage({ is: 'keepalive' }));
+        break;
+      case 'notify':
+        this.#write(encodeMessage({ is: 'notification', notification: action.notification }));
+        break;
+      case 'close':
+        this.#close();
+        break;
+      case 'arm':
+        this.#arm(action.timer, action.seconds, action.jitter);
+        break;
+      case 'disarm':
+        this.#disarm(action.timer);
+        break;
+      case 'up':
+        this.#up(action.agreed);
+        break;
+      case 'down':
+        this.#hooks.down(action.cause);
+        break;
+      case 'deliver':
+        this.#deliver(action.body);
+        break;
+      case 'refresh':
+        this.#refresh(action.body);
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  #connect(): void {
+    const knife = new Knife();
+    this.#dialling = knife;
+    this.#world.streams.connect(this.#config.connect, knife).then(
+      (stream) => {
+        if (knife.aborted) return stream.close('rst');
+        this.#dialling = null;
+        this.#attach(stream);
+      },
+      (error: unknown) => {
+        if (knife.aborted) return;
+        this.#dialling = null;
+        this.#feed({ on: 'connection-fails', reason: errorText(error) });
+      },
+    );
+  }
+
+  #attach(stream: Stream): void {
+    const splitter = new Splitter();
+    this.#stream = stream;
+    this.#blocked = false;
+    // A stream that was given up may still have something to say; nobody listens.
+    const mine = () => this.#stream === stream;
+    const lost = (reason: string) => this.#feed({ on: 'connection-fails', reason });
+    stream.on({
+      onData: (bytes) => {
+        if (mine()) this.#read(stream, splitter, bytes);
+      },
+      onEnd: () => {
+        if (mine()) lost('closed by the peer');
+      },
+      onDrain: () => {
+        if (!mine()) return;
+        this.#blocked = false;
+        this.#pump();
+      },
+      onClose: (error) => {
+        this.#closing.delete(stream);
+        if (mine()) lost(error === null ? 'closed' : error instanceof SystemError ? error.code : errorText(error));
+      },
+    });
+    this.#feed({ on: 'connected' });
+  }
+
+  #close(): void {
+    this.#dialling?.abort();
+    this.#dialling = null;
+    const stream = this.#stream;
+    this.#stream = null;
+    this.#rib = null;
+    this.#local = null;
+    this.#blocked = false;
+    if (stream === null) return;
+    this.#closing.add(stream);
+    stream.close('fin');
+  }
+
+  #read(stream: Stream, splitter: Splitter, bytes: Uint8Array): void {
+    try {
+      for (const frame of splitter.push(bytes)) {
+        this.#counters.messagesIn++;
+        this.#feed(this.#eventOf(frame));
+        if (this.#stream !== stream) break;
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof ProtocolError)) throw thrown;
+      this.#feed({ on: 'header-error', notification: thrown.notification });
+    }
+    this.#hooks.receivedAll();
+  }
+
+  #eventOf(frame: Frame): Event {
+    switch (frame.type) {
+      case MESSAGE.open:
+        return this.#openEvent(frame);
+      case MESSAGE.update:
+        return { on: 'update', body: frame.body };
+      case MESSAGE.notification: {
+        const notification = notificationOf(frame);
+        const version = notification.code === 2 && notification.subcode === 1;
+        return { on: version ? 'version-notification' : 'notification', notification };
+      }
+      case MESSAGE.keepalive:
+        return { on: 'keepalive' };
+      default:
+        return { on: 'route-refresh', body: frame.body };
+    }
+  }
+
+  #openEvent(frame: Frame): Event {
+    const local = this.#local;
+    try {
+      const open = openOf(frame);
+      if (local === null) return { on: 'connection-fails', reason: 'OPEN before ours' };
+      const result = negotiate(local, open);
+      if ('refusal' in result) return { on: 'open-error', notification: result.refusal };
+      const lost = this.#state.is === 'OpenSent' && this.#hooks.losesCollision(result);
+      return lost ? { on: 'collision-dump' } : { on: 'open', agreed: result };
+    } catch (thrown) {
+      if (!(thrown instanceof ProtocolError)) throw thrown;
+      return { on: 'open-error', notification: thrown.notification };
+    }
+  }
+
+  #sendOpen(): void {
+    if (this.#stream === null) return;
+    this.#local = this.#hooks.localOpen(this.#stream.local.address);
+    this.#write(encodeMessage({ is: 'open', open: localOpen(this.#local) }));
+  }
+
+  #up(agreed: Negotiated): void {
+    const stream = this.#stream;
+    const local = this.#local;
+    if (stream === null || local === null) return;
+    this.#counters.established++;
+    this.#rib = new AdjRibOut({
+      localAs: local.as,
+      localAddress: stream.local.address,
+      peerAddress: stream.remote.address,
+      internal: agreed.internal,
+      as4: agreed.as4,
+      families: agreed.families,
+    });
+    this.#hooks.up(agreed);
+  }
+
+  #deliver(body: Uint8Array): void {
+    if (this.#state.is !== 'Established') return;
+    this.#counters.updatesIn++;
+    try {
+      const update = updateOf({ type: MESSAGE.update, body }, this.#state.agreed);
+      if (update.problems.length > 0) this.#counters.updatesForgiven++;
+      this.#counters.prefixesIn += update.announced.count + (update.attributes.mpReach?.nlri.count ?? 0);
+      this.#hooks.received(update);
+    } catch (thrown) {
+      if (!(thrown instanceof ProtocolError)) throw thrown;
+      this.#feed({ on: 'update-error', notification: thrown.notification });
+    }
+  }
+
+  #refresh(body: Uint8Array): void {
+    try {
+      const family = refreshOf({ type: MESSAGE.routeRefresh, body });
+      if (family !== null) this.#rib?.refresh(family);
+      this.#pump();
+    } catch (thrown) {
+      if (!(thrown instanceof ProtocolError)) throw thrown;
+      this.#feed({ on: 'update-error', notification: thrown.notification });
+    }
+  }
+
+  /** Hand UPDATEs to the stream as long as it takes them. */
+  #pump(): void {
+    let count = 0;
+    while (this.#rib !== null && !this.#blocked) {
+      const message = this.#rib.next();
+      if (message === null) break;
+      this.#write(message);
+      count++;
+    }
+    this.#counters.updatesOut += count;
+    if (count > 0) this.#feed({ on: 'updates-sent' });
+  }
+
+  #write(bytes: Uint8Array): void {
+    if (this.#stream === null) return;
+    this.#counters.messagesOut++;
+    if (!this.#stream.write(bytes)) this.#blocked = true;
+  }
+
+  #arm(timer: Timer, seconds: number, jitter: boolean): void {
+    this.#disarm(timer);
+    // RFC 4271 §10
+    const factor = jitter ? 0.75 + 0.25 * this.#world.random() : 1;
+    const fire = () => {
+      this.#timers.delete(timer);
+      this.#feed({ on: EXPIRES[timer] });
+    };
+    this.#timers.set(timer, this.#world.clock.at(seconds * factor * 1000, fire));
+  }
+
+  #disarm(timer: Timer): void {
+    this.#timers.get(timer)?.();
+    this.#timers.delete(timer);
+  }
+}
+
+const EXPIRES = {
+  connectRetry: 'connect-retry-expires',
+  hold: 'hold-expires',
+  keepalive: 'keepalive-expires',
+} as const satisfies Record<Timer, Event['on']>;

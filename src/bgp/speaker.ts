@@ -1,0 +1,212 @@
+// The BGP speaker: listeners, peers by name, and the interface that the rest of the daemon uses: `configure` and `set`, both
+// with the whole wish, of which only the difference is done. Supported: RFC 4271, 4486, 4724 (End-of-RIB), 4760, 5492, 6286,
+// 6608, 6793, 7606, 7607, 2918, 9003, 9072. It installs nothing: received routes are checked, counted and dropped, unless
+// `onRoutes` asks for them.
+
+import type { PeerConfig } from '../config/types.ts';
+import type { Route } from '../decision/decision.ts';
+import type { PeerState } from '../decision/facts.ts';
+import { addressBytes, type Family, familyOf, printAddress, printEndpoint } from '../lib/address.ts';
+import { errorText } from '../lib/errors.ts';
+import type { Endpoint, Listener, Stream } from '../world/world.ts';
+import { ceaseWithText, type Notification, notification } from './notification.ts';
+import { Peer, type PeerContext, type PeerStatus, type SpeakerWorld } from './peer.ts';
+import type { RouteTable } from './table.ts';
+
+export interface SpeakerOptions {
+  /** Called when a session comes up or goes down. */
+  onPeerState(name: string, state: PeerState): void;
+  /** Received routes of a peer after each change. Only given by router stand-ins; without it nothing is kept. */
+  onRoutes?(peer: string, table: RouteTable): void;
+}
+
+export interface SpeakerConfig {
+  /** null: the local IPv4 address of the first connection. */
+  readonly routerId: string | null;
+  readonly listen: readonly Endpoint[];
+  readonly peers: readonly PeerConfig[];
+  /** Offered to every peer. */
+  readonly families: readonly Family[];
+}
+
+/** How long stop() waits for withdrawals to leave, and then for connections to close. */
+const STOP = { flushMs: 2_000, closeMs: 2_000, pollMs: 20 } as const;
+/** One log line per this time about strangers at the door. */
+const STRANGER_LOG_MS = 10_000;
+
+export class Speaker {
+  readonly #world: SpeakerWorld;
+  readonly #options: SpeakerOptions;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #peers = new Map<string, { readonly peer: Peer; readonly identity: string }>();
+  /** Removed or restarted ones whose last words may still be on their way. */
+  readonly #leaving = new Set<Peer>();
+  #routerId: string | null = null;
+  #configuring: Promise<void> = Promise.resolve();
+  #stopped = false;
+  #strangers = { quietUntil: 0, count: 0 };
+
+  constructor(world: SpeakerWorld, options: SpeakerOptions) {
+    this.#world = world;
+    this.#options = options;
+  }
+
+  /**
+   * Make the speaker what `config` says. A peer for which nothing changed is not touched; a changed one is restarted (Cease
+   * 6/6) and keeps its routes, a removed one is told so (6/3). A listener that cannot be opened is a warning.
+   */
+  configure(config: SpeakerConfig): Promise<void> {
+    this.#configuring = this.#configuring.then(() => this.#configure(config));
+    return this.#configuring;
+  }
+
+  /** All routes that a peer should have. Remembered for every reconnect; unknown peers are ignored. */
+  set(peer: string, routes: readonly Route[]): void {
+    this.#peers.get(peer)?.peer.set(routes);
+  }
+
+  status(): readonly PeerStatus[] {
+    return Array.from(this.#peers.values(), ({ peer }) => peer.status());
+  }
+
+  /**
+   * Everything set has been handed to the kernel's socket, and nothing waits. Also true without a session: such a peer has
+   * nothing of ours.
+   */
+  flushed(peer: string): boolean {
+    return this.#peers.get(peer)?.peer.flushed ?? true;
+  }
+
+  /** Withdraw everything, say goodbye (Cease 6/2), close. Takes four seconds at most. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#configuring;
+    await this.#closeListeners(new Set());
+    const peers = Array.from(this.#peers.values(), ({ peer }) => peer);
+    for (const peer of peers) peer.set([]);
+    await this.#until(STOP.flushMs, () => peers.every((peer) => peer.flushed));
+    for (const peer of peers) this.#dismiss(peer, ceaseWithText('ceaseShutdown', ''));
+    this.#peers.clear();
+    await this.#until(STOP.closeMs, () => [...this.#leaving].every((peer) => peer.closed));
+    for (const peer of this.#leaving) peer.reset();
+    this.#leaving.clear();
+  }
+
+  async #configure(config: SpeakerConfig): Promise<void> {
+    if (this.#stopped) return;
+    for (const peer of this.#leaving) if (peer.closed) this.#leaving.delete(peer);
+    if (config.routerId !== null) this.#routerId = config.routerId;
+    this.#configurePeers(config);
+    await this.#closeListeners(new Set(config.listen.map(endpointKey)));
+    for (const at of config.listen) await this.#listen(at);
+  }
+
+  #configurePeers(config: SpeakerConfig): void {
+    const wanted = new Map(config.peers.map((peer) => [peer.name, peer]));
+    for (const [name, { peer }] of this.#peers) {
+      if (wanted.has(name)) continue;
+      this.#peers.delete(name);
+      this.#info(`Clearing session to ${name}`);
+      this.#dismiss(peer, notification('ceaseDeconfigured'));
+    }
+    const context = this.#context(config.families);
+    for (const [name, peerConfig] of wanted) {
+      const identity = sessionIdentity(peerConfig, config);
+      const present = this.#peers.get(name);
+      if (present?.identity === identity) continue;
+      const peer = new Peer(context, peerConfig);
+      const routes = present?.peer.routes ?? null;
+      if (present !== undefined) this.#dismiss(present.peer, notification('ceaseConfigChange'));
+      this.#peers.set(name, { peer, identity });
+      if (routes !== null) peer.set(routes);
+      this.#info(`Starting BGP session with peer ${peerConfig.address}`);
+      peer.start();
+    }
+  }
+
+  #dismiss(peer: Peer, reason: Notification): void {
+    this.#leaving.add(peer);
+    peer.stop(reason);
+  }
+
+  #context(families: readonly Family[]): PeerContext {
+    return {
+      world: this.#world,
+      families,
+      routerId: (localAddress) => this.#routerIdFor(localAddress),
+      onPeerState: (name, state) => this.#options.onPeerState(name, state),
+      onRoutes: this.#options.onRoutes === undefined ? null : (name, table) => this.#options.onRoutes?.(name, table),
+    };
+  }
+
+  /** Chosen once, and then kept for all peers: an identifier that changes would look like another speaker. */
+  #routerIdFor(localAddress: string): string {
+    this.#routerId ??= routerIdFrom(localAddress);
+    return this.#routerId;
+  }
+
+  async #listen(at: Endpoint): Promise<void> {
+    const key = endpointKey(at);
+    if (this.#listeners.has(key)) return;
+    try {
+      this.#listeners.set(key, await this.#world.streams.listen(at, (stream) => this.#accept(stream)));
+    } catch (thrown) {
+      const text = `Cannot listen on ${key} (${errorText(thrown)}): peers there must wait for our calls`;
+      this.#world.log({ level: 'warn', system: 'bgp', text });
+    }
+  }
+
+  async #closeListeners(keep: ReadonlySet<string>): Promise<void> {
+    for (const [key, listener] of this.#listeners) {
+      if (keep.has(key)) continue;
+      this.#listeners.delete(key);
+      await listener.close();
+    }
+  }
+
+  #accept(stream: Stream): void {
+    for (const { peer } of this.#peers.values()) {
+      if (!peer.expects(stream)) continue;
+      peer.accept(stream);
+      return;
+    }
+    // Nobody's: not even worth an answer.
+    stream.close('rst');
+    this.#strangers.count++;
+    const now = this.#world.clock.now();
+    if (now < this.#strangers.quietUntil) return;
+    const others = this.#strangers.count > 1 ? ` (and ${this.#strangers.count - 1} more)` : '';
+    this.#strangers = { quietUntil: now + STRANGER_LOG_MS, count: 0 };
+    this.#info(`Refused connection from ${stream.remote.address}, which is no peer${others}`);
+  }
+
+  #info(text: string): void {
+    this.#world.log({ level: 'info', system: 'bgp', text });
+  }
+
+  async #until(limitMs: number, done: () => boolean): Promise<void> {
+    const { clock } = this.#world;
+    const end = clock.now() + limitMs;
+    while (!done() && clock.now() < end) await clock.sleep(STOP.pollMs);
+  }
+}
+
+function endpointKey({ address, port }: Endpoint): string {
+  return printEndpoint(address, port);
+}
+
+/** What cannot change without a new session; the attributes of routes can. */
+function sessionIdentity(peer: PeerConfig, { routerId, families }: SpeakerConfig): string {
+  const { address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds, connectRetrySeconds } = peer;
+  return JSON.stringify([
+    [address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds, connectRetrySeconds],
+    [routerId, families],
+  ]);
+}
+
+/** RFC 6286 §2.1: any number but 0. Over IPv6 the last four octets serve: they differ within a subnet. */
+function routerIdFrom(localAddress: string): string {
+  if (familyOf(localAddress) === 4) return localAddress;
+  const tail = addressBytes(localAddress).slice(12);
+  return tail.every((octet) => octet === 0) ? '0.0.0.1' : printAddress(tail);
+}
