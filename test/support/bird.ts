@@ -1,0 +1,77 @@
+// BIRD 2 in a namespace, and what it says of its BGP sessions and routes.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import { kill, type Namespace, output } from './namespace.ts';
+
+export interface BirdRoute {
+  /** `198.51.100.1/32` */
+  readonly prefix: string;
+  readonly nextHop: string;
+  /** As BIRD prints them: 'BGP.as_path' → '64600 64601'. */
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+export class Bird {
+  readonly #namespace: Namespace;
+  readonly #folder: string;
+  #child: ChildProcess;
+
+  constructor(namespace: Namespace, config: string) {
+    this.#namespace = namespace;
+    this.#folder = mkdtempSync(join(tmpdir(), 'anybal-bird-'));
+    writeFileSync(join(this.#folder, 'bird.conf'), config);
+    this.#child = this.#start();
+  }
+
+  #start(): ChildProcess {
+    const at = (name: string) => join(this.#folder, name);
+    return this.#namespace.spawn('/usr/sbin/bird', '-f', '-c', at('bird.conf'), '-s', at('ctl'), '-P', at('pid'));
+  }
+
+  async ask(command: string): Promise<string> {
+    return output('/usr/sbin/birdc', '-r', '-s', join(this.#folder, 'ctl'), command);
+  }
+
+  async command(command: string): Promise<string> {
+    return output('/usr/sbin/birdc', '-s', join(this.#folder, 'ctl'), command);
+  }
+
+  /** 'Established', 'Active' …, or '' while BIRD does not answer. */
+  async state(protocol: string): Promise<string> {
+    const text = await this.ask(`show protocols all ${protocol}`).catch(() => '');
+    return /BGP state:\s+(\w+)/.exec(text)?.[1] ?? '';
+  }
+
+  async lastError(protocol: string): Promise<string> {
+    const text = await this.ask(`show protocols ${protocol}`).catch(() => '');
+    return text.trim().split('\n').at(-1) ?? '';
+  }
+
+  /** The routes that a protocol brought, by prefix. */
+  async routes(protocol: string): Promise<ReadonlyMap<string, BirdRoute>> {
+    const text = await this.ask(`show route protocol ${protocol} all`).catch(() => '');
+    const routes = new Map<string, BirdRoute>();
+    for (const block of text.split(/\n(?=[0-9a-f.:]+\/\d+)/)) {
+      const prefix = /^([0-9a-f.:]+\/\d+)/.exec(block)?.[1];
+      if (prefix === undefined) continue;
+      const attributes = Object.fromEntries(
+        Array.from(block.matchAll(/^\s+(BGP\.\w+): ?(.*)$/gm), (match) => [match[1] ?? '', (match[2] ?? '').trim()]),
+      );
+      routes.set(prefix, { prefix, nextHop: attributes['BGP.next_hop'] ?? '', attributes });
+    }
+    return routes;
+  }
+
+  async restart(): Promise<void> {
+    await kill(this.#child);
+    this.#child = this.#start();
+  }
+
+  async stop(): Promise<void> {
+    await kill(this.#child);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
