@@ -2,39 +2,42 @@
 // vanish and come back.
 
 import { errorText } from '../lib/errors.ts';
-import type { Files, FileStat } from '../world/world.ts';
+import type { FileStat, Mono, World } from '../world/world.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
-import { POLL_MS, sameBytes, type Answer, type Source } from './source.ts';
+import { POLL_MS, sameBytes, SETTLE_MS, type Answer, type Source } from './source.ts';
 
 /** PyBal takes what follows `file://` as it stands: no percent escapes. */
-export function fileSource(files: Files, url: string): Source | string {
+export function fileSource(world: Pick<World, 'clock' | 'files'>, url: string): Source | string {
   const path = url.slice('file://'.length).replace(/^localhost(?=\/)/, '');
   if (!path.startsWith('/')) return `not an absolute path: ${url}`;
-  return new FileSource(files, path);
+  return new FileSource(world, path);
 }
 
 class FileSource implements Source {
-  readonly #files: Files;
+  readonly #world: Pick<World, 'clock' | 'files'>;
   readonly #path: string;
   #stat: FileStat | null = null;
   #bytes: Uint8Array | null = null;
+  #changedAt: Mono | null = null;
 
-  constructor(files: Files, path: string) {
-    this.#files = files;
+  constructor(world: Pick<World, 'clock' | 'files'>, path: string) {
+    this.#world = world;
     this.#path = path;
   }
 
   async ask(afresh: boolean): Promise<Answer> {
+    const { files, clock } = this.#world;
     try {
-      const before = await this.#files.stat(this.#path);
-      if (!afresh && this.#stat !== null && sameStat(this.#stat, before)) return { is: 'unchanged' };
-      const bytes = await this.#files.read(this.#path, MAX_POOL_BYTES);
+      const before = await files.stat(this.#path);
+      const settled = this.#changedAt !== null && clock.now() - this.#changedAt >= SETTLE_MS;
+      if (!afresh && settled && sameStat(this.#stat, before)) return { is: 'unchanged' };
+      const bytes = await files.read(this.#path, MAX_POOL_BYTES);
       // Somebody is writing it: what was read may be half of it. Next time, then.
-      if (!sameStat(before, await this.#files.stat(this.#path)))
-        return { is: 'failed', reason: 'changed while it was read' };
+      if (!sameStat(before, await files.stat(this.#path))) return { is: 'failed', reason: 'changed while it was read' };
       this.#stat = before;
       if (sameBytes(this.#bytes, bytes)) return { is: 'unchanged' };
       this.#bytes = bytes;
+      this.#changedAt = clock.now();
       return { is: 'content', bytes };
     } catch (thrown) {
       this.#stat = null;
@@ -48,6 +51,6 @@ class FileSource implements Source {
   }
 }
 
-function sameStat(a: FileStat, b: FileStat): boolean {
-  return a.mtimeMs === b.mtimeMs && a.size === b.size && a.inode === b.inode;
+function sameStat(a: FileStat | null, b: FileStat): boolean {
+  return a !== null && a.mtimeMs === b.mtimeMs && a.size === b.size && a.inode === b.inode;
 }

@@ -3,33 +3,35 @@
 
 import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
-import type { Http, HttpResponse } from '../world/world.ts';
+import type { HttpResponse, Mono, World } from '../world/world.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
-import { POLL_MS, sameBytes, showUrl, type Answer, type Source } from './source.ts';
+import { POLL_MS, sameBytes, SETTLE_MS, showUrl, type Answer, type Source } from './source.ts';
 
 const TIMEOUT_MS = 5000;
 const MAX_DELAY_MS = 30_000;
 
-export function httpSource(http: Http, url: string): Source {
-  return new HttpSource(http, url);
+export function httpSource(world: Pick<World, 'clock' | 'http'>, url: string): Source {
+  return new HttpSource(world, url);
 }
 
 class HttpSource implements Source {
-  readonly #http: Http;
+  readonly #world: Pick<World, 'clock' | 'http'>;
   readonly #url: string;
   /** RFC 9110 §8.8: of the last content, for the next question. */
   #validators: Readonly<Record<string, string>> = {};
   #bytes: Uint8Array | null = null;
+  #changedAt: Mono | null = null;
 
-  constructor(http: Http, url: string) {
-    this.#http = http;
+  constructor(world: Pick<World, 'clock' | 'http'>, url: string) {
+    this.#world = world;
     this.#url = url;
   }
 
   async ask(afresh: boolean, cut: Cut): Promise<Answer> {
-    const conditions = afresh ? {} : this.#validators;
+    const settled = this.#changedAt !== null && this.#world.clock.now() - this.#changedAt >= SETTLE_MS;
+    const conditions = afresh || !settled ? {} : this.#validators;
     try {
-      const response = await this.#http.get(
+      const response = await this.#world.http.get(
         {
           url: this.#url,
           headers: { 'user-agent': 'anybal', accept: '*/*', 'accept-encoding': 'identity', ...conditions },
@@ -54,6 +56,7 @@ class HttpSource implements Source {
     this.#validators = validatorsOf(headers);
     if (sameBytes(this.#bytes, body)) return { is: 'unchanged' };
     this.#bytes = body;
+    this.#changedAt = this.#world.clock.now();
     return { is: 'content', bytes: body };
   }
 

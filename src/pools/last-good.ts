@@ -1,5 +1,5 @@
 // The last accepted list of a service on disk, with the addresses that its hosts had: what a start without its pool source,
-// or without DNS, goes on with, and what the first list of a new process is compared to. Called by service-pool.ts.
+// or without DNS, goes on with, and what the first list of a new process is compared to. Written by keeper.ts, read by service-pool.ts.
 
 import type { PoolHost } from '../decision/facts.ts';
 import { canonicalAddress } from '../lib/address.ts';

@@ -6,14 +6,14 @@ import { httpSource } from './http.ts';
 import { showUrl, type Source } from './source.ts';
 
 /** The source behind a URL, or why there is none. */
-export function openSource(world: Pick<World, 'files' | 'http'>, url: string): Source | string {
+export function openSource(world: Pick<World, 'clock' | 'files' | 'http'>, url: string): Source | string {
   const scheme = /^([a-z0-9+.-]+):\/\//i.exec(url)?.[1]?.toLowerCase() ?? '';
   switch (scheme) {
     case 'file':
-      return fileSource(world.files, url);
+      return fileSource(world, url);
     case 'http':
     case 'https':
-      return httpSource(world.http, url);
+      return httpSource(world, url);
     case 'etcd':
     case 'k8s':
       return `source not available in this version: ${scheme}://`;

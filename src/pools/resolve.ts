@@ -55,7 +55,8 @@ export class Resolver {
     const key = `${family} ${host}`;
     let name = this.#names.get(key);
     if (name === undefined) {
-      name = { host, family, knife: new Knife(), listeners: new Set(), address: known ?? undefined };
+      name = { host, family, knife: new Knife(), listeners: new Set(), address: undefined };
+      if (known !== null && usable(known, family)) name.address = known;
       this.#names.set(key, name);
       this.#start(name);
     }

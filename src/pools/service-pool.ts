@@ -7,9 +7,10 @@ import { Knife } from '../lib/cut.ts';
 import { errorText, printComplaint } from '../lib/errors.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Wall, World } from '../world/world.ts';
-import { Claims } from './claims.ts';
+import { Claims, type Claim } from './claims.ts';
 import { initialGuard, noteOf, step, type GuardEvent, type GuardState } from './guard.ts';
-import { lastGoodPath, readLastGood, writeLastGood } from './last-good.ts';
+import { Keeper } from './keeper.ts';
+import { lastGoodPath, readLastGood } from './last-good.ts';
 import { changeLines } from './lines.ts';
 import { openSource } from './open.ts';
 import { parsePool, type ParsedPool } from './parse.ts';
@@ -46,9 +47,6 @@ export interface PoolContext {
 
 /** A source that has not answered for this long after the start is not waited for: the list on disk is used. */
 const FIRST_ANSWER_MS = 1000;
-const SAVE_DELAY_MS = 1000;
-/** How old the date on disk may get while the list stays the same. */
-const SAVE_AGAIN_MS = 3_600_000;
 const LOGGED_COMPLAINTS = 20;
 
 export class ServicePool {
@@ -58,8 +56,9 @@ export class ServicePool {
   #stateDirectory: string;
   #guard: GuardState = initialGuard;
   #note: string | null = null;
-  /** When the source last served the list in force, also to earlier processes. */
-  #goodAt: Wall | null = null;
+  /** When and from where the list in force was last served, also to earlier processes. */
+  #good: { readonly at: Wall; readonly url: string } | null = null;
+  readonly #keeper: Keeper;
 
   #life = new Knife();
   #loop: Promise<void> = Promise.resolve();
@@ -69,20 +68,18 @@ export class ServicePool {
 
   #claims = new Claims();
   readonly #follows = new Map<string, () => void>();
-  /** Addresses as last told to onCandidate. */
-  readonly #told = new Map<string, string | null>();
+  /** As last told to onCandidate. */
+  readonly #told = new Map<string, Claim>();
+  /** From disk, until the first list is in force. */
   #knownAddresses: ReadonlyMap<string, string> = new Map();
-
-  #saveTimer: (() => void) | null = null;
-  #saving: Promise<void> = Promise.resolve();
-  #savedAt: Wall | null = null;
 
   constructor(context: PoolContext, config: ServiceConfig, stateDirectory: string) {
     this.#context = context;
     this.#name = config.name;
     this.#config = config;
     this.#stateDirectory = stateDirectory;
-    this.#loop = this.#run(this.#life, true);
+    this.#keeper = new Keeper(context.world, () => this.#lastGood());
+    this.#loop = this.#start(this.#life, true);
   }
 
   /** Another reading of the same section. The list stays in force; another URL starts another source. */
@@ -98,7 +95,7 @@ export class ServicePool {
     this.#served = null;
     this.#guard = { ...this.#guard, pending: null, unparsable: null, failing: null, confirmedAt: null };
     const life = this.#life;
-    this.#loop = earlier.then(() => this.#run(life, this.#guard.accepted === null));
+    this.#loop = earlier.then(() => this.#start(life, this.#guard.accepted === null));
   }
 
   /** Ask the source now. */
@@ -123,7 +120,7 @@ export class ServicePool {
       url: showUrl(this.#config.source),
       state: inForce === null && troubled === 'current' ? 'waiting' : troubled,
       servers: inForce?.length ?? null,
-      ageSeconds: inForce === null || this.#goodAt === null ? null : Math.max(0, (wall() - this.#goodAt) / 1000),
+      ageSeconds: inForce === null || this.#good === null ? null : Math.max(0, (wall() - this.#good.at) / 1000),
       note,
       lastError: failing?.reason ?? unparsable,
       pending:
@@ -140,13 +137,20 @@ export class ServicePool {
     await this.#loop;
     for (const unfollow of this.#follows.values()) unfollow();
     this.#follows.clear();
-    if (this.#saveTimer !== null || this.#savedAt !== this.#goodAt) this.#save();
-    await this.#saving;
+    await this.#keeper.close();
   }
 
-  async #run(life: Knife, restore: boolean): Promise<void> {
-    if (restore) await this.#restore();
-    if (life.aborted) return;
+  async #start(life: Knife, restore: boolean): Promise<void> {
+    try {
+      if (restore) await this.#restore();
+      if (!life.aborted) await this.#run(life);
+    } catch (thrown) {
+      this.#log('error', `pool source: ${errorText(thrown)}`);
+    }
+  }
+
+  /** Ask until the end of this life. */
+  async #run(life: Knife): Promise<void> {
     const { world } = this.#context;
     const source = openSource(world, this.#config.source);
     if (typeof source === 'string') return this.#tell({ on: 'failed', at: world.clock.now(), reason: source });
@@ -223,7 +227,7 @@ export class ServicePool {
         publish = true;
         const lines = changeLines(this.#name, action.first ? null : (before.accepted ?? []), action.hosts);
         for (const line of lines) this.#context.world.log(line);
-        if (action.save) this.#saveSoon();
+        if (action.save) this.#keeper.soon();
       }
     }
     if (!publish || !after.published || after.accepted === null) return;
@@ -243,6 +247,7 @@ export class ServicePool {
     }
     this.#pass(this.#claims.list(names));
     for (const host of names) if (!this.#follows.has(host)) this.#followOne(host);
+    this.#knownAddresses = new Map();
   }
 
   #followOne(host: string): void {
@@ -266,21 +271,30 @@ export class ServicePool {
     for (const unfollow of earlier) unfollow();
   }
 
-  /** Tell what became of the claims of these hosts. */
+  /** Tell what became of the claims of these hosts: who lost an address before who got it. */
   #pass(hosts: readonly string[]): void {
-    for (const host of hosts) {
+    const changed = [...new Set(hosts)].flatMap((host) => {
       const claim = this.#claims.get(host);
-      if (claim === undefined || claim.address === this.#told.get(host)) continue;
-      if (claim.rival !== null)
+      return claim === undefined || sameClaim(claim, this.#told.get(host)) ? [] : [{ host, claim }];
+    });
+    const ordered = [
+      ...changed.filter(({ claim }) => claim.address === null),
+      ...changed.filter(({ claim }) => claim.address),
+    ];
+    for (const { host, claim } of ordered) {
+      const before = this.#told.get(host);
+      this.#told.set(host, claim);
+      if (claim.rival !== null) {
         this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: treated as unresolved`);
-      this.#told.set(host, claim.address);
-      if (claim.address !== null) this.#saveSoon();
+      }
+      if (before !== undefined && before.address === claim.address) continue;
+      if (claim.address !== null) this.#keeper.soon();
       this.#context.onCandidate(this.#name, host, claim.address);
     }
   }
 
   #unresolved(): ReadonlySet<string> {
-    return new Set([...this.#told].filter(([, address]) => address === null).map(([host]) => host));
+    return new Set([...this.#told].filter(([, claim]) => claim.address === null).map(([host]) => host));
   }
 
   async #restore(): Promise<void> {
@@ -289,41 +303,31 @@ export class ServicePool {
     const kept = await readLastGood(files, path, this.#name, this.#config.source);
     if (kept === null) return;
     if (typeof kept === 'string') return this.#log('warn', `last good list ${path} is not used: ${kept}`);
-    this.#goodAt = kept.goodAt;
-    this.#savedAt = kept.goodAt;
+    this.#good = { at: kept.goodAt, url: this.#config.source };
     this.#knownAddresses = kept.addresses;
     this.#tell({ on: 'restored', hosts: kept.hosts });
   }
 
   #confirmed(): void {
-    this.#goodAt = this.#context.world.clock.wall();
-    if (this.#savedAt !== null && this.#goodAt - this.#savedAt > SAVE_AGAIN_MS) this.#saveSoon();
+    this.#good = { at: this.#context.world.clock.wall(), url: this.#config.source };
+    this.#keeper.refresh(this.#good.at);
   }
 
-  #saveSoon(): void {
-    this.#saveTimer ??= this.#context.world.clock.at(SAVE_DELAY_MS, () => this.#save());
-  }
-
-  /** One write after the other. */
-  #save(): void {
-    this.#saveTimer?.();
-    this.#saveTimer = null;
+  #lastGood() {
     const { accepted } = this.#guard;
-    const goodAt = this.#goodAt;
-    if (accepted === null || goodAt === null) return;
+    if (accepted === null || this.#good === null) return null;
     const addresses = new Map(this.#knownAddresses);
-    for (const [host, address] of this.#told) if (address !== null) addresses.set(host, address);
+    for (const [host, { address }] of this.#told) if (address !== null) addresses.set(host, address);
+    const { at: goodAt, url } = this.#good;
     const path = lastGoodPath(this.#stateDirectory, this.#name);
-    const list = { service: this.#name, url: this.#config.source, goodAt, hosts: accepted, addresses };
-    this.#saving = this.#saving
-      .then(() => writeLastGood(this.#context.world.files, path, list))
-      .then(() => {
-        this.#savedAt = goodAt;
-      })
-      .catch((thrown: unknown) => this.#log('warn', `last good list is not kept: ${errorText(thrown)}`));
+    return { path, list: { service: this.#name, url, goodAt, hosts: accepted, addresses } };
   }
 
   #log(level: LogLevel, text: string): void {
     this.#context.world.log({ level, system: this.#name, text });
   }
+}
+
+function sameClaim(a: Claim, b: Claim | undefined): boolean {
+  return b !== undefined && a.address === b.address && a.rival === b.rival;
 }

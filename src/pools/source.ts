@@ -20,6 +20,11 @@ export interface Source {
 }
 
 export const POLL_MS = 1000;
+/**
+ * Times of files, and the validators that web servers make of them, are often whole seconds: for so long after a change
+ * another one may look the same, so everything is read.
+ */
+export const SETTLE_MS = 3000;
 
 /** A URL fit for a log: without user, password or token. */
 export function showUrl(url: string): string {

@@ -1,0 +1,193 @@
+import { expect } from 'chai';
+import { Knife } from '../../../src/lib/cut.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
+import { openSource } from '../../../src/pools/open.ts';
+import { showUrl, type Answer, type Source } from '../../../src/pools/source.ts';
+import { FakeWorld, response } from '../../support/fake-world.ts';
+
+const text = (answer: Answer) =>
+  answer.is === 'content' ? new TextDecoder().decode(answer.bytes) : answer.is === 'failed' ? answer.reason : answer.is;
+
+describe('pool sources', () => {
+  let fake: FakeWorld;
+  const open = (url: string): Source => {
+    const source = openSource(fake.world, url);
+    if (typeof source === 'string') throw new Error(source);
+    return source;
+  };
+  const ask = async (source: Source, afresh = false) => text(await source.ask(afresh, new Knife()));
+  beforeEach(() => {
+    fake = new FakeWorld();
+  });
+
+  it('Kinds that this version does not have are named, and so is what is no pool source at all.', () => {
+    expect(openSource(fake.world, 'etcd://conf/pools/text')).to.equal('source not available in this version: etcd://');
+    expect(openSource(fake.world, 'k8s://secret@api')).to.equal('source not available in this version: k8s://');
+    expect(openSource(fake.world, 'ftp://me:secret@host/x')).to.equal('not a pool source: ftp://***@host/x');
+    expect(openSource(fake.world, 'file://pools/text')).to.equal('not an absolute path: file://pools/text');
+  });
+
+  it('Passwords and tokens are not shown.', () => {
+    expect(showUrl('http://me:p@ss@pools/text?a=b@c')).to.equal('http://***@pools/text?a=b@c');
+    expect(showUrl('http://pools/a@b')).to.equal('http://pools/a@b');
+  });
+
+  describe('file', () => {
+    it('is read again when its time, size or inode changes, and for 3 s after a change.', async () => {
+      const source = open('file:///pools/text');
+      fake.write('/pools/text', 'one');
+      expect(await ask(source)).to.equal('one');
+      await fake.clock.advance(3000);
+      fake.reads.length = 0;
+      expect(await ask(source)).to.equal('unchanged');
+      expect(fake.reads).to.deep.equal([]);
+      fake.write('/pools/text', 'two');
+      expect(await ask(source)).to.equal('two');
+    });
+
+    it('written twice within one tick of its clock is not missed.', async () => {
+      const source = open('file:///pools/text');
+      const stamp = { mtimeMs: 1, inode: 1 };
+      fake.disk.set('/pools/text', { ...stamp, bytes: new TextEncoder().encode('weight 10') });
+      expect(await ask(source)).to.equal('weight 10');
+      fake.disk.set('/pools/text', { ...stamp, bytes: new TextEncoder().encode('weight 20') });
+      await fake.clock.advance(1000);
+      expect(await ask(source)).to.equal('weight 20');
+    });
+
+    it('touched, or replaced by the same content, is unchanged.', async () => {
+      const source = open('file:///pools/text');
+      fake.write('/pools/text', 'one');
+      await ask(source);
+      fake.write('/pools/text', 'one');
+      expect(await ask(source)).to.equal('unchanged');
+    });
+
+    it('may be absent at the start, vanish and come back.', async () => {
+      const source = open('file://localhost/pools/text');
+      expect(await ask(source)).to.match(/ENOENT/);
+      fake.write('/pools/text', 'one');
+      expect(await ask(source)).to.equal('one');
+      const file = fake.disk.get('/pools/text');
+      fake.disk.clear();
+      expect(await ask(source)).to.match(/ENOENT/);
+      if (file !== undefined) fake.disk.set('/pools/text', file);
+      expect(await ask(source)).to.equal('unchanged');
+    });
+
+    it('that changes while it is read is not believed.', async () => {
+      const read = fake.files.read;
+      const files = {
+        ...fake.files,
+        read: async (path: string, maxBytes: number) => {
+          const bytes = await read(path, maxBytes);
+          fake.write(path, 'one and two');
+          return bytes;
+        },
+      };
+      const source = openSource({ ...fake.world, files }, 'file:///pools/text');
+      if (typeof source === 'string') throw new Error(source);
+      fake.write('/pools/text', 'one');
+      expect(await ask(source)).to.equal('changed while it was read');
+    });
+
+    it('above 4 MiB is a failure.', async () => {
+      fake.write('/pools/text', new Uint8Array((4 << 20) + 1));
+      expect(await ask(open('file:///pools/text'))).to.match(/EFBIG/);
+    });
+
+    it('has a path as it stands, as in PyBal: per cent signs are no escapes.', async () => {
+      fake.write('/pools/a%20b', 'one');
+      expect(await ask(open('file:///pools/a%20b'))).to.equal('one');
+    });
+
+    it('is looked at each second, however often it fails.', () => {
+      expect(open('file:///pools/text').delayMs(7, 0.5)).to.equal(1000);
+    });
+  });
+
+  describe('HTTP', () => {
+    const URL = 'http://pools/text';
+
+    it('is asked with the validators of the last content, once that has been the same for 3 s.', async () => {
+      const source = open(URL);
+      fake.reply = () => response(200, 'one', { etag: '"1"', 'last-modified': 'Sat, 21 Nov 2026 00:00:00 GMT' });
+      expect(await ask(source)).to.equal('one');
+      expect(await ask(source)).to.equal('unchanged');
+      expect(fake.requests[1]?.headers).not.to.have.any.keys('if-none-match', 'if-modified-since');
+      await fake.clock.advance(3000);
+      fake.reply = () => response(304);
+      expect(await ask(source)).to.equal('unchanged');
+      expect(fake.requests[2]?.headers).to.include({
+        'if-none-match': '"1"',
+        'if-modified-since': 'Sat, 21 Nov 2026 00:00:00 GMT',
+      });
+      expect(fake.requests[2]).to.include({ timeoutMs: 5000, maxBytes: 4 << 20 });
+    });
+
+    it('is asked without them when its last answer is doubted.', async () => {
+      const source = open(URL);
+      fake.reply = () => response(200, '', { etag: '"1"' });
+      await ask(source);
+      await fake.clock.advance(5000);
+      await ask(source, true);
+      expect(fake.requests[1]?.headers).not.to.have.any.keys('if-none-match');
+    });
+
+    it('that answers the same bytes under another tag is unchanged.', async () => {
+      const source = open(URL);
+      fake.reply = () => response(200, 'one', { etag: `"${fake.requests.length}"` });
+      await ask(source);
+      expect(await ask(source)).to.equal('unchanged');
+    });
+
+    const failures: readonly (readonly [string, ReturnType<FakeWorld['reply']>, RegExp])[] = [
+      [
+        'a refused connection',
+        new SystemError('ECONNREFUSED', `GET ${URL}`),
+        /^GET http:\/\/pools\/text: ECONNREFUSED$/,
+      ],
+      ['a body cut short', new SystemError('ECONNRESET', 'GET'), /ECONNRESET/],
+      ['status 500, whatever its body', response(500, 'one'), /^HTTP 500$/],
+      ['status 404', response(404), /^HTTP 404$/],
+      ['status 204', response(204), /^HTTP 204$/],
+      ['status 206', response(206, 'on'), /^HTTP 206$/],
+      [
+        'a redirect',
+        response(301, '', { location: 'https://pools/\u001b[2J' }),
+        /^HTTP 301: redirected to "https:\/\/pools\/\\u001b\[2J", and redirects are not followed$/,
+      ],
+      ['a redirect to nowhere', response(302), /^HTTP 302: redirected, and redirects are not followed$/],
+      ['304 to an unconditional question', response(304), /^HTTP 304 although/],
+      [
+        'a compressed body that was not asked for',
+        response(200, 'x', { 'content-encoding': 'gzip' }),
+        /content-encoding gzip/,
+      ],
+    ];
+    for (const [what, reply, reason] of failures) {
+      it(`calls ${what} a failure, and forgets nothing.`, async () => {
+        const source = open(URL);
+        fake.reply = () => response(200, 'one');
+        await ask(source);
+        fake.reply = () => reply;
+        expect(await ask(source)).to.match(reason);
+        fake.reply = () => response(200, 'one');
+        expect(await ask(source)).to.equal('unchanged');
+      });
+    }
+
+    it('does not show the password of its URL in a failure.', async () => {
+      fake.reply = (request) => new SystemError('ECONNREFUSED', `GET ${request.url}`);
+      expect(await ask(open('http://me:secret@pools/text'))).to.equal('GET http://***@pools/text: ECONNREFUSED');
+    });
+
+    it('backs off after failures to 30 s at most, with jitter.', () => {
+      const { delayMs } = { delayMs: (n: number, random: number) => open(URL).delayMs(n, random) };
+      expect([0, 1, 2, 3, 4, 5, 99].map((n) => delayMs(n, 0))).to.deep.equal([
+        1000, 2000, 4000, 8000, 16_000, 30_000, 30_000,
+      ]);
+      expect(delayMs(5, 0.999)).to.be.within(15_000, 15_100);
+    });
+  });
+});
