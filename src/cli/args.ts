@@ -1,0 +1,134 @@
+// The command line: one table of commands, from which parsing and help are made. PyBal's own flags work without a command,
+// so that a unit file or a habit written for PyBal keeps working. Called by main.ts.
+
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { errorText } from '../lib/errors.ts';
+
+export const DEFAULT_CONFIG = '/etc/pybal/pybal.conf';
+export const DEFAULT_SOCKET = '/run/anybal/control.sock';
+
+/** What to do. `help` and `usage` carry what to print: to standard output with exit 0, or to standard error with exit 2. */
+export type Invocation =
+  | { readonly do: 'run'; readonly config: string; readonly dryRun: boolean; readonly debug: boolean }
+  | { readonly do: 'check'; readonly config: string; readonly strict: boolean }
+  | { readonly do: 'status'; readonly socket: string; readonly json: boolean }
+  | { readonly do: 'version' }
+  | { readonly do: 'help'; readonly text: string }
+  | { readonly do: 'usage'; readonly text: string };
+
+type Options = NonNullable<ParseArgsConfig['options']>;
+type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
+
+interface CommandRow {
+  readonly name: string;
+  readonly about: string;
+  readonly options: Options;
+  /** Of each option: what stands for its value, and what it does. */
+  readonly help: Readonly<Record<string, readonly [value: string, text: string]>>;
+  make(values: Values): Invocation;
+}
+
+const HELP: Options = { help: { type: 'boolean', short: 'h' } };
+const CONFIG: Options = { config: { type: 'string', short: 'c', default: DEFAULT_CONFIG } };
+
+const RUN: CommandRow = {
+  name: 'run',
+  about: 'run the balancer (in the foreground)',
+  options: {
+    ...CONFIG,
+    dryrun: { type: 'boolean', short: 'n', default: false },
+    debug: { type: 'boolean', short: 'd', default: false },
+  },
+  help: {
+    config: ['FILE', `configuration, ${DEFAULT_CONFIG} unless given`],
+    dryrun: ['', 'write nothing to the kernel and talk to no router'],
+    debug: ['', 'log at level DEBUG'],
+  },
+  make: ({ config, dryrun, debug }) => ({
+    do: 'run',
+    config: String(config),
+    dryRun: dryrun === true,
+    debug: debug === true,
+  }),
+};
+
+const COMMANDS: readonly CommandRow[] = [
+  RUN,
+  {
+    name: 'check',
+    about: 'check a configuration and print every complaint; exit 0 or 2',
+    options: { ...CONFIG, strict: { type: 'boolean', default: false } },
+    help: {
+      config: ['FILE', `configuration, ${DEFAULT_CONFIG} unless given`],
+      strict: ['', 'warnings are errors too'],
+    },
+    make: ({ config, strict }) => ({ do: 'check', config: String(config), strict: strict === true }),
+  },
+  {
+    name: 'status',
+    about: 'show what the running balancer knows and does',
+    options: {
+      socket: { type: 'string', short: 's', default: DEFAULT_SOCKET },
+      json: { type: 'boolean', default: false },
+    },
+    help: { socket: ['FILE', `control socket, ${DEFAULT_SOCKET} unless given`], json: ['', 'as JSON'] },
+    make: ({ socket, json }) => ({ do: 'status', socket: String(socket), json: json === true }),
+  },
+  { name: 'version', about: 'print the version', options: {}, help: {}, make: () => ({ do: 'version' }) },
+  {
+    name: 'help',
+    about: 'print this text',
+    options: {},
+    help: {},
+    make: () => ({ do: 'help', text: helpText() }),
+  },
+];
+
+/** `args` without node and script. Never throws. */
+export function parseCommandLine(args: readonly string[]): Invocation {
+  const [first = ''] = args;
+  if (first === '--version') return { do: 'version' };
+  if (first === '') return RUN.make({ config: DEFAULT_CONFIG });
+  if (first.startsWith('-')) return parse(RUN, args);
+  const command = COMMANDS.find(({ name }) => name === first);
+  if (command === undefined) return usage(`there is no command '${first}'`);
+  return parse(command, args.slice(1));
+}
+
+function parse(command: CommandRow, args: readonly string[]): Invocation {
+  try {
+    const options = { ...command.options, ...HELP };
+    const { values } = parseArgs({ args: [...args], options, allowPositionals: false });
+    if (values['help'] === true) return { do: 'help', text: helpText() };
+    return command.make(values);
+  } catch (error) {
+    return usage(errorText(error).replace(/\. .*/, ''));
+  }
+}
+
+function usage(complaint: string): Invocation {
+  return { do: 'usage', text: `anybal: ${complaint}\nTry 'anybal help'.\n` };
+}
+
+export function helpText(): string {
+  const rows = COMMANDS.flatMap(({ name, about, options, help }) => [
+    [`  anybal ${name}`, about] as const,
+    ...Object.entries(help).map(([option, [value, text]]) => {
+      const short = options[option]?.short;
+      const flag = `${short === undefined ? '    ' : `-${short}, `}--${option}${value === '' ? '' : ` ${value}`}`;
+      return [`      ${flag}`, text] as const;
+    }),
+  ]);
+  const width = Math.max(...rows.map(([left]) => left.length)) + 3;
+  return [
+    'anybal: an anycast balancer. Health checks drive IPVS, and IPVS drives what BGP announces.',
+    '',
+    ...rows.map(([left, right]) => `${left.padEnd(width)}${right}`),
+    '',
+    "Without a command, 'run' is meant, with PyBal's own flags: pybal [-c FILE] [-n] [-d]",
+    '',
+    'Exit codes: 0 done, 1 failed or refused, 2 usage or invalid configuration, 3 no daemon answers,',
+    '4 partly applied, 5 timed out, 10 the plan has changes, 70 a bug in anybal.',
+    '',
+  ].join('\n');
+}

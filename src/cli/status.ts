@@ -1,0 +1,123 @@
+// `anybal status`: asks the daemon for its View and prints it for a person, what is wrong first. Called by main.ts.
+
+import type { Alarm, KernelView, ServerView, ServiceView, View } from '../control/types.ts';
+import { errorText, SystemError } from '../lib/errors.ts';
+import type { HttpResponse } from '../world/world.ts';
+import { duration, table } from './table.ts';
+
+export interface StatusOptions {
+  readonly socket: string;
+  readonly json: boolean;
+}
+
+export interface CommandIo {
+  /** One GET over a Unix socket. Rejects with a SystemError. */
+  get(socket: string, path: string): Promise<HttpResponse>;
+  print(text: string): void;
+  printError(text: string): void;
+}
+
+/** Nobody listens there, or whoever does is stuck. */
+const NO_DAEMON: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET']);
+
+/** The exit code: 0 printed, 1 failed, 3 no daemon answers. */
+export async function status({ socket, json }: StatusOptions, io: CommandIo): Promise<number> {
+  try {
+    const { status: code, body } = await io.get(socket, '/v1/status');
+    const text = Buffer.from(body).toString('utf8');
+    if (code !== 200) throw new Error(`the daemon answered ${code}: ${text.trim()}`);
+    const view = JSON.parse(text) as View;
+    io.print(json ? `${JSON.stringify(view, null, 2)}\n` : printStatus(view));
+    return 0;
+  } catch (error) {
+    const absent = error instanceof SystemError && NO_DAEMON.has(error.code);
+    io.printError(`anybal: ${absent ? 'no daemon answers: ' : ''}${errorText(error)}\n`);
+    return absent ? 3 : 1;
+  }
+}
+
+export function printStatus(view: View): string {
+  const sections = [
+    [headline(view)],
+    view.alarms.map(alarmLine),
+    view.services.flatMap((service, i) => (i === 0 ? [] : ['']).concat(serviceLines(service))),
+    titled('VIPs', vipRows(view)),
+    titled('BGP peers', peerRows(view)),
+    titled('Kernel', kernelRows(view.kernel)),
+    view.config === null || view.config.complaints.length === 0
+      ? []
+      : ['Configuration', ...view.config.complaints.map((complaint) => `  ${complaint}`)],
+  ];
+  return `${sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')}\n`;
+}
+
+function headline({ version, uptimeSeconds, config, services, loopLateMs }: View): string {
+  const file = config === null ? 'no configuration yet' : config.file;
+  const late = loopLateMs > 100 ? `, event loop ${Math.round(loopLateMs)} ms late` : '';
+  return `anybal ${version}, up ${duration(uptimeSeconds)}, ${services.length} services from ${file}${late}`;
+}
+
+function alarmLine({ level, text }: Alarm): string {
+  return `${level.toUpperCase()}: ${text}`;
+}
+
+function titled(title: string, rows: readonly (readonly string[])[]): readonly string[] {
+  return rows.length === 0 ? [] : [title, ...table(rows, '  ')];
+}
+
+function serviceLines(service: ServiceView): readonly string[] {
+  const { name, protocol, vip, port, scheduler, forward, servers, up, pooled, held, floor, source } = service;
+  const endpoint = vip.includes(':') ? `[${vip}]:${port}` : `${vip}:${port}`;
+  const marks = [
+    service.verified ? '' : ', kernel differs',
+    service.quarantined ? ', QUARANTINED: runs on its last good text' : '',
+  ].join('');
+  const counts = `${servers.length} servers: ${up} up, ${pooled} pooled${held > 0 ? ` (${held} held)` : ''}, floor ${floor}`;
+  const lines = [
+    `${name}  ${protocol} ${endpoint} ${scheduler} ${forward}  ${counts}${marks}`,
+    `  vote ${service.vote}: ${service.voteWhy}`,
+  ];
+  if (source !== null && source.state !== 'current') {
+    lines.push(`  source ${source.state}: ${source.note ?? source.lastError ?? source.url}`);
+  }
+  return [...lines, ...table(servers.map(serverRow), '  ')];
+}
+
+function serverRow({ host, address, weight, status: text, held, why, monitors }: ServerView): readonly string[] {
+  const checks = monitors.map(({ monitor, is, forSeconds }) => `${monitor} ${is} ${duration(forSeconds)}`).join(', ');
+  return [host, address ?? '-', `weight ${weight}`, text, held ? 'HELD' : '', why, checks];
+}
+
+function vipRows({ vips }: View): readonly (readonly string[])[] {
+  return vips.map(({ vip, announced, forSeconds, why, services }) => [
+    vip,
+    announced ? 'announced' : 'NOT announced',
+    `for ${duration(forSeconds)}`,
+    services.join(' '),
+    why,
+  ]);
+}
+
+function peerRows({ peers }: View): readonly (readonly string[])[] {
+  return peers.map(({ name, localAs, remoteAs, state, forSeconds, prefixesSent, lastError }) => [
+    name,
+    `AS ${localAs} to ${remoteAs ?? '?'}`,
+    `${state} for ${duration(forSeconds)}`,
+    `${prefixesSent} routes`,
+    lastError ?? '',
+  ]);
+}
+
+function kernelRows(kernel: KernelView): readonly (readonly string[])[] {
+  const { backend, verifiedSecondsAgo, writes, repairs, drift, foreign, error } = kernel;
+  const verified = verifiedSecondsAgo === null ? 'never verified' : `verified ${duration(verifiedSecondsAgo)} ago`;
+  return [
+    [`${backend}, ${verified}, ${writes} writes, ${repairs} repairs`],
+    ...(error === null ? [] : [[`error: ${error}`]]),
+    ...drift.map((text) => [`drift: ${text}`]),
+    ...foreign.map((key) => [`foreign: ${key}`]),
+  ];
+}

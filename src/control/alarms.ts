@@ -1,0 +1,87 @@
+// What somebody should look at, beyond what PyBal's /alerts knows. Pure; derived from a View.
+
+import type { Alarm, ServiceView, SourceInput, View } from './types.ts';
+
+/** VIPs that are not announced because nobody wants them to be. */
+const NOT_WANTED: ReadonlySet<string> = new Set(['bgp-off', 'no-voters']);
+
+/** In order: critical before warning, otherwise as found. `reconcileLimitSeconds`: an older read-back proves nothing. */
+export function alarmsOf(view: Omit<View, 'alarms'>, reconcileLimitSeconds: number): readonly Alarm[] {
+  const alarms = [
+    ...kernelAlarms(view, reconcileLimitSeconds),
+    ...view.services.flatMap(serviceAlarms),
+    ...vipAlarms(view),
+    ...peerAlarms(view),
+    ...quarantineAlarms(view),
+  ];
+  return [...alarms.filter(({ level }) => level === 'critical'), ...alarms.filter(({ level }) => level === 'warning')];
+}
+
+const critical = (code: string, text: string): Alarm => ({ level: 'critical', code, text });
+const warning = (code: string, text: string): Alarm => ({ level: 'warning', code, text });
+
+function kernelAlarms({ kernel, config }: Omit<View, 'alarms'>, limit: number): readonly Alarm[] {
+  if (config === null) return [];
+  const alarms: Alarm[] = [];
+  const { verifiedSecondsAgo: age, error } = kernel;
+  const because = error === null ? '' : `: ${error}`;
+  if (age === null) alarms.push(critical('kernel-unread', `Kernel not read yet${because}`));
+  else if (age > limit) alarms.push(critical('kernel-stale', `Kernel not verified for ${age} s${because}`));
+  else if (error !== null) alarms.push(warning('kernel-error', `Kernel${because}`));
+  if (kernel.fighting) alarms.push(warning('drift-fight', 'Somebody else keeps changing what anybal writes to IPVS'));
+  return alarms;
+}
+
+function serviceAlarms(service: ServiceView): readonly Alarm[] {
+  const alarms: Alarm[] = [];
+  const { name, pooled, floor, source } = service;
+  if (!service.floorMet) {
+    alarms.push(critical('floor', `${name}: ${pooled} of at least ${floor} servers pooled, depool threshold not met`));
+  }
+  if (source !== null) alarms.push(...sourceAlarms(name, source));
+  return alarms;
+}
+
+function sourceAlarms(service: string, { state, note, lastError, ageSeconds }: SourceInput): readonly Alarm[] {
+  const why = note ?? lastError;
+  const because = why === null ? '' : `: ${why}`;
+  switch (state) {
+    case 'current':
+      return [];
+    case 'waiting':
+      return [warning('source-waiting', `${service}: no server list yet${because}`)];
+    case 'stale':
+      return [warning('source-stale', `${service}: server list is ${ageSeconds ?? '?'} s old${because}`)];
+    case 'suspect':
+    case 'refused':
+    case 'unparsable':
+      return [warning(`source-${state}`, `${service}: new server list is ${state}, the last good one stays${because}`)];
+    default:
+      return state satisfies never;
+  }
+}
+
+function vipAlarms({ vips }: Omit<View, 'alarms'>): readonly Alarm[] {
+  return vips
+    .filter(({ announced, cause }) => !announced && !NOT_WANTED.has(cause))
+    .map(({ vip, why }) => critical('not-announced', `${vip} is not announced (${why})`));
+}
+
+function peerAlarms({ bgp, peers }: Omit<View, 'alarms'>): readonly Alarm[] {
+  if (!bgp) return [];
+  const none = !peers.some(({ established }) => established);
+  return peers
+    .filter(({ established }) => !established)
+    .map(({ name, state, lastError }) => {
+      const text = `BGP peer ${name} is ${state}${lastError === null ? '' : ` (${lastError})`}`;
+      return none ? critical('bgp-none', text) : warning('bgp-peer', text);
+    });
+}
+
+function quarantineAlarms({ config }: Omit<View, 'alarms'>): readonly Alarm[] {
+  return (config?.quarantined ?? []).map(({ name, place, frozen, complaints }) => {
+    const what = frozen ? 'is frozen' : 'runs on its last good text';
+    const text = `[${name}] ${what}: ${complaints[0] ?? place}`;
+    return frozen ? critical('quarantine-frozen', text) : warning('quarantine', text);
+  });
+}
