@@ -1,0 +1,111 @@
+// Writes a topology down as an operator would: pybal.conf for one director, and pool files.
+
+import {
+  type DirectorPlan,
+  LOCAL_AS,
+  POOL_SERVER,
+  type PoolEntry,
+  type ServicePlan,
+  type Topology,
+  isV6,
+} from './topology.ts';
+
+export const CONFIG_PATH = '/etc/pybal/pybal.conf';
+export const STATE_DIRECTORY = '/var/lib/anybal';
+export const CHECK_PROGRAM = '/usr/lib/check';
+
+export function poolPath(service: ServicePlan): string {
+  return `/etc/pybal/pools/${service.name}${service.json ? '.json' : ''}`;
+}
+
+export function poolUrl(service: ServicePlan): string {
+  if (service.source === 'file') return `file://${poolPath(service)}`;
+  return `http://${POOL_SERVER.address}:${POOL_SERVER.port}/${service.name}${service.json ? '.json' : ''}`;
+}
+
+export function configText(topology: Topology, director: DirectorPlan, services: readonly ServicePlan[]): string {
+  const peers = topology.routers.map(({ address }) => `'${address}'`).join(', ');
+  const lines = [
+    '[global]',
+    'bgp = yes',
+    `bgp-local-asn = ${LOCAL_AS}`,
+    `bgp-peer-address = [ ${peers} ]`,
+    `bgp-nexthop-ipv4 = ${director.address}`,
+    `bgp-nexthop-ipv6 = ${director.address6}`,
+    `bgp-med = ${director.med}`,
+    `bgp-hold-time = ${topology.holdTimeSeconds}`,
+    `bgp-local-address = ${director.address}`,
+    `reconcile-period = ${topology.reconcilePeriodSeconds}`,
+    `reconcile-limit = ${topology.reconcileLimitSeconds}`,
+    `withdraw-wait = ${topology.withdrawWaitSeconds}`,
+    `resolve-interval = ${topology.resolveIntervalSeconds}`,
+    'backend = netlink',
+    `state-directory = ${STATE_DIRECTORY}`,
+    '',
+  ];
+  for (const service of services) lines.push(...section(service), '');
+  return lines.join('\n');
+}
+
+function section(service: ServicePlan): string[] {
+  const lines = [
+    `[${service.name}]`,
+    'protocol = tcp',
+    `ip = ${service.vip}`,
+    `port = ${service.port}`,
+    `scheduler = ${service.scheduler}`,
+    `config = ${poolUrl(service)}`,
+    `depool-threshold = ${service.threshold}`,
+    `announce = ${service.announce}`,
+    `pool-shrink-limit = ${service.shrinkLimit}`,
+    `pool-shrink-confirm = ${service.shrinkConfirmSeconds}`,
+    `start-grace = ${service.startGraceSeconds}`,
+    `bgp = ${service.bgp ? 'yes' : 'no'}`,
+  ];
+  if (service.monitors.length > 0) lines.push(`monitors = [ ${service.monitors.map((name) => `'${name}'`).join(', ')} ]`);
+  for (const monitor of service.monitors) lines.push(...monitorLines(service, monitor));
+  return lines;
+}
+
+function monitorLines(service: ServicePlan, monitor: ServicePlan['monitors'][number]): string[] {
+  const timing = (prefix: string): string[] => [
+    `${prefix}.interval = ${service.intervalSeconds}`,
+    `${prefix}.timeout = ${service.timeoutSeconds}`,
+  ];
+  switch (monitor) {
+    case 'ProxyFetch':
+      return [`proxyfetch.url = http://${service.name}.example/`, ...timing('proxyfetch')];
+    case 'IdleConnection':
+      return [
+        `idleconnection.max-delay = ${service.maxDelaySeconds}`,
+        `idleconnection.connect-timeout = ${service.timeoutSeconds}`,
+        `idleconnection.timeout-clean-reconnect = ${service.timeoutSeconds}`,
+      ];
+    case 'RunCommand':
+      return [
+        `runcommand.command = ${CHECK_PROGRAM}`,
+        'runcommand.arguments = [ server.ip, server.port ]',
+        ...timing('runcommand'),
+      ];
+    default:
+      return monitor satisfies never;
+  }
+}
+
+export function poolText(entries: readonly PoolEntry[], json: boolean): string {
+  if (json) {
+    return `${JSON.stringify(Object.fromEntries(entries.map(({ host, weight, enabled }) => [host, { weight, enabled }])))}\n`;
+  }
+  const line = ({ host, weight, enabled }: PoolEntry): string =>
+    `{ 'host': '${host}', 'weight': ${weight}, 'enabled': ${enabled ? 'True' : 'False'} }`;
+  return `# pool\n${entries.map(line).join('\n')}\n`;
+}
+
+/** A section as somebody in a hurry leaves it. */
+export function breakSection(text: string, service: ServicePlan): string {
+  return text.replace(`[${service.name}]\nprotocol = tcp`, `[${service.name}]\nprotocol = tpc`);
+}
+
+export function isLiteral(text: string): boolean {
+  return isV6(text) || /^[\d.]+$/.test(text);
+}

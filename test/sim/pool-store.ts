@@ -1,0 +1,137 @@
+// Where pool lists are published: a web server, and files on each director. It can serve everything that sources serve on a
+// bad day. What was published when is remembered, for the laws.
+
+import type { HttpResponse } from '../../src/world/world.ts';
+import type { WebAnswer } from './http.ts';
+import type { Machine } from './machine.ts';
+import type { Site } from './site.ts';
+import { poolPath, poolText, poolUrl } from './conf.ts';
+import { POOL_SERVER, type PoolEntry, type ServicePlan } from './topology.ts';
+
+export const SOURCE_FAULTS = [
+  'error 500',
+  'not found',
+  'hang',
+  'cut off',
+  'empty',
+  'truncated',
+  'garbage',
+  'code',
+  'too large',
+  'redirect',
+] as const;
+export type SourceFault = (typeof SOURCE_FAULTS)[number];
+
+export interface Published {
+  readonly at: number;
+  readonly entries: readonly PoolEntry[];
+  readonly version: number;
+}
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const HUGE = new Uint8Array(12 * 1024 * 1024).fill(0x23);
+
+export class PoolStore {
+  readonly #site: Site;
+  readonly #machines: readonly Machine[];
+  readonly #services = new Map<string, ServicePlan>();
+  readonly #published = new Map<string, Published[]>();
+  readonly #faults = new Map<string, SourceFault>();
+  #version = 0;
+
+  constructor(site: Site, machines: readonly Machine[]) {
+    this.#site = site;
+    this.#machines = machines;
+    site.network.host('pool-server', [POOL_SERVER.address]);
+    site.web.site(POOL_SERVER, (request) => this.#serve(request));
+  }
+
+  publish(service: ServicePlan, entries: readonly PoolEntry[]): void {
+    this.#services.set(service.name, service);
+    const versions = this.#published.get(service.name) ?? [];
+    versions.push({ at: this.#site.scheduler.now, entries, version: ++this.#version });
+    this.#published.set(service.name, versions);
+    this.#write(service);
+  }
+
+  versions(service: string): readonly Published[] {
+    return this.#published.get(service) ?? [];
+  }
+
+  current(service: string): readonly PoolEntry[] {
+    return this.versions(service).at(-1)?.entries ?? [];
+  }
+
+  fault(service: string): SourceFault | null {
+    return this.#faults.get(service) ?? null;
+  }
+
+  setFault(service: ServicePlan, fault: SourceFault | null): void {
+    if (fault === null) this.#faults.delete(service.name);
+    else this.#faults.set(service.name, fault);
+    this.#write(service);
+  }
+
+  #write(service: ServicePlan): void {
+    if (service.source !== 'file') return;
+    const path = poolPath(service);
+    const fault = this.fault(service.name);
+    for (const { disk } of this.#machines) {
+      if (fault === 'not found') disk.remove(path);
+      else disk.put(path, this.#content(service, fault));
+    }
+    if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, 'file source');
+  }
+
+  #content(service: ServicePlan, fault: SourceFault | null): Uint8Array {
+    const text = poolText(this.current(service.name), service.json);
+    switch (fault) {
+      case 'empty':
+        return new Uint8Array();
+      case 'truncated':
+        return encode(text.slice(0, insideAnEntry(text)));
+      case 'garbage':
+        return Uint8Array.from({ length: 200 }, (_, i) => (i * 151 + 7) & 0xff);
+      case 'code':
+        return encode("__import__('os').system('reboot')\nglobalThis.anybalRanPoolData = true;\n");
+      case 'too large':
+        return HUGE;
+      default:
+        return encode(text);
+    }
+  }
+
+  #serve(request: { readonly url: string; readonly headers: Readonly<Record<string, string>> }): WebAnswer {
+    const service = [...this.#services.values()].find((candidate) => poolUrl(candidate).endsWith(request.url));
+    if (service === undefined) return respond(404, {}, new Uint8Array());
+    const fault = this.fault(service.name);
+    if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, 'http source');
+    switch (fault) {
+      case 'error 500':
+        return respond(500, {}, encode('internal error'));
+      case 'not found':
+        return respond(404, {}, encode('not found'));
+      case 'redirect':
+        return respond(302, { location: 'http://elsewhere.example/' }, new Uint8Array());
+      case 'hang':
+        return { is: 'hang' };
+      case 'cut off':
+        return { is: 'cut off' };
+      default: {
+        const etag = `"${this.versions(service.name).at(-1)?.version ?? 0}${fault ?? ''}"`;
+        if (request.headers['if-none-match'] === etag) return respond(304, { etag }, new Uint8Array());
+        return respond(200, { etag }, this.#content(service, fault));
+      }
+    }
+  }
+}
+
+/** About the middle, but inside an entry: a list that ends between two lines is a shorter list, not a truncated one. */
+function insideAnEntry(text: string): number {
+  return Math.max(text.lastIndexOf('host', Math.floor(text.length * 0.7)), text.indexOf('{')) + 6;
+}
+
+function respond(status: number, headers: Readonly<Record<string, string>>, body: Uint8Array): WebAnswer {
+  const response: HttpResponse = { status, headers, body };
+  return { is: 'response', response, delayMs: 1 };
+}

@@ -1,0 +1,132 @@
+// A real server: a host that serves HTTP on the ports of its services, until something is wrong with it.
+
+import type { Stream } from '../../src/world/world.ts';
+import { Life } from './life.ts';
+import type { Host } from './network.ts';
+import type { Outcome } from './processes.ts';
+import type { Site } from './site.ts';
+import type { MonitorName, ServerPlan } from './topology.ts';
+
+/**
+ * serving: all is well. refusing: the process has stopped. erring: HTTP 503. stuck: accepts and never answers. cutting: drops
+ * the connection in the middle of the answer. silent: packets are dropped. off: no power.
+ */
+export type ServerState = 'serving' | 'refusing' | 'erring' | 'stuck' | 'cutting' | 'silent' | 'off';
+
+export const BROKEN: readonly Exclude<ServerState, 'serving'>[] = [
+  'refusing',
+  'erring',
+  'stuck',
+  'cutting',
+  'silent',
+  'off',
+];
+
+const OK = new TextEncoder().encode('HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n');
+const UNAVAILABLE = new TextEncoder().encode(
+  'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+);
+const HALF = new TextEncoder().encode('HTTP/1.1 20');
+
+export class RealServer {
+  readonly plan: ServerPlan;
+  readonly host: Host;
+  readonly #site: Site;
+  readonly #ports = new Set<number>();
+  #life: Life;
+  #state: ServerState = 'serving';
+
+  constructor(site: Site, plan: ServerPlan) {
+    this.#site = site;
+    this.plan = plan;
+    this.host = site.network.host(plan.host, [plan.address, plan.address6]);
+    this.#life = new Life(site.scheduler);
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  serve(port: number): void {
+    if (this.#ports.has(port)) return;
+    this.#ports.add(port);
+    if (listens(this.#state)) this.#listen(port);
+  }
+
+  set(state: ServerState): void {
+    if (state === this.#state) return;
+    const { network } = this.#site;
+    const before = this.#state;
+    this.#state = state;
+    if (before === 'silent') network.silence(this.host, false);
+    if (before === 'off') network.powerOn(this.host);
+    if (state === 'silent') network.silence(this.host, true);
+    if (state === 'off') {
+      this.#life.kill();
+      network.powerOff(this.host);
+    }
+    if (state === 'refusing') {
+      this.#life.kill();
+      network.processGone(this.host, this.#life);
+    }
+    if (!this.#life.alive && listens(state)) {
+      this.#life = new Life(this.#site.scheduler);
+      for (const port of this.#ports) this.#listen(port);
+    }
+  }
+
+  /** Does this monitor have reason to call it up? */
+  isUpFor(monitor: MonitorName): boolean {
+    if (monitor === 'IdleConnection') return listens(this.#state) && this.#state !== 'silent';
+    return this.#state === 'serving';
+  }
+
+  /** The program that RunCommand runs against this server. */
+  check(): Outcome {
+    switch (this.#state) {
+      case 'serving':
+        return { durationMs: 30, exitCode: 0, output: '' };
+      case 'stuck':
+      case 'silent':
+        return { durationMs: Number.POSITIVE_INFINITY, exitCode: 0, output: '' };
+      default:
+        return { durationMs: 30, exitCode: 1, output: `${this.#state}\n` };
+    }
+  }
+
+  #listen(port: number): void {
+    for (const address of ['0.0.0.0', '::']) {
+      this.#site.network.listen(this.host, this.#life, { address, port }, (stream) => this.#accept(stream));
+    }
+  }
+
+  #accept(stream: Stream): void {
+    let request = '';
+    stream.on({
+      onData: (bytes) => {
+        request += new TextDecoder().decode(bytes);
+        if (request.includes('\r\n\r\n')) this.#answer(stream);
+      },
+      onEnd: () => stream.close('fin'),
+      onDrain: () => {},
+      onClose: () => {},
+    });
+  }
+
+  #answer(stream: Stream): void {
+    this.#life.after(1, () => {
+      if (this.#state === 'stuck') return;
+      if (this.#state === 'cutting') {
+        stream.write(HALF);
+        this.#life.after(1, () => stream.close('rst'));
+        return;
+      }
+      stream.write(this.#state === 'serving' ? OK : UNAVAILABLE);
+      stream.close('fin');
+    });
+  }
+}
+
+function listens(state: ServerState): boolean {
+  return state !== 'refusing' && state !== 'off';
+}

@@ -1,0 +1,163 @@
+// What a simulated site is made of: drawn from the seed, mostly small. Plain data; conf.ts writes it down as pybal.conf and
+// pool files, oracle.ts says what it means.
+
+import type { Random } from './random.ts';
+
+export type MonitorName = 'IdleConnection' | 'ProxyFetch' | 'RunCommand';
+
+export interface ServicePlan {
+  readonly name: string;
+  readonly vip: string;
+  readonly port: number;
+  readonly scheduler: string;
+  readonly threshold: number;
+  readonly announce: 'always' | 'served' | 'healthy';
+  readonly monitors: readonly MonitorName[];
+  /** ProxyFetch and RunCommand. */
+  readonly intervalSeconds: number;
+  readonly timeoutSeconds: number;
+  /** IdleConnection: longest pause before it tries again. */
+  readonly maxDelaySeconds: number;
+  readonly source: 'file' | 'http';
+  readonly json: boolean;
+  readonly shrinkLimit: number;
+  readonly shrinkConfirmSeconds: number;
+  readonly startGraceSeconds: number;
+  readonly bgp: boolean;
+}
+
+export interface PoolEntry {
+  readonly host: string;
+  readonly weight: number;
+  readonly enabled: boolean;
+}
+
+export interface RouterPlan {
+  readonly name: string;
+  readonly address: string;
+  readonly asn: number;
+}
+
+export interface DirectorPlan {
+  readonly name: string;
+  readonly address: string;
+  readonly address6: string;
+  readonly med: number;
+}
+
+export interface ServerPlan {
+  readonly host: string;
+  readonly address: string;
+  readonly address6: string;
+}
+
+export interface Topology {
+  readonly directors: readonly DirectorPlan[];
+  readonly routers: readonly RouterPlan[];
+  readonly servers: readonly ServerPlan[];
+  readonly services: readonly ServicePlan[];
+  /** By service. */
+  readonly pools: ReadonlyMap<string, readonly PoolEntry[]>;
+  readonly holdTimeSeconds: number;
+  readonly reconcilePeriodSeconds: number;
+  readonly reconcileLimitSeconds: number;
+  readonly withdrawWaitSeconds: number;
+  readonly resolveIntervalSeconds: number;
+}
+
+export const POOL_SERVER = { address: '10.0.9.1', port: 8080 } as const;
+export const LOCAL_AS = 64_600;
+export const BGP_PORT = 179;
+
+export function drawTopology(random: Random): Topology {
+  const large = random.chance(0.05);
+  const count = large ? random.int(4, 8) : random.int(1, 3);
+  const serverCount = large ? random.int(8, 16) : random.int(1, 6);
+  const servers = Array.from({ length: serverCount }, (_, i) => ({
+    host: `cp${i + 1}`,
+    address: `10.0.2.${i + 1}`,
+    address6: `2001:db8:2::${i + 1}`,
+  }));
+  const services = Array.from({ length: count }, (_, i) => drawService(random, i));
+  const pools = new Map(services.map((service) => [service.name, drawPool(random, servers, 1)]));
+  const directors = Array.from({ length: random.chance(0.35) ? 1 : 2 }, (_, i) => ({
+    name: `d${i + 1}`,
+    address: `10.0.0.${11 + i}`,
+    address6: `2001:db8::${11 + i}`,
+    med: 10 * i,
+  }));
+  const routers = Array.from({ length: random.chance(0.7) ? 1 : 2 }, (_, i) => ({
+    name: `r${i + 1}`,
+    address: `10.0.0.${1 + i}`,
+    asn: 64_700 + i,
+  }));
+  return {
+    directors,
+    routers,
+    servers,
+    services,
+    pools,
+    holdTimeSeconds: random.pick([9, 9, 30]),
+    reconcilePeriodSeconds: random.pick([5, 5, 2]),
+    reconcileLimitSeconds: 10,
+    withdrawWaitSeconds: random.pick([1, 1, 3]),
+    resolveIntervalSeconds: random.pick([10, 30, 60]),
+  };
+}
+
+const MONITORS: readonly (readonly MonitorName[])[] = [
+  ['ProxyFetch'],
+  ['IdleConnection'],
+  ['ProxyFetch', 'IdleConnection'],
+  ['RunCommand'],
+  ['RunCommand', 'IdleConnection'],
+  [],
+];
+
+/** Services share VIPs now and then; each VIP and port is there once. */
+export function drawService(random: Random, index: number): ServicePlan {
+  const v6 = random.chance(0.25);
+  const vipNumber = random.chance(0.3) && index > 0 ? random.int(0, index - 1) : index;
+  return {
+    name: `s${index + 1}`,
+    vip: v6 ? `2001:db8:ffff::${vipNumber + 1}` : `192.0.2.${vipNumber + 1}`,
+    port: 8000 + index,
+    scheduler: random.pick(['wrr', 'rr', 'sh', 'mh', 'wlc']),
+    threshold: random.pick([0.5, 0.5, 0.34, 0, 0.7, 1]),
+    announce: random.weighted([
+      ['served', 6],
+      ['healthy', 3],
+      ['always', 1],
+    ] as const),
+    monitors: random.weighted(MONITORS.map((monitors) => [monitors, monitors.length === 0 ? 0.3 : 2] as const)),
+    intervalSeconds: random.pick([5, 10, 10, 20]),
+    timeoutSeconds: random.pick([2, 5, 5]),
+    maxDelaySeconds: random.pick([5, 10, 20]),
+    source: random.chance(0.6) ? 'http' : 'file',
+    json: random.chance(0.4),
+    shrinkLimit: 0.5,
+    shrinkConfirmSeconds: random.pick([10, 20, 40]),
+    startGraceSeconds: random.pick([10, 30]),
+    bgp: !random.chance(0.05),
+  };
+}
+
+/** At least `least` servers, in any order, mostly enabled. */
+export function drawPool(random: Random, servers: readonly ServerPlan[], least: number): readonly PoolEntry[] {
+  const chosen = random.shuffle(servers).slice(0, random.int(Math.min(least, servers.length), servers.length));
+  return chosen.map(({ host }) => ({
+    host,
+    weight: random.chance(0.03) ? 0 : random.pick([1, 5, 10, 10, 10, 100]),
+    enabled: !random.chance(0.1),
+  }));
+}
+
+export const isV6 = (address: string): boolean => address.includes(':');
+
+export function serviceKeyOf(service: Pick<ServicePlan, 'vip' | 'port'>): string {
+  return isV6(service.vip) ? `tcp [${service.vip}]:${service.port}` : `tcp ${service.vip}:${service.port}`;
+}
+
+export function destinationKeyOf(address: string, port: number): string {
+  return isV6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+}
