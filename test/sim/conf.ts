@@ -62,7 +62,8 @@ function section(service: ServicePlan): string[] {
     `start-grace = ${service.startGraceSeconds}`,
     `bgp = ${service.bgp ? 'yes' : 'no'}`,
   ];
-  if (service.monitors.length > 0) lines.push(`monitors = [ ${service.monitors.map((name) => `'${name}'`).join(', ')} ]`);
+  if (service.monitors.length > 0)
+    lines.push(`monitors = [ ${service.monitors.map((name) => `'${name}'`).join(', ')} ]`);
   for (const monitor of service.monitors) lines.push(...monitorLines(service, monitor));
   return lines;
 }

@@ -69,6 +69,11 @@ export class End implements Stream {
     other.#other = this;
   }
 
+  /** Somebody has it, and it is not broken as far as this side knows. */
+  get held(): boolean {
+    return this.#is === 'held';
+  }
+
   // The owner's side.
 
   on(handlers: StreamHandlers): void {

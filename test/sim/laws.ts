@@ -1,0 +1,444 @@
+// The laws of the design as checks on what a director does to its kernel and tells its routers. Three kinds: safety (no own
+// action creates a violation), bounded (what others do is undone, or answered, within a time), history (nothing is done that
+// changes nothing). Judged by truth.ts; none of this knows what the daemon thinks.
+
+import type { IpvsDestination, IpvsEntry } from '../../src/ipvs/table.ts';
+import type { WireMessage } from './bgp-wire.ts';
+import { CHECK_PROGRAM } from './conf.ts';
+import type { Director } from './director.ts';
+import type { KernelWrite } from './kernel.ts';
+import type { SentRoutes, SentSession } from './sent.ts';
+import type { Site } from './site.ts';
+import { type ServicePlan, destinationKeyOf, isV6, serviceKeyOf } from './topology.ts';
+import { type Truth, noticeMs } from './truth.ts';
+
+export interface Violation {
+  readonly law: number;
+  readonly at: number;
+  readonly director: string;
+  readonly text: string;
+}
+
+/** From publishing to acting: the poll, a slow answer, a source that comes back from its longest back-off. */
+const LIST_MS = 45_000;
+/** From a vandal's act to its repair: the reconcile period, a second look, the writes. */
+const REPAIR_SLACK_MS = 3000;
+const FAIL_SAFE_SLACK_MS = 2500;
+/** A route that was there this recently is announced again after a session reset, not anew. */
+const RECENT_MS = 15_000;
+
+/** What a director's own writes and reads were, per kernel object. */
+interface Traces {
+  readonly read: Map<string, number>;
+  /** Since when an own write made it what it must be before it is announced. */
+  readonly made: Map<string, number>;
+  readonly announced: Map<string, number>;
+  readonly foreign: Set<string>;
+}
+
+export class Laws {
+  readonly violations: Violation[] = [];
+  readonly #site: Site;
+  readonly #truth: Truth;
+  readonly #directors: ReadonlyMap<string, Director>;
+  readonly #sent: SentRoutes;
+  readonly #traces = new Map<string, Traces>();
+
+  constructor(site: Site, truth: Truth, directors: ReadonlyMap<string, Director>, sent: SentRoutes) {
+    this.#site = site;
+    this.#truth = truth;
+    this.#directors = directors;
+    this.#sent = sent;
+  }
+
+  get broken(): boolean {
+    return this.violations.length > 0;
+  }
+
+  violate(law: number, director: string, text: string): void {
+    this.violations.push({ law, at: this.#site.scheduler.now, director, text });
+    this.#site.journal.write('law', `${law} broken by ${director}: ${text}`);
+  }
+
+  /** Somebody else put this there: nobody's business. */
+  foreign(director: string, key: string): void {
+    this.#tracesOf(director).foreign.add(key);
+  }
+
+  /** What a reboot makes meaningless. */
+  rebooted(director: string): void {
+    this.#traces.delete(director);
+  }
+
+  #tracesOf(director: string): Traces {
+    let traces = this.#traces.get(director);
+    if (traces === undefined) {
+      traces = { read: new Map(), made: new Map(), announced: new Map(), foreign: new Set() };
+      this.#traces.set(director, traces);
+    }
+    return traces;
+  }
+
+  read(name: string, what: 'ipvs' | 'vips', keys: readonly string[] | undefined): void {
+    const { read } = this.#tracesOf(name);
+    for (const key of keys ?? [what]) read.set(key, this.#truth.now);
+  }
+
+  #lastRead(name: string, what: 'ipvs' | 'vips', key: string): number {
+    const { read } = this.#tracesOf(name);
+    return Math.max(read.get(what) ?? Number.NEGATIVE_INFINITY, read.get(key) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  // Kernel writes.
+
+  wrote(name: string, write: KernelWrite): void {
+    const director = this.#directors.get(name);
+    if (director === undefined) return;
+    const { op, error } = write;
+    const detail = describe(write);
+    this.#site.journal.write(name, `kernel ${detail}`);
+    const key = 'service' in op ? op.service.key : op.address;
+    if (this.#tracesOf(name).foreign.has(key)) this.violate(8, name, `foreign entry touched: ${detail}`);
+    this.#idle(director, write, detail);
+    if (error !== null || write.lost) return;
+    switch (op.do) {
+      case 'add-service':
+      case 'add-address':
+        this.#tracesOf(name).made.set(key, this.#truth.now);
+        break;
+      case 'set-service':
+        break;
+      case 'add-destination':
+      case 'set-destination':
+        this.#destinationSet(director, write, op.destination, detail);
+        break;
+      case 'delete-service':
+        this.#serviceDeleted(director, key, detail);
+        break;
+      case 'delete-destination':
+        this.#destinationDeleted(director, write, op.destination, detail);
+        break;
+      case 'delete-address':
+        this.#addressDeleted(director, key, detail);
+        break;
+      default:
+        op satisfies never;
+    }
+  }
+
+  /** Law 3: only what changed. Whoever knows what is there has no reason to write what changes nothing. */
+  #idle(director: Director, write: KernelWrite, detail: string): void {
+    const pointless = write.idle || ['EEXIST', 'ESRCH', 'ENOENT', 'EADDRNOTAVAIL'].includes(write.error ?? '');
+    if (!pointless) return;
+    const since = this.#truth.ago(director.name, this.#truth.topology.reconcilePeriodSeconds * 1000 + REPAIR_SLACK_MS);
+    if (this.#truth.disturbed(director.name, ['vandal', 'kernel'], since)) return;
+    this.violate(3, director.name, `write that changes nothing: ${detail}`);
+  }
+
+  #serviceOf(director: Director, key: string): ServicePlan | null {
+    return [...director.services.values()].find((service) => serviceKeyOf(service) === key) ?? null;
+  }
+
+  #destinationSet(director: Director, write: KernelWrite, destination: IpvsDestination, detail: string): void {
+    const key = write.before?.service.key ?? '';
+    const wasServed = write.before !== undefined && isServed(write.before);
+    if (!wasServed && destination.weight > 0) this.#tracesOf(director.name).made.set(`${key} served`, this.#truth.now);
+    const service = this.#serviceOf(director, key);
+    if (service === null) return;
+    const host = this.#hostOf(service, destination);
+    if (host === null) {
+      this.violate(6, director.name, `nobody ever listed this server: ${detail}`);
+      return;
+    }
+    const versions = this.#truth.versions(service.name, this.#listSince(director, service));
+    const weights = versions.flatMap(({ entries }) => entries.filter((entry) => entry.host === host));
+    if (!weights.some(({ weight, enabled }) => enabled && weight === destination.weight)) {
+      this.violate(6, director.name, `nobody lists ${host} with weight ${destination.weight}: ${detail}`);
+    }
+  }
+
+  #serviceDeleted(director: Director, key: string, detail: string): void {
+    if (this.#serviceOf(director, key) !== null || director.frozen.size > 0) {
+      this.violate(7, director.name, `service of the configuration deleted: ${detail}`);
+    }
+    const vip = [...this.#truth.topology.services].find((service) => serviceKeyOf(service) === key)?.vip;
+    if (vip !== undefined && !this.#isServedAt(director, vip)) this.#mustNotBeAnnounced(director, vip, detail);
+  }
+
+  #addressDeleted(director: Director, vip: string, detail: string): void {
+    if ([...director.services.values()].some((service) => service.vip === vip) || director.frozen.size > 0) {
+      this.violate(7, director.name, `VIP of the configuration deleted: ${detail}`);
+    }
+    this.#mustNotBeAnnounced(director, vip, detail);
+  }
+
+  #mustNotBeAnnounced(director: Director, vip: string, detail: string): void {
+    if (this.#truth.disturbed(director.name, ['vandal', 'kernel'], this.#truth.ago(director.name, RECENT_MS))) return;
+    if (this.#sent.announces(director.name, vip)) {
+      this.violate(2, director.name, `unprogrammed while ${vip} is announced: ${detail}`);
+    }
+  }
+
+  #destinationDeleted(director: Director, write: KernelWrite, destination: IpvsDestination, detail: string): void {
+    const before = write.before;
+    const service = before === undefined ? null : this.#serviceOf(director, before.service.key);
+    if (before === undefined || service === null) return;
+    const host = this.#hostOf(service, destination);
+    if (host === null) return;
+    const since = this.#listSince(director, service);
+    const current = this.#truth.addresses(host, service.vip);
+    const moved = !current.includes(destination.address) || this.#movedLately(host, service);
+    const unlisted = this.#unlistedAt(service, host, since);
+    if (moved || unlisted) return;
+    const downSince = this.#truth.ago(director.name, noticeMs(service));
+    if (!this.#truth.wasDown(director.name, service.name, host, downSince)) {
+      const fault = this.#truth.store.fault(service.name);
+      const own = this.#truth.disturbed(director.name, ['own', 'paused', 'names'], downSince);
+      const law = fault !== null ? 6 : own ? 5 : this.#truth.disturbed(director.name, ['restart'], downSince) ? 7 : 3;
+      this.violate(law, director.name, `${host} is listed, enabled and up: ${detail}`);
+      return;
+    }
+    this.#floor(director, service, before, since, detail);
+    const after = new Map(before.destinations);
+    after.delete(destination.key);
+    if (service.announce !== 'always' && isServed(before) && !isServed({ ...before, destinations: after })) {
+      if (service.bgp && !this.#isServedAt(director, service.vip))
+        this.#mustNotBeAnnounced(director, service.vip, detail);
+    }
+  }
+
+  /** Law 1: whoever is taken out for its health could have been held. */
+  #floor(director: Director, service: ServicePlan, before: IpvsEntry, since: number, detail: string): void {
+    if (this.#truth.disturbed(director.name, ['vandal', 'kernel'], since)) return;
+    const left = before.destinations.size - 1;
+    const floors = this.#truth.versions(service.name, since).map(({ entries }) => {
+      const eligible = entries.filter(({ enabled }) => enabled).length;
+      return Math.min(eligible, Math.ceil(Number((service.threshold * entries.length).toFixed(9))));
+    });
+    const floor = Math.min(...floors);
+    if (left < floor) this.violate(1, director.name, `${left} of at least ${floor} servers are left: ${detail}`);
+  }
+
+  /** The start of the time from which a list may still have its effect. */
+  #listSince(director: Director, service: ServicePlan): number {
+    const stale = this.#truth.now - director.startedAt < 120_000;
+    if (stale) return Number.NEGATIVE_INFINITY;
+    return this.#truth.ago(director.name, LIST_MS + service.shrinkConfirmSeconds * 1000);
+  }
+
+  #unlistedAt(service: ServicePlan, host: string, since: number): boolean {
+    return this.#truth
+      .versions(service.name, since)
+      .some(({ entries }) => !entries.some((entry) => entry.host === host && entry.enabled));
+  }
+
+  #movedLately(host: string, service: ServicePlan): boolean {
+    const ms = this.#truth.topology.resolveIntervalSeconds * 1000 + noticeMs(service) + 30_000;
+    return this.#truth.addresses(host, service.vip, this.#truth.now - ms).length > 1;
+  }
+
+  #hostOf(service: ServicePlan, destination: IpvsDestination): string | null {
+    const host = this.#truth.hostOf(destination.address);
+    return host !== null && destination.key === destinationKeyOf(destination.address, service.port) ? host : null;
+  }
+
+  // BGP.
+
+  sent(session: SentSession, message: WireMessage): void {
+    const director = this.#directors.get(session.director);
+    if (director === undefined) return;
+    if (message.is === 'notification') {
+      this.#site.journal.write(director.name, `to ${session.router}: NOTIFICATION ${message.code}/${message.subcode}`);
+      this.#closed(director, message.code, message.subcode);
+    }
+    if (message.is !== 'update') return;
+    for (const address of message.withdrawn) {
+      this.#site.journal.write(director.name, `to ${session.router}: withdraw ${address}`);
+      if (!session.routes.has(address)) {
+        this.violate(3, director.name, `withdraws ${address}, which it has not announced to ${session.router}`);
+      }
+    }
+    for (const [address, route] of message.announced) {
+      this.#site.journal.write(director.name, `to ${session.router}: announce ${address} med ${route.med}`);
+      const known = session.routes.get(address);
+      if (known !== undefined && known.med === route.med && known.nextHop === route.nextHop) {
+        this.violate(3, director.name, `announces ${address} to ${session.router} once more`);
+      }
+      const hop = isV6(address) ? director.plan.address6 : director.plan.address;
+      if (route.nextHop !== hop) this.violate(2, director.name, `announces ${address} with next hop ${route.nextHop}`);
+      this.#announced(director, address);
+    }
+  }
+
+  #closed(director: Director, code: number, subcode: number): void {
+    if (director.stopping) return;
+    const since = this.#truth.now - 120_000;
+    if (this.#truth.disturbed(director.name, ['path', 'paused', 'restart', 'own', 'kernel'], since)) return;
+    this.violate(3, director.name, `resets a session without need: NOTIFICATION ${code}/${subcode}`);
+  }
+
+  /** Law 2, on the way up. */
+  #announced(director: Director, vip: string): void {
+    const { name } = director;
+    const { announced } = this.#tracesOf(name);
+    const recently = (announced.get(vip) ?? Number.NEGATIVE_INFINITY) >= this.#truth.now - RECENT_MS;
+    announced.set(vip, this.#truth.now);
+    const { kernel } = director.machine;
+    const repair = this.#truth.topology.reconcilePeriodSeconds * 1000 + REPAIR_SLACK_MS;
+    if (this.#truth.disturbed(name, ['vandal'], this.#truth.ago(name, repair))) return;
+    if (recently && this.#truth.disturbed(name, ['kernel'], this.#truth.ago(name, RECENT_MS))) return;
+    if (!kernel.addresses.has(vip)) {
+      this.violate(2, name, `announces ${vip}, which is not on the host`);
+      return;
+    }
+    const voters = [...director.services.values()].filter((service) => service.vip === vip && service.bgp);
+    const good = voters.filter((service) => this.#mayAnnounce(director, service));
+    if (good.length === 0) {
+      this.violate(2, name, `announces ${vip}, and the kernel serves none of ${voters.map((s) => s.name).join(', ')}`);
+      return;
+    }
+    if (recently) return;
+    const verified = good.some((service) => this.#readBack(director, service));
+    if (!verified) this.violate(2, name, `announces ${vip} before it was read back from the kernel`);
+  }
+
+  #mayAnnounce(director: Director, service: ServicePlan): boolean {
+    const entry = director.machine.kernel.table.get(serviceKeyOf(service));
+    if (entry === undefined) return false;
+    if (service.announce === 'always') return true;
+    if (!isServed(entry)) return false;
+    if (service.announce === 'served') return true;
+    const since = this.#truth.ago(director.name, noticeMs(service));
+    return [...entry.destinations.values()].some((destination) => {
+      const host = this.#hostOf(service, destination);
+      return host !== null && this.#truth.wasUp(director.name, service.name, host, since);
+    });
+  }
+
+  #readBack(director: Director, service: ServicePlan): boolean {
+    const { made } = this.#tracesOf(director.name);
+    const key = serviceKeyOf(service);
+    const madeAt = Math.max(director.startedAt, made.get(key) ?? -1, made.get(`${key} served`) ?? -1);
+    const vipMadeAt = Math.max(director.startedAt, made.get(service.vip) ?? -1);
+    return (
+      this.#lastRead(director.name, 'ipvs', key) >= madeAt &&
+      this.#lastRead(director.name, 'vips', service.vip) >= vipMadeAt
+    );
+  }
+
+  /** Some service of this VIP takes new connections, by the kernel's table. */
+  #isServedAt(director: Director, vip: string): boolean {
+    return [...director.services.values()].some((service) => {
+      const entry = service.vip === vip ? director.machine.kernel.table.get(serviceKeyOf(service)) : undefined;
+      return entry !== undefined && (isServed(entry) || service.announce === 'always');
+    });
+  }
+
+  // Bounded.
+
+  /** Law 10: call when the kernel stopped answering or began to refuse. */
+  kernelLost(director: Director): void {
+    const { name } = director;
+    const since = this.#truth.now;
+    const generation = director.machine.generation;
+    const limit = this.#truth.topology.reconcileLimitSeconds * 1000 + FAIL_SAFE_SLACK_MS;
+    this.#site.scheduler.at(limit, () => {
+      const { faults } = director.machine.kernel;
+      const still = faults.hangs || faults.denied !== null;
+      if (!still || !director.running || director.machine.generation !== generation) return;
+      if (this.#truth.disturbed(name, ['paused', 'restart'], since)) return;
+      for (const session of this.#sent.sessions(name)) {
+        const [route] = session.routes.keys();
+        if (route !== undefined) {
+          this.violate(10, name, `still announces ${route} to ${session.router}, ${limit} ms after it lost its kernel`);
+        }
+      }
+    });
+  }
+
+  /** Law 9: call before somebody else changes the kernel; what stands firmly then must stand again in time. */
+  vandalized(director: Director): void {
+    const { name } = director;
+    const { kernel } = director.machine;
+    const start = this.#truth.now;
+    const generation = director.machine.generation;
+    const quietBefore = !this.#truth.disturbed(name, ['vandal'], start - 60_000);
+    const firm = this.#firm(director);
+    if (!quietBefore || !director.running) return;
+    const within = this.#truth.topology.reconcilePeriodSeconds * 1000 + REPAIR_SLACK_MS;
+    this.#site.scheduler.at(within, () => {
+      if (!director.running || director.stopping || director.machine.generation !== generation) return;
+      if (this.#truth.quietMs(name) < within + 1) return;
+      if (this.#truth.disturbed(name, ['kernel', 'paused', 'restart'], start)) return;
+      if (this.#truth.vandalsSince(name, start) > 1) return;
+      for (const { service, host, destination } of firm) {
+        if (!this.#isFirm(director, service, host)) continue;
+        const now = kernel.table.get(serviceKeyOf(service))?.destinations.get(destination.key);
+        if (now === undefined || now.weight !== destination.weight) {
+          this.violate(9, name, `${destination.key} of ${service.name} is not repaired after ${within} ms`);
+          return;
+        }
+        if (!kernel.addresses.has(service.vip)) {
+          this.violate(9, name, `${service.vip} is not repaired after ${within} ms`);
+          return;
+        }
+      }
+    });
+  }
+
+  #firm(
+    director: Director,
+  ): { readonly service: ServicePlan; readonly host: string; readonly destination: IpvsDestination }[] {
+    return [...director.services.values()].flatMap((service) => {
+      const entry = director.machine.kernel.table.get(serviceKeyOf(service));
+      return [...(entry?.destinations.values() ?? [])].flatMap((destination) => {
+        const host = this.#hostOf(service, destination);
+        return host !== null && this.#isFirm(director, service, host) ? [{ service, host, destination }] : [];
+      });
+    });
+  }
+
+  /** Up, listed, enabled, at one address and with one weight for long enough to be known. */
+  #isFirm(director: Director, service: ServicePlan, host: string): boolean {
+    if (!director.services.has(service.name) || this.#movedLately(host, service)) return false;
+    if (this.#truth.wasDown(director.name, service.name, host, this.#truth.ago(director.name, 2 * noticeMs(service))))
+      return false;
+    const versions = this.#truth.versions(service.name, this.#listSince(director, service));
+    const weights = new Set(
+      versions.map(({ entries }) => {
+        const entry = entries.find((candidate) => candidate.host === host);
+        return entry?.enabled === true ? entry.weight : -1;
+      }),
+    );
+    return weights.size === 1 && !weights.has(-1);
+  }
+
+  // The rest.
+
+  /** Law 11. */
+  ranCommand(director: string, path: string): void {
+    if (path !== CHECK_PROGRAM) this.violate(11, director, `ran ${path}`);
+  }
+
+  /** Law 12. */
+  exited(director: Director, code: number, wanted: boolean): void {
+    this.#site.journal.write(director.name, `exits with ${code}`);
+    if (wanted ? code !== 0 : true)
+      this.violate(12, director.name, `exits with ${code}${wanted ? ' when told to stop' : ''}`);
+  }
+}
+
+export function isServed(entry: IpvsEntry): boolean {
+  for (const { weight } of entry.destinations.values()) if (weight > 0) return true;
+  return false;
+}
+
+function describe({ op, error, lost, idle }: KernelWrite): string {
+  const what =
+    'destination' in op
+      ? `${op.do} ${op.service.key} ${op.destination.key} weight ${op.destination.weight}`
+      : 'service' in op
+        ? `${op.do} ${op.service.key} ${op.service.scheduler}`
+        : `${op.do} ${op.address}`;
+  return `${what}${error === null ? '' : ` → ${error}`}${lost ? ' → lost' : ''}${idle ? ' (the same)' : ''}`;
+}

@@ -1,0 +1,162 @@
+// What a director must have made of a quiet site, worked out from the rules of semantics alone: which destinations the
+// kernel must and may have, which VIPs must, may and must not be announced, where routers must send packets. Where the rules
+// leave a choice that depends on history (which servers are held), any allowed choice is right.
+
+import type { Director } from './director.ts';
+import type { Router } from './router.ts';
+import type { SentRoutes } from './sent.ts';
+import { isServed } from './laws.ts';
+import { type PoolEntry, type ServicePlan, destinationKeyOf, serviceKeyOf } from './topology.ts';
+import type { Truth } from './truth.ts';
+
+/** yes, no, or either. */
+type Wanted = 'yes' | 'no' | 'either';
+
+/** Everything that is wrong with this director, if the site has been quiet for long enough. */
+export function problemsOf(
+  director: Director,
+  truth: Truth,
+  sent: SentRoutes,
+  routers: readonly Router[],
+  foreign: ReadonlySet<string>,
+): string[] {
+  const problems: string[] = [];
+  const { kernel } = director.machine;
+  const votes = new Map<string, Wanted[]>();
+  for (const service of director.services.values()) {
+    const entry = kernel.table.get(serviceKeyOf(service));
+    if (entry === undefined) problems.push(`${service.name} is not in the kernel`);
+    else {
+      if (entry.service.scheduler !== service.scheduler) {
+        problems.push(`${service.name} has scheduler ${entry.service.scheduler}, not ${service.scheduler}`);
+      }
+      problems.push(...poolProblems(director, truth, service));
+    }
+    if (!kernel.addresses.has(service.vip)) problems.push(`${service.vip} is not on the host`);
+    if (service.bgp) votes.set(service.vip, [...(votes.get(service.vip) ?? []), vote(director, truth, service)]);
+  }
+  const known = new Set([...director.services.values()].map(serviceKeyOf));
+  for (const key of kernel.table.keys()) {
+    if (!known.has(key) && !foreign.has(key) && director.frozen.size === 0)
+      problems.push(`${key} is in the kernel, and nobody wants it`);
+  }
+  problems.push(...routeProblems(director, sent, routers, votes));
+  return problems;
+}
+
+interface Standing {
+  readonly up: readonly PoolEntry[];
+  readonly down: readonly PoolEntry[];
+  readonly floor: number;
+}
+
+function standing(director: Director, truth: Truth, service: ServicePlan): Standing {
+  const entries = truth.store.current(service.name);
+  const eligible = entries.filter(({ host, enabled }) => enabled && truth.addresses(host, service.vip).length > 0);
+  const isUp = ({ host }: PoolEntry): boolean =>
+    service.monitors.length === 0 || truth.isUp(director.name, service.name, host);
+  return {
+    up: eligible.filter(isUp),
+    down: eligible.filter((entry) => !isUp(entry)),
+    floor: Math.ceil(Number((service.threshold * entries.length).toFixed(9))),
+  };
+}
+
+function poolProblems(director: Director, truth: Truth, service: ServicePlan): string[] {
+  const problems: string[] = [];
+  const left = new Map(director.machine.kernel.table.get(serviceKeyOf(service))?.destinations);
+  const { up, down, floor } = standing(director, truth, service);
+  const take = (entry: PoolEntry): boolean => {
+    for (const address of truth.addresses(entry.host, service.vip)) {
+      const key = destinationKeyOf(address, service.port);
+      const destination = left.get(key);
+      if (destination === undefined) continue;
+      left.delete(key);
+      if (destination.weight !== entry.weight) {
+        problems.push(`${entry.host} of ${service.name} has weight ${destination.weight}, not ${entry.weight}`);
+      }
+      return true;
+    }
+    return false;
+  };
+  for (const entry of up)
+    if (!take(entry)) problems.push(`${entry.host} of ${service.name} is up and not in the kernel`);
+  const held = down.filter(take);
+  const mayHold = Math.max(0, floor - up.length);
+  if (held.length > mayHold) {
+    problems.push(`${service.name} holds ${held.map(({ host }) => host).join(', ')}: ${mayHold} would do`);
+  }
+  if (held.length < mayHold) {
+    const missing = down.filter((entry) => !held.includes(entry) && couldBeHeld(director, truth, service, entry.host));
+    if (missing.length > 0) problems.push(`${service.name} is below its floor, and ${missing[0]?.host} is not held`);
+  }
+  for (const key of left.keys()) problems.push(`${key} of ${service.name} is in the kernel, and nobody wants it`);
+  return problems;
+}
+
+/** It was up, and known to be, since it is on the list. */
+function couldBeHeld(director: Director, truth: Truth, service: ServicePlan, host: string): boolean {
+  let listedAt = truth.now;
+  for (const { at, entries } of [...truth.store.versions(service.name)].reverse()) {
+    if (!entries.some((entry) => entry.host === host && entry.enabled)) break;
+    listedAt = at;
+  }
+  const since = Math.max(listedAt + 60_000 + service.shrinkConfirmSeconds * 1000, director.startedAt);
+  return truth.wasSeenUp(director.name, service, host, since);
+}
+
+function vote(director: Director, truth: Truth, service: ServicePlan): Wanted {
+  const entry = director.machine.kernel.table.get(serviceKeyOf(service));
+  if (entry === undefined) return 'no';
+  if (service.announce === 'always') return 'yes';
+  if (!isServed(entry)) return 'no';
+  const { up } = standing(director, truth, service);
+  if (service.announce === 'healthy') return up.length > 0 ? 'yes' : 'no';
+  // Held servers alone: only if the pool worked once, which the present state does not tell.
+  return up.some(({ weight }) => weight > 0) ? 'yes' : 'either';
+}
+
+function routeProblems(
+  director: Director,
+  sent: SentRoutes,
+  routers: readonly Router[],
+  votes: ReadonlyMap<string, readonly Wanted[]>,
+): string[] {
+  const problems: string[] = [];
+  for (const router of routers) {
+    const session = sent.sessions(director.name).find((candidate) => candidate.router === router.plan.name);
+    if (session === undefined || !router.established(director.plan.address)) {
+      problems.push(`no session with ${router.plan.name}`);
+      continue;
+    }
+    const heard = router.routesOf(director.plan.address);
+    for (const [vip, wanted] of votes) {
+      const announced = session.routes.has(vip);
+      if (announced !== heard.has(vip)) problems.push(`${router.plan.name} did not get what was said of ${vip}`);
+      if (wanted.includes('yes') && !announced) problems.push(`${vip} is not announced to ${router.plan.name}`);
+      if (wanted.every((one) => one === 'no') && announced) problems.push(`${vip} is announced to ${router.plan.name}`);
+    }
+    for (const vip of session.routes.keys()) {
+      if (!votes.has(vip)) problems.push(`${vip} is announced to ${router.plan.name}, and nobody wants it`);
+    }
+  }
+  return problems;
+}
+
+/** Packets go to the director with the lowest MED of those that announce. */
+export function forwardingProblems(
+  routers: readonly Router[],
+  directors: readonly Director[],
+  vips: readonly string[],
+): string[] {
+  const problems: string[] = [];
+  for (const router of routers) {
+    for (const vip of vips) {
+      const announcing = directors.filter(({ plan }) => router.routesOf(plan.address).has(vip));
+      const best = announcing.reduce<Director | null>((a, b) => (a === null || b.plan.med < a.plan.med ? b : a), null);
+      const to = router.nextHop(vip);
+      if (to !== (best?.plan.address ?? null)) problems.push(`${router.plan.name} sends ${vip} to ${to ?? 'nobody'}`);
+    }
+  }
+  return problems;
+}

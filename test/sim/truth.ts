@@ -1,0 +1,235 @@
+// What is really the case on the simulated site, and since when: which servers deserve traffic as seen from each director,
+// what was published, what disturbed whom. Nothing here looks at the daemon. laws.ts and oracle.ts judge by it.
+
+import type { Machine } from './machine.ts';
+import type { PoolStore } from './pool-store.ts';
+import type { RealServer } from './server.ts';
+import type { Site } from './site.ts';
+import { type ServerPlan, type ServicePlan, type Topology, isV6 } from './topology.ts';
+
+/**
+ * kernel: its calls fail, hang or lose writes. vandal: somebody else writes to it. paused: the process gets no time. restart:
+ * it was not running. path: packets to or from a router are dropped, or the router is away. own: it cannot open anything.
+ */
+export type Disturbance = 'kernel' | 'vandal' | 'paused' | 'restart' | 'path' | 'own' | 'disk' | 'names';
+
+interface Span {
+  readonly kind: Disturbance;
+  readonly from: number;
+  to: number | null;
+}
+
+interface Seen {
+  up: boolean;
+  /** Start of the present state. */
+  since: number;
+  /** Last moment at which it was down, and up; -Infinity: never. */
+  lastDown: number;
+  lastUp: number;
+  /** Start of its last time up. */
+  lastUpFrom: number;
+}
+
+export interface DirectorView {
+  readonly name: string;
+  readonly machine: Machine;
+  /** Services as the configuration says that this director last read, and could use. */
+  readonly services: ReadonlyMap<string, ServicePlan>;
+}
+
+export class Truth {
+  readonly topology: Topology;
+  readonly store: PoolStore;
+  readonly #site: Site;
+  readonly #servers: ReadonlyMap<string, RealServer>;
+  readonly #directors: readonly DirectorView[];
+  readonly #spans = new Map<string, Span[]>();
+  readonly #seen = new Map<string, Seen>();
+  /** Addresses that a host had, and until when. */
+  readonly #addresses = new Map<string, { readonly address: string; until: number | null }[]>();
+  /** Last time anything of this changed: by director. */
+  readonly #changed = new Map<string, number>();
+
+  constructor(
+    site: Site,
+    topology: Topology,
+    store: PoolStore,
+    servers: ReadonlyMap<string, RealServer>,
+    directors: readonly DirectorView[],
+  ) {
+    this.#site = site;
+    this.topology = topology;
+    this.store = store;
+    this.#servers = servers;
+    this.#directors = directors;
+    for (const { plan } of servers.values()) this.setAddresses(plan.host, [plan.address, plan.address6]);
+  }
+
+  get now(): number {
+    return this.#site.scheduler.now;
+  }
+
+  // Disturbances.
+
+  disturb(director: string, kind: Disturbance): () => void {
+    const span: Span = { kind, from: this.now, to: null };
+    const spans = this.#spans.get(director) ?? [];
+    // What ended long ago plays no part any more.
+    this.#spans.set(director, [...spans.filter(({ to }) => to === null || to > this.now - 1_200_000), span]);
+    if (kind !== 'vandal') this.touch(director);
+    return () => {
+      span.to ??= this.now;
+      if (kind !== 'vandal') this.touch(director);
+    };
+  }
+
+  /** Was any of these going on at or after `since`? */
+  disturbed(director: string, kinds: readonly Disturbance[], since: number): boolean {
+    return (this.#spans.get(director) ?? []).some(
+      ({ kind, to }) => kinds.includes(kind) && (to === null || to >= since),
+    );
+  }
+
+  /** `ms` ago, not counting time in which the director could not act: then as long before that. */
+  ago(director: string, ms: number): number {
+    let since = this.now - ms;
+    const spans = this.#spans.get(director) ?? [];
+    for (let i = spans.length - 1; i >= 0; i--) {
+      const span = spans[i];
+      if (span === undefined || span.kind === 'vandal' || span.kind === 'path') continue;
+      if (span.to === null || span.to >= since) since = Math.min(since, span.from - ms);
+    }
+    return since;
+  }
+
+  vandalsSince(director: string, since: number): number {
+    return (this.#spans.get(director) ?? []).filter(({ kind, from }) => kind === 'vandal' && from >= since).length;
+  }
+
+  touch(director?: string): void {
+    for (const { name } of this.#directors)
+      if (director === undefined || director === name) this.#changed.set(name, this.now);
+  }
+
+  /** For how long nothing has changed that matters to this director. */
+  quietMs(director: string): number {
+    return this.now - (this.#changed.get(director) ?? 0);
+  }
+
+  // Health.
+
+  /** Call after anything that may change who is reachable or serves. */
+  look(): void {
+    for (const director of this.#directors) {
+      for (const service of director.services.values()) {
+        for (const server of this.#servers.values()) this.#lookAt(director, service, server);
+      }
+    }
+  }
+
+  #lookAt(director: DirectorView, service: ServicePlan, server: RealServer): void {
+    const { network } = this.#site;
+    const reachable =
+      server.host.silent ||
+      (network.reaches(director.machine.host, server.host) && network.reaches(server.host, director.machine.host)) ||
+      !director.machine.host.power;
+    const up = service.monitors.every((monitor) => reachable && server.isUpFor(monitor));
+    const key = `${director.name} ${service.name} ${server.plan.host}`;
+    const seen = this.#seen.get(key);
+    if (seen === undefined) {
+      const never = Number.NEGATIVE_INFINITY;
+      this.#seen.set(key, {
+        up,
+        since: this.now,
+        lastDown: up ? never : this.now,
+        lastUp: up ? this.now : never,
+        lastUpFrom: up ? this.now : never,
+      });
+      return;
+    }
+    if (seen.up === up) return;
+    if (seen.up) seen.lastUp = this.now;
+    else {
+      seen.lastDown = this.now;
+      seen.lastUpFrom = this.now;
+    }
+    seen.up = up;
+    seen.since = this.now;
+    this.touch(director.name);
+  }
+
+  isUp(director: string, service: string, host: string): boolean {
+    return this.#seen.get(`${director} ${service} ${host}`)?.up ?? false;
+  }
+
+  /** Was it down at any moment since then? */
+  wasDown(director: string, service: string, host: string, since: number): boolean {
+    const seen = this.#seen.get(`${director} ${service} ${host}`);
+    return seen === undefined || !seen.up || seen.lastDown >= since;
+  }
+
+  wasUp(director: string, service: string, host: string, since: number): boolean {
+    const seen = this.#seen.get(`${director} ${service} ${host}`);
+    return seen !== undefined && (seen.up || seen.lastUp >= since);
+  }
+
+  /** Was it up long enough to be noticed, the last time that it was? */
+  wasSeenUp(director: string, service: ServicePlan, host: string, since: number): boolean {
+    const seen = this.#seen.get(`${director} ${service.name} ${host}`);
+    if (seen === undefined) return false;
+    const until = seen.up ? this.now : seen.lastUp;
+    return until - Math.max(since, seen.lastUpFrom) >= 2 * noticeMs(service);
+  }
+
+  // Names.
+
+  setAddresses(host: string, addresses: readonly string[]): void {
+    const known = this.#addresses.get(host) ?? [];
+    for (const entry of known) if (entry.until === null && !addresses.includes(entry.address)) entry.until = this.now;
+    for (const address of addresses) {
+      if (!known.some((entry) => entry.until === null && entry.address === address))
+        known.push({ address, until: null });
+    }
+    this.#addresses.set(host, known);
+    this.#site.zone.set(host, addresses);
+    this.touch();
+  }
+
+  /** Every address of the family that a host has, or had at or after `since`. */
+  addresses(host: string, vip: string, since = this.now): readonly string[] {
+    const known = this.#addresses.get(host) ?? [];
+    const out = known.filter(({ address, until }) => isV6(address) === isV6(vip) && (until === null || until >= since));
+    return [...new Set(out.map(({ address }) => address))];
+  }
+
+  hostOf(address: string): string | null {
+    for (const [host, known] of this.#addresses) if (known.some((entry) => entry.address === address)) return host;
+    return null;
+  }
+
+  server(host: string): ServerPlan | null {
+    return this.#servers.get(host)?.plan ?? null;
+  }
+
+  // Lists.
+
+  /** Versions that were served at or after `since`, the present one last. */
+  versions(service: string, since: number): ReturnType<PoolStore['versions']> {
+    const all = this.store.versions(service);
+    let first = all.length - 1;
+    while (first > 0 && (all[first]?.at ?? 0) > since) first--;
+    return all.slice(Math.max(0, first));
+  }
+}
+
+/** How long a monitor may take to notice, plus what a decision and its writes take, ms. */
+export function noticeMs(service: ServicePlan): number {
+  const polled = service.monitors.some((monitor) => monitor !== 'IdleConnection');
+  const held = service.monitors.includes('IdleConnection');
+  return (
+    Math.max(
+      polled ? (service.intervalSeconds + service.timeoutSeconds) * 1000 : 0,
+      held ? (service.maxDelaySeconds + service.timeoutSeconds) * 1000 : 0,
+    ) + 3000
+  );
+}
