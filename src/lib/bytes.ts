@@ -81,6 +81,7 @@ export class Writer {
     return this.#length;
   }
 
+  /** May replace the buffer and its view: call it before touching either. */
   #room(count: number): number {
     const at = this.#length;
     if (at + count > this.#bytes.length) {
@@ -94,15 +95,18 @@ export class Writer {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.#room(1), value);
+    const at = this.#room(1);
+    this.#view.setUint8(at, value);
     return this;
   }
   u16(value: number): this {
-    this.#view.setUint16(this.#room(2), value);
+    const at = this.#room(2);
+    this.#view.setUint16(at, value);
     return this;
   }
   u32(value: number): this {
-    this.#view.setUint32(this.#room(4), value);
+    const at = this.#room(4);
+    this.#view.setUint32(at, value);
     return this;
   }
   bytes(value: Uint8Array): this {
