@@ -296,13 +296,18 @@ export function decodeAttributes(reader: Reader, context: AttributeContext, prob
 
 /** Header and value of the next attribute; null when the rest of the field is too short to hold one (RFC 7606 §4). */
 function nextAttribute(reader: Reader, problems: Problem[]): { code: number; flags: number; value: Reader } | null {
+  let code: number | null = null;
   try {
     const flags = reader.u8('attribute flags');
-    const code = reader.u8('attribute type');
+    code = reader.u8('attribute type');
     const length = (flags & FLAG.extendedLength) !== 0 ? reader.u16('attribute length') : reader.u8('attribute length');
     return { code, flags, value: reader.take(length, `attribute ${code}`) };
   } catch (thrown) {
     if (!(thrown instanceof Truncated)) throw thrown;
+    // RFC 7606 §3 (j): routes that cannot be read cannot be treated as withdrawn.
+    if (code !== null && byCode.get(code)?.[1].malformed === 'reset') {
+      throw new ProtocolError('updateBadOptional', thrown.message);
+    }
     problems.push({ treatment: 'treat-as-withdraw', text: thrown.message });
     return null;
   }

@@ -5,7 +5,7 @@ import { type Family } from '../lib/address.ts';
 import { Reader, Writer } from '../lib/bytes.ts';
 import type { AttributeContext } from './attribute.ts';
 import { afiOf, familyOfAfi, HEADER_BYTES, MESSAGE, SAFI_UNICAST } from './constants.ts';
-import { decodeNotification, encodeNotification, type Notification, ProtocolError } from './notification.ts';
+import { decodeNotification, encodeNotification, type Notification } from './notification.ts';
 import { decodeOpen, encodeOpen, type Open } from './open.ts';
 import { decodeUpdate, encodeUpdate, type ReceivedUpdate, type Update } from './update.ts';
 
@@ -76,8 +76,6 @@ export function refreshOf(frame: Frame): Family | null {
   const afi = reader.u16('AFI');
   const subtype = reader.u8('subtype');
   const safi = reader.u8('SAFI');
-  // RFC 7313 §5
-  if (subtype !== 0) return null;
-  if (reader.left > 0) throw new ProtocolError('refreshBadLength', `${reader.left} octets too long`);
-  return familyOfAfi(afi, safi);
+  // RFC 7313 §5: another subtype is a marker in the answer to somebody's request, or unknown.
+  return subtype === 0 ? familyOfAfi(afi, safi) : null;
 }

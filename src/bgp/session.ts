@@ -55,6 +55,16 @@ export interface SessionHooks {
   refused(reasons: readonly string[]): void;
 }
 
+/** A hold timer that fires later than this says more about our own event loop than about the peer. */
+const LATE_MS = 500;
+const LATE_GRACE_MS = 250;
+
+const EXPIRES = {
+  connectRetry: 'connect-retry-expires',
+  hold: 'hold-expires',
+  keepalive: 'keepalive-expires',
+} as const satisfies Record<Timer, Event['on']>;
+
 export class Session {
   readonly #world: SessionWorld;
   readonly #config: SessionConfig;
@@ -332,14 +342,9 @@ export class Session {
   }
 
   #refresh(body: Uint8Array): void {
-    try {
-      const family = refreshOf({ type: MESSAGE.routeRefresh, body });
-      if (family !== null) this.#rib?.refresh(family);
-      this.#pump();
-    } catch (thrown) {
-      if (!(thrown instanceof ProtocolError)) throw thrown;
-      this.#feed({ on: 'update-error', notification: thrown.notification });
-    }
+    const family = refreshOf({ type: MESSAGE.routeRefresh, body });
+    if (family !== null) this.#rib?.refresh(family);
+    this.#pump();
   }
 
   /** Hand UPDATEs to the stream as long as it takes them. */
@@ -363,13 +368,21 @@ export class Session {
 
   #arm(timer: Timer, seconds: number, jitter: boolean): void {
     this.#disarm(timer);
+    const { clock, random } = this.#world;
     // RFC 4271 §10
-    const factor = jitter ? 0.75 + 0.25 * this.#world.random() : 1;
+    const delayMs = seconds * 1000 * (jitter ? 0.75 + 0.25 * random() : 1);
+    const due = clock.now() + delayMs;
     const fire = () => {
+      if (timer === 'hold' && clock.now() - due > LATE_MS) {
+        // We slept ourselves: what the peer has sent meanwhile is still to be read, and deserves to be.
+        this.#timers.set(timer, clock.at(LATE_GRACE_MS, expire));
+      } else expire();
+    };
+    const expire = () => {
       this.#timers.delete(timer);
       this.#feed({ on: EXPIRES[timer] });
     };
-    this.#timers.set(timer, this.#world.clock.at(seconds * factor * 1000, fire));
+    this.#timers.set(timer, clock.at(delayMs, fire));
   }
 
   #disarm(timer: Timer): void {
@@ -377,9 +390,3 @@ export class Session {
     this.#timers.delete(timer);
   }
 }
-
-const EXPIRES = {
-  connectRetry: 'connect-retry-expires',
-  hold: 'hold-expires',
-  keepalive: 'keepalive-expires',
-} as const satisfies Record<Timer, Event['on']>;
