@@ -2,7 +2,7 @@
 // tested on a whole one. Does nothing unless ANYBAL_FAULT_FILE names a file when the daemon starts.
 //
 //   {"ipvs": "EPERM"}       every list and apply of IPVS fails with this code
-//   {"reconcile": "hang"}   listing addresses never settles, as if the reconciler were stuck
+//   {"reconcile": "hang"}   listing addresses does not settle while this stands, as if the reconciler were stuck
 //   {}, or no file          no fault
 
 import { readFile } from 'node:fs/promises';
@@ -28,6 +28,7 @@ export interface FaultHook {
 export function createFaultHook(path: string, log: Log): FaultHook {
   let faults = NONE;
   log({ level: 'critical', system: 'pybal', text: `FAULT INJECTION IS ON: ${path} (ANYBAL_FAULT_FILE is set)` });
+  const hanging: (() => void)[] = [];
   let reading = false;
   const timer = setInterval(() => {
     if (reading) return;
@@ -36,6 +37,7 @@ export function createFaultHook(path: string, log: Log): FaultHook {
       reading = false;
       if (now.ipvs === faults.ipvs && now.hang === faults.hang) return;
       faults = now;
+      if (!now.hang) for (const go of hanging.splice(0)) go();
       log({ level: 'critical', system: 'pybal', text: `Faults injected from now on: ${JSON.stringify(now)}` });
     });
   }, POLL_MS);
@@ -54,8 +56,8 @@ export function createFaultHook(path: string, log: Log): FaultHook {
       },
     }),
     vips: (kernel) => ({
-      list: (keys) => {
-        if (faults.hang) return new Promise(() => {});
+      async list(keys) {
+        if (faults.hang) await new Promise<void>((resolve) => hanging.push(resolve));
         return keys === undefined ? kernel.list() : kernel.list(keys);
       },
       apply: (ops) => kernel.apply(ops),

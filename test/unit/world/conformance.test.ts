@@ -1,33 +1,32 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createClock } from '../../../src/world/real/clock.ts';
-import { createFiles } from '../../../src/world/real/files.ts';
-import { createStreams } from '../../../src/world/real/streams.ts';
-import { systemAuthorities } from '../../../src/world/real/authorities.ts';
-import type { World } from '../../../src/world/world.ts';
-import { type Case, clockCases, filesCases, streamsCases } from '../../support/world-conformance.ts';
-
-const real: Pick<World, 'clock' | 'files' | 'streams'> = {
-  clock: createClock(),
-  files: createFiles(),
-  streams: createStreams(systemAuthorities(), null),
-};
-const world = real as World;
+import { createRealWorld, type RealWorld } from '../../../src/world/real/world.ts';
+import { type Case, clockCases, filesCases, httpCases, streamsCases } from '../../support/world-conformance.ts';
 
 const suites: Readonly<Record<string, readonly Case[]>> = {
   clock: clockCases,
   files: filesCases,
   streams: streamsCases,
+  HTTP: httpCases,
 };
 
 for (const [port, cases] of Object.entries(suites)) {
   describe(`The operating system's ${port}`, () => {
+    let world: RealWorld;
     let folder: string;
+    let free: number;
+    before(async () => {
+      world = await createRealWorld({ backend: 'userspace', log: () => {}, loadMonitor: async () => null });
+      const listener = await world.streams.listen({ address: '127.0.0.1', port: 0 }, () => {});
+      free = listener.local.port;
+      await listener.close();
+    });
+    after(() => world.close());
     beforeEach(async () => {
       folder = await mkdtemp(join(tmpdir(), 'anybal-world-'));
     });
     afterEach(() => rm(folder, { recursive: true }));
-    for (const { title, run } of cases) it(title, () => run({ world, address: '127.0.0.1', folder }));
+    for (const { title, run } of cases) it(title, () => run({ world, address: '127.0.0.1', port: free, folder }));
   });
 }

@@ -1,0 +1,160 @@
+// The operating system's World, put together. Made once, by main.ts and the demo; the backends are loaded only when they are
+// wanted, so that the userspace one runs without native code.
+
+import { setImmediate } from 'node:timers/promises';
+import { networkInterfaces } from 'node:os';
+import { canonicalAddress } from '../../lib/address.ts';
+import { errorText, SystemError } from '../../lib/errors.ts';
+import type { Log } from '../../log/record.ts';
+import type { MonitorModule } from '../../health/monitor.ts';
+import type { HostAddress } from '../../vip/addresses.ts';
+import type { Clock, Streams, World } from '../world.ts';
+import { systemAuthorities } from './authorities.ts';
+import { createClock } from './clock.ts';
+import { createFaultHook } from './faults.ts';
+import { createFiles } from './files.ts';
+import { createHttp } from './http.ts';
+import { createNames } from './names.ts';
+import { createProcesses } from './processes.ts';
+import { createSelf } from './self.ts';
+import { type SocketOptions, createStreams } from './streams.ts';
+
+export type Backend = 'netlink' | 'userspace' | 'dry-run';
+
+export interface RealWorldSettings {
+  /** `auto`: netlink where it works, otherwise userspace with a warning. */
+  readonly backend: Backend | 'auto';
+  readonly log: Log;
+  /** Finds a monitor's module: health/loader.ts. */
+  readonly loadMonitor: (name: string) => Promise<MonitorModule | null>;
+  /** ANYBAL_FAULT_FILE, for the lab. */
+  readonly faultFile?: string | undefined;
+}
+
+export interface RealWorld extends World {
+  /** The one in use. */
+  readonly backend: Backend;
+  /** Gives back sockets and timers. Routes, IPVS and VIPs stay as they are. */
+  close(): Promise<void>;
+}
+
+type Kernels = Pick<World, 'ipvs' | 'vips'> & { readonly backend: Backend; close(): void | Promise<void> };
+
+/** Rejects with a SystemError when the backend that was asked for does not work here (EPERM, ENOENT without IPVS …). */
+export async function createRealWorld(settings: RealWorldSettings): Promise<RealWorld> {
+  const { log } = settings;
+  const clock = createClock();
+  const names = createNames();
+  const authorities = systemAuthorities();
+  const streams = createStreams(authorities, await socketOptions(log));
+  const self = createSelf();
+  const kernels = await openKernels(settings.backend, { clock, streams, log }).catch((error: unknown) => {
+    self.close();
+    throw error;
+  });
+  const faults = settings.faultFile === undefined ? null : createFaultHook(settings.faultFile, log);
+  return {
+    clock,
+    random: Math.random,
+    names,
+    http: createHttp(names, authorities, log),
+    files: createFiles(),
+    streams,
+    ipvs: faults?.ipvs(kernels.ipvs) ?? kernels.ipvs,
+    vips: faults?.vips(kernels.vips) ?? kernels.vips,
+    processes: createProcesses(),
+    monitor: settings.loadMonitor,
+    self: () => self.self(),
+    log,
+    backend: kernels.backend,
+    async close() {
+      faults?.close();
+      self.close();
+      await kernels.close();
+    },
+  };
+}
+
+async function socketOptions(log: Log): Promise<SocketOptions | null> {
+  try {
+    return (await import('./socket-options.ts')).openSocketOptions();
+  } catch (error) {
+    const text = `Keep-alive intervals and TTLs can not be set: ${errorText(error)}`;
+    log({ level: 'warn', system: 'pybal', text });
+    return null;
+  }
+}
+
+interface Parts {
+  readonly clock: Clock;
+  readonly streams: Streams;
+  readonly log: Log;
+}
+
+/** A turn of the event loop, between two batches of a large table. */
+const breathe = () => setImmediate();
+
+async function openKernels(backend: RealWorldSettings['backend'], parts: Parts): Promise<Kernels> {
+  switch (backend) {
+    case 'netlink':
+      return openNetlink();
+    case 'userspace':
+      return openUserspace(parts);
+    case 'dry-run':
+      return openDryRun(parts);
+    case 'auto':
+      try {
+        return await openNetlink();
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        const text = `No IPVS here (${error.message}): forwarding in userspace, which is NOT for production`;
+        parts.log({ level: 'warn', system: 'pybal', text });
+        return openUserspace(parts);
+      }
+    default:
+      return backend satisfies never;
+  }
+}
+
+async function openNetlink(): Promise<Kernels> {
+  const { openNetlinkIpvs } = await import('../../ipvs/netlink.ts');
+  const { openNetlinkVips } = await import('../../vip/rtnetlink.ts');
+  const ipvs = openNetlinkIpvs(breathe);
+  const vips = openNetlinkVips(breathe);
+  return {
+    ipvs,
+    vips,
+    backend: 'netlink',
+    close() {
+      ipvs.close();
+      vips.close();
+    },
+  };
+}
+
+async function openUserspace({ clock, streams, log }: Parts): Promise<Kernels> {
+  const { userspaceIpvs } = await import('../../ipvs/userspace.ts');
+  const { loopbackVips } = await import('../../vip/loopback.ts');
+  const ipvs = userspaceIpvs({ clock, streams, log });
+  return { ipvs, vips: loopbackVips(hostAddresses), backend: 'userspace', close: () => ipvs.close() };
+}
+
+/** Starts from what the kernel has, if that can be read, and writes nothing. */
+async function openDryRun({ log }: Parts): Promise<Kernels> {
+  const { dryRunIpvs } = await import('../../ipvs/dry-run.ts');
+  const { dryRunVips } = await import('../../vip/dry-run.ts');
+  const real = await openNetlink().catch(() => null);
+  const host = { list: async () => new Map(hostAddresses().map((each) => [each.address, each])) };
+  const vips = dryRunVips(real?.vips ?? host, log);
+  return { ipvs: dryRunIpvs(real?.ipvs ?? null, log), vips, backend: 'dry-run', close: () => real?.close() };
+}
+
+function hostAddresses(): readonly HostAddress[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, list]) =>
+    (list ?? []).flatMap(({ address, cidr }) => {
+      const canonical = canonicalAddress(address);
+      const prefixLength = Number(cidr?.split('/')[1] ?? (address.includes(':') ? 128 : 32));
+      return canonical === null ? [] : [{ address: canonical, prefixLength, interface: name, protocol: 0 }];
+    }),
+  );
+}
