@@ -3,6 +3,7 @@
 // a list that takes the pool below its floor is refused. Driven by service-pool.ts.
 
 import type { PoolHost } from '../decision/facts.ts';
+import { floorOf } from '../decision/floor.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Mono } from '../world/world.ts';
 
@@ -174,7 +175,7 @@ function refusalOf(config: GuardConfig, accepted: readonly PoolHost[] | null, ev
 
 function standing(config: GuardConfig, hosts: readonly PoolHost[], unresolved: ReadonlySet<string>) {
   const eligible = hosts.filter((host) => host.enabled && !unresolved.has(host.host)).length;
-  return { eligible, total: hosts.length, floor: Math.ceil(config.depoolThreshold * hosts.length) };
+  return { eligible, total: hosts.length, floor: floorOf(config.depoolThreshold, hosts.length) };
 }
 
 function pendingAfter(

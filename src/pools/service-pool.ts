@@ -112,15 +112,15 @@ export class ServicePool {
 
   status(): PoolStatus {
     const { accepted, published, pending, unparsable, failing } = this.#guard;
-    const { wall, now } = this.#context.world.clock;
-    const note = noteOf(this.#guard, now());
+    const { clock } = this.#context.world;
+    const note = noteOf(this.#guard, clock.now());
     const troubled = pending?.why ?? (unparsable === null ? (note === null ? 'current' : 'stale') : 'unparsable');
     const inForce = published ? accepted : null;
     return {
       url: showUrl(this.#config.source),
       state: inForce === null && troubled === 'current' ? 'waiting' : troubled,
       servers: inForce?.length ?? null,
-      ageSeconds: inForce === null || this.#good === null ? null : Math.max(0, (wall() - this.#good.at) / 1000),
+      ageSeconds: inForce === null || this.#good === null ? null : Math.max(0, (clock.wall() - this.#good.at) / 1000),
       note,
       lastError: failing?.reason ?? unparsable,
       pending:

@@ -2,60 +2,85 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { Claims } from '../../../src/pools/claims.ts';
 
+const ONE = '10.0.0.1';
+
+function claimsOf(hosts: readonly string[]): Claims {
+  const claims = new Claims();
+  claims.list(hosts);
+  return claims;
+}
+
 describe('addresses within a service', () => {
-  it('Of two hosts on one address the second in list order goes without, whichever was resolved first.', () => {
-    const claims = new Claims();
-    claims.list(['a', 'b']);
-    expect(claims.set('b', '10.0.0.1')).to.deep.equal(['b']);
-    expect(claims.get('b')).to.deep.equal({ address: '10.0.0.1', rival: null });
-    expect([...claims.set('a', '10.0.0.1')].sort()).to.deep.equal(['a', 'b']);
-    expect(claims.get('a')).to.deep.equal({ address: '10.0.0.1', rival: null });
+  it('Of two hosts on one address the second goes without, and says because of whom.', () => {
+    const claims = claimsOf(['a', 'b']);
+    claims.set('a', ONE);
+    expect(claims.set('b', ONE)).to.deep.equal(['b']);
+    expect(claims.get('a')).to.deep.equal({ address: ONE, rival: null });
     expect(claims.get('b')).to.deep.equal({ address: null, rival: 'a' });
   });
 
-  it('The second inherits when the first leaves the list, or moves.', () => {
-    for (const leave of [(claims: Claims) => claims.list(['b']), (claims: Claims) => claims.set('a', '10.0.0.2')]) {
-      const claims = new Claims();
-      claims.list(['a', 'b']);
-      claims.set('a', '10.0.0.1');
-      claims.set('b', '10.0.0.1');
-      expect(leave(claims)).to.include('b');
-      expect(claims.get('b')).to.deep.equal({ address: '10.0.0.1', rival: null });
+  it('A host that has its address keeps it, also when another one is listed before it.', () => {
+    const claims = claimsOf(['a']);
+    claims.set('a', ONE);
+    claims.list(['new', 'a']);
+    claims.set('new', ONE);
+    claims.set('a', ONE);
+    expect(claims.get('a')).to.deep.equal({ address: ONE, rival: null });
+    expect(claims.get('new')).to.deep.equal({ address: null, rival: 'a' });
+  });
+
+  it('The first in list order inherits when the holder leaves the list, moves or is gone from DNS.', () => {
+    const leavings = [
+      (claims: Claims) => claims.list(['b', 'c']),
+      (claims: Claims) => claims.set('a', '10.0.0.2'),
+      (claims: Claims) => claims.set('a', null),
+    ];
+    for (const leave of leavings) {
+      const claims = claimsOf(['a', 'b', 'c']);
+      for (const host of ['a', 'c', 'b']) claims.set(host, ONE);
+      expect(leave(claims)).to.include.members(['b', 'c']);
+      expect(claims.get('b')).to.deep.equal({ address: ONE, rival: null });
+      expect(claims.get('c')).to.deep.equal({ address: null, rival: 'b' });
     }
   });
 
-  it('Claims depend on the list and the last answers only, no address is given twice, and every change is told.', () => {
-    const host = fc.constantFrom('a', 'b', 'c', 'd');
-    const address = fc.constantFrom('10.0.0.1', '10.0.0.2', null);
-    const act = fc.oneof(fc.record({ list: fc.shuffledSubarray(['a', 'b', 'c', 'd']) }), fc.record({ host, address }));
+  it('No address is given twice or wasted, nobody loses one to another, and every change is told.', () => {
+    const all = ['a', 'b', 'c', 'd'];
+    const act = fc.oneof(
+      fc.record({ list: fc.shuffledSubarray(all) }),
+      fc.record({ host: fc.constantFrom(...all), address: fc.constantFrom(ONE, '10.0.0.2', null) }),
+    );
     fc.assert(
       fc.property(fc.array(act, { maxLength: 30 }), (acts) => {
-        const claims = new Claims();
-        let list: readonly string[] = ['a', 'b', 'c', 'd'];
-        claims.list(list);
+        let list: readonly string[] = all;
+        const claims = claimsOf(list);
         const answers = new Map<string, string | null>();
-        const known = new Map<string, string | null>();
+        const told = new Map<string, string | null>();
+        const tell = (hosts: readonly string[]) => {
+          for (const host of hosts) told.set(host, claims.get(host)?.address ?? null);
+        };
         for (const act of acts) {
-          let told: readonly string[];
+          const before = new Map(told);
           if ('list' in act) {
             list = act.list;
-            for (const gone of [...answers.keys()]) if (!list.includes(gone)) answers.delete(gone);
-            told = claims.list(list);
-          } else {
-            if (!list.includes(act.host)) continue;
+            for (const gone of all.filter((host) => !list.includes(host))) answers.delete(gone);
+            tell(claims.list(list));
+          } else if (list.includes(act.host)) {
             answers.set(act.host, act.address);
-            told = claims.set(act.host, act.address);
+            tell(claims.set(act.host, act.address));
           }
-          for (const each of told) known.set(each, claims.get(each)?.address ?? null);
-          const taken = new Set<string>();
-          for (const each of list) {
-            const wanted = answers.get(each) ?? null;
-            const expected = wanted !== null && !taken.has(wanted) ? wanted : null;
-            if (expected !== null) taken.add(expected);
-            expect(claims.get(each)?.address ?? null, each).to.equal(expected);
-            expect(known.get(each) ?? null, `told of ${each}`).to.equal(expected);
+          for (const gone of all.filter((host) => !list.includes(host))) told.delete(gone);
+
+          const given = list.flatMap((host) => claims.get(host)?.address ?? []);
+          const wanted = new Set(list.flatMap((host) => answers.get(host) ?? []));
+          expect([...given].sort()).to.deep.equal([...wanted].sort());
+          for (const host of list) {
+            const address = claims.get(host)?.address ?? null;
+            if (address !== null) expect(address).to.equal(answers.get(host));
+            expect(told.get(host) ?? null, `told of ${host}`).to.equal(address);
+            const had = before.get(host) ?? null;
+            if (had !== null && answers.get(host) === had) expect(address, `${host} keeps its address`).to.equal(had);
           }
-          for (const each of [...known.keys()]) if (!list.includes(each)) known.delete(each);
         }
       }),
       { numRuns: 500, seed: 1 },

@@ -129,4 +129,308 @@ describe('pools', () => {
     fake.reply = () => new SystemError('ECONNREFUSED', 'get');
     await settle();
   });
+
+  describe('reconfigured', () => {
+    it('with the same sections, touches nothing.', async () => {
+      fake.write('/pools/text', line('10.0.0.2') + line('cp2'));
+      fake.dns.set('4 cp2', ['10.0.0.3']);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(10_000);
+      const { facts, candidates } = daemon;
+      const before = [facts.length, candidates.length, fake.lookups.length, fake.reads.length, fake.logged.length];
+      daemon.pools.configure([serviceConfig({ scheduler: 'sh', monitors: [] })], SETTINGS);
+      await fake.clock.advance(10_000);
+      expect([
+        facts.length,
+        candidates.length,
+        fake.lookups.length,
+        fake.reads.length,
+        fake.logged.length,
+      ]).to.deep.equal(before);
+    });
+
+    it('with another URL, keeps the list until the new source gives an acceptable one.', async () => {
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3') + line('10.0.0.4'));
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(5000);
+      daemon.pools.configure([serviceConfig({ source: 'file:///pools/new' })], SETTINGS);
+      await fake.clock.advance(5000);
+      expect(daemon.hosts).to.have.length(3);
+      expect(daemon.list?.note).to.equal('stale: stat /pools/new: ENOENT');
+      fake.write('/pools/new', line('10.0.0.2') + line('10.0.0.9'));
+      await fake.clock.advance(1000);
+      expect(daemon.hosts).to.deep.equal(['10.0.0.2', '10.0.0.9']);
+      expect(daemon.list?.note).to.equal(null);
+      fake.reads.length = 0;
+      fake.write('/pools/text', line('10.0.0.5'));
+      await fake.clock.advance(10_000);
+      expect(fake.reads).not.to.include('/pools/text');
+    });
+
+    it('with a source that this version does not have, says so, and the pool stays as it was.', async () => {
+      fake.write('/pools/text', line('10.0.0.2'));
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(1000);
+      daemon.pools.configure([serviceConfig({ source: 'etcd://conf/pools' })], SETTINGS);
+      await fake.clock.advance(60_000);
+      expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
+      expect(daemon.list?.note).to.equal('stale: source not available in this version: etcd://');
+      expect(daemon.pools.status().get('text')).to.include({ state: 'stale', servers: 1 });
+    });
+
+    it('without a service, asks its source no more; the others do not notice.', async () => {
+      fake.write('/pools/text', line('10.0.0.2'));
+      fake.write('/pools/upload', line('10.0.0.3'));
+      const upload = serviceConfig({ name: 'upload', vip: '10.0.0.200', source: 'file:///pools/upload' });
+      daemon.pools.configure([serviceConfig(), upload], SETTINGS);
+      await fake.clock.advance(5000);
+      daemon.pools.configure([upload], SETTINGS);
+      fake.write('/pools/text', line('10.0.0.9'));
+      fake.write('/pools/upload', line('10.0.0.4'));
+      await fake.clock.advance(5000);
+      expect(daemon.facts.filter((fact) => fact.service === 'text')).to.have.length(1);
+      expect(daemon.hosts).to.deep.equal(['10.0.0.4']);
+      expect([...daemon.pools.status().keys()]).to.deep.equal(['upload']);
+    });
+
+    it('with a VIP of the other family, resolves its hosts for that family.', async () => {
+      fake.write('/pools/text', line('cp1'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      fake.dns.set('6 cp1', ['2001:db8::2']);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(1000);
+      daemon.pools.configure([serviceConfig({ vip: '2001:db8::1', family: 6 })], SETTINGS);
+      await fake.clock.advance(1000);
+      expect(daemon.candidates).to.deep.equal(['text cp1 10.0.0.2', 'text cp1 2001:db8::2']);
+    });
+  });
+
+  describe('contain', () => {
+    it('a dead, a hanging and a babbling source: the others go on.', async () => {
+      fake.write('/pools/text', line('10.0.0.2'));
+      fake.write('/pools/junk', 'upstream connect error');
+      fake.reply = () => 'hang';
+      daemon.pools.configure(
+        [
+          serviceConfig({ name: 'dead', source: 'file:///nowhere' }),
+          serviceConfig({ name: 'hang', source: 'http://pools/hang' }),
+          serviceConfig({ name: 'junk', source: 'file:///pools/junk' }),
+          serviceConfig(),
+        ],
+        SETTINGS,
+      );
+      await fake.clock.advance(20_000);
+      fake.write('/pools/text', line('10.0.0.2', 5));
+      await fake.clock.advance(1000);
+      expect(daemon.facts.map((fact) => fact.service)).to.deep.equal(['text', 'text']);
+      const states = [...daemon.pools.status()].map(([name, { state, servers }]) => `${name} ${state} ${servers}`);
+      expect(states).to.deep.equal(['dead stale null', 'hang stale null', 'junk unparsable null', 'text current 1']);
+    });
+
+    it('an exception that nobody expected: it is logged, and the source is asked again.', async () => {
+      fake.write('/pools/text', line('10.0.0.2'));
+      let draws = 0;
+      const random = () => {
+        if (draws++ === 0) throw new Error('a bug');
+        return 0.5;
+      };
+      const facts: Fact[] = [];
+      const pools = new Pools(
+        { ...fake.world, random },
+        (fact) => facts.push(fact),
+        () => {},
+      );
+      pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(500);
+      fake.write('/pools/text', line('10.0.0.3'));
+      await fake.clock.advance(3000);
+      await pools.stop();
+      expect(fake.lines.filter((text) => text.includes('a bug'))).to.deep.equal([
+        '[text] ERROR: pool source: a bug; trying again',
+      ]);
+      expect(facts).to.have.length(2);
+    });
+
+    it('two hosts on one address: the second is unresolved and named, until the first leaves.', async () => {
+      fake.write('/pools/text', line('cp1') + line('cp2') + line('10.0.0.9'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      fake.dns.set('4 cp2', ['10.0.0.2']);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(1000);
+      expect(daemon.candidates).to.have.members(['text cp1 10.0.0.2', 'text cp2 null', 'text 10.0.0.9 10.0.0.9']);
+      expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the address of cp1: treated as unresolved');
+      expect(daemon.pools.status().get('text')?.unresolved).to.deep.equal(['cp2']);
+      fake.write('/pools/text', line('cp2') + line('10.0.0.9'));
+      await fake.clock.advance(1000);
+      expect(daemon.candidates.at(-1)).to.equal('text cp2 10.0.0.2');
+    });
+
+    it('a host that resolves to the VIP itself.', async () => {
+      fake.write('/pools/text', line('cp1') + line('10.0.0.2'));
+      fake.dns.set('4 cp1', ['10.0.0.1']);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(1000);
+      expect(daemon.candidates).to.have.members(['text cp1 null', 'text 10.0.0.2 10.0.0.2']);
+      expect(fake.lines.join()).to.include('Server cp1 resolves to the VIP 10.0.0.1');
+    });
+
+    it('bad lines: they are named with their place, once, and the rest is used.', async () => {
+      fake.write('/pools/text', `${line('10.0.0.2')}{'host': 'cp2'}\n`);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(10_000);
+      expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
+      expect(fake.lines.filter((text) => text.includes('WARN'))).to.deep.equal([
+        "[text] WARN: file:///pools/text:2: Bad configuration line: {'host': 'cp2'}: no weight, no enabled",
+      ]);
+    });
+  });
+
+  describe('on disk', () => {
+    const path = '/state/pools/text.json';
+    const start = async (over = {}) => {
+      daemon = new Daemon(fake);
+      daemon.pools.configure([serviceConfig(over)], SETTINGS);
+      await fake.clock.advance(2000);
+    };
+    const oneLife = async () => {
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3') + line('10.0.0.4'));
+      await start();
+      await daemon.pools.stop();
+      fake.logged.length = 0;
+    };
+
+    it('A shrunken list is as suspect after a restart as before it, and the kept one is used meanwhile.', async () => {
+      await oneLife();
+      fake.write('/pools/text', line('10.0.0.2'));
+      await start();
+      expect(daemon.hosts).to.have.length(3);
+      expect(daemon.list?.note).to.equal('suspect: the list shrank from 3 to 1 servers');
+    });
+
+    it('A sound list of the source is used instead of the kept one, which is never handed on.', async () => {
+      await oneLife();
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.8'));
+      await start();
+      expect(daemon.facts.map(({ list }) => list.hosts.length)).to.deep.equal([2]);
+    });
+
+    it('A source that hangs at the start is waited for no longer than a second.', async () => {
+      fake.reply = () => response(200, line('10.0.0.2'));
+      await start({ source: 'http://pools/text' });
+      await daemon.pools.stop();
+      fake.reply = () => 'hang';
+      await start({ source: 'http://pools/text' });
+      expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
+      expect(daemon.list?.note).to.equal('stale: no answer within 1000 ms');
+    });
+
+    const useless: readonly (readonly [string, (text: string) => string, RegExp])[] = [
+      ['cut short', (text) => text.slice(0, -20), /damaged: not JSON/],
+      ['empty', () => '', /damaged: not JSON/],
+      ['some other JSON', () => '[]', /damaged: not a pool list/],
+      ['of a later version', (text) => text.replace('"version": 1', '"version": 2'), /damaged: not a pool list/],
+      ['with a host without weight', (text) => text.replace('"weight": 10', '"weight": -1'), /damaged: a host/],
+      ['without date', (text) => text.replace(/"goodAtUnixMs": \d+/, '"goodAtUnixMs": null'), /damaged: no date/],
+      [
+        'of another service',
+        (text) => text.replace('"service": "text"', '"service": "t\u00ebxt"'),
+        /of another service, "t\u00ebxt"/,
+      ],
+      [
+        'of another source',
+        (text) => text.replace('/pools/text', '/pools/old'),
+        /of another source, "file:\/\/\/pools\/old"/,
+      ],
+    ];
+    for (const [what, damage, complaint] of useless) {
+      it(`A list that is ${what} is not used, with a warning.`, async () => {
+        await oneLife();
+        const damaged = damage(fake.text(path));
+        expect(damaged).not.to.equal(fake.text(path));
+        fake.write(path, damaged);
+        fake.disk.delete('/pools/text');
+        await start();
+        expect(daemon.facts).to.deep.equal([]);
+        const warnings = fake.lines.filter((text) =>
+          text.startsWith('[text] WARN: last good list /state/pools/text.json is not used: '),
+        );
+        expect(warnings).to.have.length(1);
+        expect(warnings[0]).to.match(complaint);
+      });
+    }
+
+    it('A list that cannot be written is said and tried again, and costs nothing else.', async () => {
+      const full = { ...fake.files, replace: () => Promise.reject(new SystemError('ENOSPC', 'write')) };
+      fake.write('/pools/text', line('10.0.0.2'));
+      const pools = new Pools(
+        { ...fake.world, files: full },
+        () => {},
+        () => {},
+      );
+      pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(130_000);
+      expect(fake.lines.filter((text) => text.includes('last good list is not kept: write: ENOSPC'))).to.have.length(3);
+      await pools.stop();
+    });
+
+    it('Names of services cannot leave the folder.', async () => {
+      fake.write('/pools/text', line('10.0.0.2'));
+      daemon.pools.configure([serviceConfig({ name: '../../etc/passwd' }), serviceConfig({ name: '..' })], SETTINGS);
+      await fake.clock.advance(5000);
+      const written = [...fake.disk.keys()].filter((each) => each !== '/pools/text');
+      expect(written).to.deep.equal(['/state/pools/..%2F..%2Fetc%2Fpasswd.json', '/state/pools/...json']);
+    });
+  });
+
+  it('SIGHUP asks every source at once, also one that is backing off.', async () => {
+    daemon.pools.configure([serviceConfig({ source: 'http://pools/text' })], SETTINGS);
+    await fake.clock.advance(60_000);
+    fake.reply = () => response(200, line('10.0.0.2'));
+    fake.requests.length = 0;
+    daemon.pools.reread();
+    await fake.clock.advance(0);
+    expect(fake.requests).to.have.length(1);
+    expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
+  });
+
+  it('A suspect list is accepted by hand, of one service and no other.', async () => {
+    fake.write('/pools/text', line('10.0.0.2'));
+    daemon.pools.configure([serviceConfig()], SETTINGS);
+    await fake.clock.advance(1000);
+    expect(daemon.pools.accept('text')).to.equal(false);
+    fake.write('/pools/text', '# nobody\n');
+    await fake.clock.advance(1000);
+    expect(daemon.pools.status().get('text')).to.deep.include({ state: 'suspect', servers: 1 });
+    expect(daemon.pools.status().get('text')?.pending).to.include({ servers: 0 });
+    expect(daemon.pools.accept('upload')).to.equal(false);
+    expect(daemon.pools.accept('text')).to.equal(true);
+    expect(daemon.hosts).to.deep.equal([]);
+    expect(daemon.pools.status().get('text')).to.deep.include({
+      state: 'current',
+      servers: 0,
+      pending: null,
+      note: null,
+    });
+  });
+
+  it('Stopping in the middle of a question ends at once.', async () => {
+    fake.reply = () => 'hang';
+    fake.dns.set('4 cp1', 'hang');
+    fake.write('/pools/text', line('cp1'));
+    daemon.pools.configure([serviceConfig(), serviceConfig({ name: 'hang', source: 'http://pools/hang' })], SETTINGS);
+    await fake.clock.advance(500);
+    await daemon.pools.stop();
+    expect(fake.underWay).to.equal(0);
+    expect(fake.clock.pending).to.equal(0);
+  });
+
+  it('Weight 0 is weight 0, and that is said loudly.', async () => {
+    fake.write('/pools/text', line('10.0.0.2', 0));
+    daemon.pools.configure([serviceConfig()], SETTINGS);
+    await fake.clock.advance(1000);
+    expect(daemon.list?.hosts[0]?.weight).to.equal(0);
+    expect(fake.lines).to.include(
+      '[text] WARN: Server 10.0.0.2 has weight 0: it gets no traffic (PyBal made this weight 1)',
+    );
+  });
 });
