@@ -44,13 +44,13 @@ export function applyToMemory(table: MemoryTable, op: IpvsOp): null | SystemErro
   }
 }
 
-/** A copy of the table, or of the given keys, that later changes leave alone. */
-export function copyOf(table: IpvsTable, keys?: readonly ServiceKey[]): IpvsTable {
+/** A copy of the whole table, or of the given keys, that later changes leave alone. */
+export function pick<Key, Value>(table: ReadonlyMap<Key, Value>, keys?: readonly Key[]): ReadonlyMap<Key, Value> {
   if (keys === undefined) return new Map(table);
-  const copy = new Map<ServiceKey, IpvsEntry>();
+  const copy = new Map<Key, Value>();
   for (const key of keys) {
-    const entry = table.get(key);
-    if (entry !== undefined) copy.set(key, entry);
+    const value = table.get(key);
+    if (value !== undefined) copy.set(key, value);
   }
   return copy;
 }

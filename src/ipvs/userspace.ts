@@ -8,7 +8,7 @@ import { errorText, SystemError } from '../lib/errors.ts';
 import type { Log } from '../log/record.ts';
 import type { Clock, Kernel, Listener, Stream, Streams } from '../world/world.ts';
 import { ipvsadmLine } from './ipvsadm.ts';
-import { applyToMemory, copyOf, type MemoryTable } from './memory.ts';
+import { applyToMemory, type MemoryTable, pick } from './memory.ts';
 import { splice } from './splice.ts';
 import type { IpvsDestination, IpvsOp, IpvsService, IpvsTable, ServiceKey } from './table.ts';
 
@@ -54,7 +54,7 @@ class Forwarder implements UserspaceIpvs {
   }
 
   list(keys?: readonly ServiceKey[]): Promise<IpvsTable> {
-    return Promise.resolve(copyOf(this.#table, keys));
+    return Promise.resolve(pick(this.#table, keys));
   }
 
   async apply(ops: readonly IpvsOp[]): Promise<readonly (null | SystemError)[]> {
