@@ -3,7 +3,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { destinationsOf, section, weightsOf } from './topology/config.ts';
+import { destinationsOf, movable, section, weightsOf } from './topology/config.ts';
 import { serverNames, servers, vips } from './topology/network.ts';
 import { everyServer } from './topology/pool.ts';
 import { now, sleep, until } from './topology/process.ts';
@@ -19,7 +19,7 @@ describe('lab: cold boot', () => {
     lab = await theLab();
     await lab.fresh();
     lab.pools.write('web', everyServer);
-    lab.director('d2').start(section('web', { vip, pool: lab.pools.url('web') }));
+    lab.director('d2').start(section('web', { vip, pool: lab.pools.url('web'), ...movable }));
     await lab.router.waitSelected(vip, 'd2', 40_000);
   });
 
@@ -38,7 +38,12 @@ describe('lab: cold boot', () => {
     await d1.run('nft', ['-f', '-'], cut.join('\n'));
     const flood = lab.client.flood(vip);
     const [routes, writes, addresses] = [lab.router.events.length, (await d1.writes()).length, d1.addressEvents.length];
-    const services = section('web', { vip, pool: lab.pools.url('web'), more: [`start-grace = ${graceSeconds}`] });
+    const services = section('web', {
+      vip,
+      pool: lab.pools.url('web'),
+      scheduler: movable.scheduler,
+      more: [...movable.more, `start-grace = ${graceSeconds}`],
+    });
     d1.start(services);
     await lab.router.waitSession('d1', true, 40_000);
     await sleep((graceSeconds + 5) * 1000);

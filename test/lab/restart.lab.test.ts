@@ -3,7 +3,7 @@
 
 import { appendFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { section, weightsOf, destinationsOf } from './topology/config.ts';
+import { destinationsOf, movable, section, weightsOf } from './topology/config.ts';
 import { vips } from './topology/network.ts';
 import { everyServer } from './topology/pool.ts';
 import { sleep, until } from './topology/process.ts';
@@ -18,7 +18,7 @@ describe('lab: the preferred director goes and comes back', () => {
     lab = await theLab();
     await lab.fresh();
     lab.pools.write('web', everyServer);
-    services = section('web', { vip: vips.dr, pool: lab.pools.url('web') });
+    services = section('web', { vip: vips.dr, pool: lab.pools.url('web'), ...movable });
     for (const name of ['d1', 'd2'] as const) lab.director(name).start(services);
     await lab.router.waitSelected(vips.dr, 'd1', 40_000);
     await until('both announcing', 40_000, async () => (await lab.router.announcers(vips.dr)).length === 2, 200);

@@ -1,7 +1,11 @@
 // The lab itself, proved with ipvsadm and static routes, before anything is said about the daemon with its help.
 
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { natRealPort, serverNames, servers, vips } from './topology/network.ts';
+import { directorNames, directors, natRealPort, router, serverNames, servers, vips } from './topology/network.ts';
+import type { DirectorName } from './topology/network.ts';
+import { follow, now, sleep, until, type Follower } from './topology/process.ts';
+import { directorAs, routerAs } from './topology/router.ts';
 import { theLab } from './topology/lab.ts';
 import type { Lab } from './topology/lab.ts';
 
@@ -79,4 +83,76 @@ describe('lab: the topology', () => {
     expect(write?.text).to.equal('DEL_SERVICE tcp 10.9.0.77:80');
     expect(write?.errno, 'ESRCH').to.equal(3);
   });
+
+  it('moves a stream of connections between two announcing directors, and sees each move', async function () {
+    this.timeout(90_000);
+    const d1 = lab.director('d1');
+    await lab.router.unpinAll();
+    await d1.run('ipvsadm', ['-E', '-t', `${vips.dr}:80`, '-s', 'mh', '-b', 'mh-port']);
+    const table = (await d1.table()).filter((line) => line.includes(vips.dr));
+    await lab.director('d2').run('ip', ['address', 'add', `${vips.dr}/32`, 'dev', 'lo']);
+    await lab.director('d2').run('ipvsadm', ['-R'], table.map((line) => `${line}\n`).join(''));
+    const announcers = new Map(directorNames.map((name) => [name, announceByBird(name)]));
+    const start = (name: DirectorName): Follower => announcers.get(name)?.() ?? expect.fail();
+    const [first, second] = [start('d1'), start('d2')];
+    for (const vip of [vips.dr, vips.dr6]) await lab.router.waitSelected(vip, 'd1', 20_000);
+    await until('two routes', 20_000, async () => (await lab.router.announcers(vips.dr)).join() === 'd1,d2', 200);
+
+    const flood = lab.client.flood(vips.dr);
+    await sleep(1000);
+    first.signal('SIGKILL');
+    const killed = now();
+    await lab.router.waitSelected(vips.dr, 'd2', 5000);
+    expect(now() - killed, 'ms until the route moved').to.be.below(1000);
+    await first.exited;
+    await sleep(1000);
+    const again = start('d1');
+    await lab.router.waitSelected(vips.dr, 'd1', 20_000);
+    await sleep(1000);
+    const attempts = await flood.stop();
+    await Promise.all([again.stop(), second.stop()]);
+    await lab.router.waitSelected(vips.dr, null, 5000);
+    await lab.router.waitSelected(vips.dr6, null, 5000);
+
+    expect(attempts.length).to.be.above(50);
+    expect(flood.failed()).to.deep.equal([]);
+    const moves = lab.router.events.filter((event) => event.prefix === vips.dr).map((event) => event.via);
+    expect(moves.slice(0, 3)).to.deep.equal([directors.d1.ipv4, directors.d2.ipv4, directors.d1.ipv4]);
+  });
+
+  it('sees an outage in a stream of connections', async () => {
+    await lab.router.pin(vips.dr, 'd1');
+    const flood = lab.client.flood(vips.dr);
+    await sleep(1000);
+    await lab.director('d1').run('ip', ['link', 'set', 'eth0', 'down']);
+    await sleep(200);
+    await lab.director('d1').run('ip', ['link', 'set', 'eth0', 'up']);
+    await flood.stop();
+    expect(flood.failed()).to.not.deep.equal([]);
+  });
 });
+
+/** What stands for the daemon here: a BIRD that announces two VIPs as the daemon would, d1 with the better MED. */
+function announceByBird(name: DirectorName): () => Follower {
+  const host = directors[name];
+  const folder = `/run/lab/bird-${name}`;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(
+    `${folder}/bird.conf`,
+    `router id ${host.ipv4};
+protocol device {}
+protocol static { ipv4; route ${vips.dr}/32 blackhole; }
+protocol static { ipv6; route ${vips.dr6}/128 blackhole; }
+filter announced { bgp_med = ${name === 'd1' ? 0 : 100}; accept; }
+protocol bgp uplink {
+  local ${host.ipv4} as ${directorAs};
+  neighbor ${router.ipv4} as ${routerAs};
+  hold time 9;
+  connect delay time 1;
+  ipv4 { import none; export filter announced; next hop address ${host.ipv4}; };
+  ipv6 { import none; export filter announced; next hop address ${host.ipv6}; };
+}
+`,
+  );
+  return () => follow(name, 'bird', ['-f', '-c', `${folder}/bird.conf`, '-s', `${folder}/bird.ctl`]);
+}

@@ -53,6 +53,13 @@ export const proxyFetchOnly = [
   `proxyfetch.timeout = ${checkSeconds.timeout}`,
 ] as const;
 
+/**
+ * For cases in which the route moves under a stream of connections. One that is half through at that moment goes on
+ * through the other director, which has never seen it: with wrr that one could only reset it. mh chooses the same
+ * server on both, and sloppy_tcp (set in the lab) lets it take the connection over.
+ */
+export const movable = { scheduler: 'mh', more: ['scheduler-flags = mh-port'] } as const;
+
 export function endpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -102,6 +102,8 @@ async function buildDirector(host: Host): Promise<void> {
   await sysctl(host.name, [
     ...noDad,
     ...forwarding,
+    // With mh or sh, a director that gets the route takes over connections that began on the other one.
+    'net.ipv4.vs.sloppy_tcp=1',
     // A NATed real server is on the same wire as the client's router: it must not be told of the shorter way.
     'net.ipv4.conf.all.send_redirects=0',
     'net.ipv4.conf.default.send_redirects=0',
