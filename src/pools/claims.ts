@@ -20,8 +20,6 @@ export class Claims {
   list(hosts: readonly string[]): readonly string[] {
     this.#order = new Map(hosts.map((host, index) => [host, index]));
     const gone = [...this.#resolved.keys()].filter((host) => !this.#order.has(host));
-    // All of them first, so that none inherits from another.
-    for (const host of gone) this.#claimants.get(this.#resolved.get(host) ?? '')?.delete(host);
     return gone.flatMap((host) => this.#drop(host));
   }
 

@@ -27,7 +27,12 @@ export class Keeper {
     this.#snapshot = snapshot;
   }
 
-  /** What is on disk has changed. */
+  /** This date was read from disk. */
+  found(goodAt: Wall): void {
+    this.#savedAt = goodAt;
+  }
+
+  /** What should be on disk has changed. */
   soon(): void {
     this.#in(SAVE_DELAY_MS);
   }

@@ -288,7 +288,7 @@ export class ServicePool {
         this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: treated as unresolved`);
       }
       if (before !== undefined && before.address === claim.address) continue;
-      if (claim.address !== null) this.#keeper.soon();
+      if (claim.address !== null && claim.address !== this.#knownAddresses.get(host)) this.#keeper.soon();
       this.#context.onCandidate(this.#name, host, claim.address);
     }
   }
@@ -304,6 +304,7 @@ export class ServicePool {
     if (kept === null) return;
     if (typeof kept === 'string') return this.#log('warn', `last good list ${path} is not used: ${kept}`);
     this.#good = { at: kept.goodAt, url: this.#config.source };
+    this.#keeper.found(kept.goodAt);
     this.#knownAddresses = kept.addresses;
     this.#tell({ on: 'restored', hosts: kept.hosts });
   }

@@ -210,6 +210,11 @@ describe('pool guard', () => {
       expect(guard.accept().inForce).to.deep.equal(drained(3));
     });
 
+    it('With admin-floor a list that is suspect, too, is still refused when it was served for the time of confirmation.', () => {
+      const guard = new Guard({ adminFloor: true }).serve(hosts(4)).serve(hosts(1, { enabled: false }), 300);
+      expect(guard.inForce).to.deep.equal(hosts(4));
+    });
+
     it('With admin-floor the floor itself may be reached.', () => {
       expect(new Guard({ adminFloor: true }).serve(hosts(4)).serve(drained(2)).inForce).to.deep.equal(drained(2));
     });

@@ -324,6 +324,36 @@ describe('pools', () => {
       expect(daemon.list?.note).to.equal('stale: no answer within 1000 ms');
     });
 
+    it('A start that finds everything as it was writes nothing; while nothing changes, the date is renewed each hour.', async () => {
+      fake.write('/pools/text', line('cp1'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      await start();
+      await daemon.pools.stop();
+      const written = fake.disk.get(path);
+      await start();
+      await fake.clock.advance(60_000);
+      expect(fake.disk.get(path)).to.equal(written);
+      await fake.clock.advance(3_600_000);
+      expect(fake.disk.get(path)).not.to.equal(written);
+    });
+
+    it('An address from disk is for the start: a host that comes back later is looked up.', async () => {
+      fake.write('/pools/text', line('cp1') + line('10.0.0.9'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      await start();
+      await daemon.pools.stop();
+      await start();
+      fake.write('/pools/text', line('10.0.0.9'));
+      await fake.clock.advance(1000);
+      fake.dns.set('4 cp1', ['10.0.0.3']);
+      fake.write('/pools/text', line('cp1') + line('10.0.0.9'));
+      await fake.clock.advance(1000);
+      expect(daemon.candidates.filter((each) => each.includes('cp1'))).to.deep.equal([
+        'text cp1 10.0.0.2',
+        'text cp1 10.0.0.3',
+      ]);
+    });
+
     const useless: readonly (readonly [string, (text: string) => string, RegExp])[] = [
       ['cut short', (text) => text.slice(0, -20), /damaged: not JSON/],
       ['empty', () => '', /damaged: not JSON/],
@@ -380,6 +410,18 @@ describe('pools', () => {
       const written = [...fake.disk.keys()].filter((each) => each !== '/pools/text');
       expect(written).to.deep.equal(['/state/pools/..%2F..%2Fetc%2Fpasswd.json', '/state/pools/...json']);
     });
+  });
+
+  it('A suspect answer is doubted: the source is asked for all of it, not whether it changed.', async () => {
+    const etag = { etag: '"cut"' };
+    fake.reply = () => response(200, line('10.0.0.2') + line('10.0.0.3') + line('10.0.0.4'));
+    daemon.pools.configure([serviceConfig({ source: 'http://pools/text' })], SETTINGS);
+    await fake.clock.advance(5000);
+    // A cache on the way has half of it, and confirms that for ever.
+    fake.reply = ({ headers }) => (headers?.['if-none-match'] ? response(304) : response(200, line('10.0.0.2'), etag));
+    await fake.clock.advance(10_000);
+    expect(daemon.pools.status().get('text')?.state).to.equal('suspect');
+    expect(fake.requests.at(-1)?.headers).not.to.have.any.keys('if-none-match');
   });
 
   it('SIGHUP asks every source at once, also one that is backing off.', async () => {
