@@ -3,7 +3,7 @@
 // not read costs no memory: messages are made one by one, only when the stream has room.
 
 import type { Route } from '../decision/decision.ts';
-import { addressBytes, type Family } from '../lib/address.ts';
+import { addressBytes, type Family, familyOf } from '../lib/address.ts';
 import { Writer } from '../lib/bytes.ts';
 import { addressBits, MAX_MESSAGE_BYTES } from './constants.ts';
 import { encodeMessage } from './message.ts';
@@ -56,17 +56,19 @@ export class AdjRibOut {
     const refusals = new Set<string>();
     const wanted = new Map<string, Bucket>();
     const buckets = new Map<string, Bucket>();
+    // Thousands of routes share a few attribute sets: each is worked out once.
+    const judged = new Map<string, Bucket | { readonly refused: string }>();
     for (const route of routes) {
-      const result = outgoing(route, this.#session);
-      if ('refused' in result) {
-        refusals.add(result.refused);
+      const spelling = spellingOf(route);
+      const known = judged.get(spelling) ?? this.#judge(route);
+      judged.set(spelling, known);
+      if ('refused' in known) {
+        refusals.add(known.refused);
         continue;
       }
-      const key = JSON.stringify(result);
-      const bucket = buckets.get(key) ?? this.#buckets.get(key) ?? this.#newBucket(key, result);
-      buckets.set(key, bucket);
-      if (bucket.capacity < 1) refusals.add('its attributes fill a whole message');
-      else wanted.set(route.address, bucket);
+      const bucket = buckets.get(known.key) ?? known;
+      buckets.set(known.key, bucket);
+      wanted.set(route.address, bucket);
     }
     for (const [address, bucket] of this.#wanted) {
       if (wanted.get(address) === bucket) continue;
@@ -127,8 +129,15 @@ export class AdjRibOut {
     return this.#encode(announcement(route, nlri));
   }
 
-  #newBucket(key: string, route: Outgoing): Bucket {
+  /** The bucket that a route belongs to, a present one if there is one. */
+  #judge(wanted: Route): Bucket | { readonly refused: string } {
+    const route = outgoing(wanted, this.#session);
+    if ('refused' in route) return route;
+    const key = JSON.stringify(route);
+    const present = this.#buckets.get(key);
+    if (present !== undefined) return present;
     const capacity = this.#capacity(announcement(route, emptyNlri(route.family)), route.family);
+    if (capacity < 1) return { refused: 'its attributes fill a whole message' };
     return { key, route, capacity, waiting: new Set() };
   }
 
@@ -140,6 +149,11 @@ export class AdjRibOut {
   #encode(update: Update): Uint8Array {
     return encodeMessage({ is: 'update', update }, this.#session);
   }
+}
+
+/** Equal for routes that differ in their address only. */
+function spellingOf({ address, nextHop, asPath, med, localPref, communities }: Route): string {
+  return `${familyOf(address)} ${nextHop} ${asPath.join()} ${med} ${localPref} ${communities.join()}`;
 }
 
 function announcement({ family, nextHop, attributes }: Outgoing, nlri: Nlri): Update {
