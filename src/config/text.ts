@@ -217,6 +217,7 @@ export function interpolate(section: Section, value: string): string {
 /** A section as text that reads the same on its own: inherited values written out. Line numbers are lost. */
 export function printSection(section: Section): string {
   const lines = [`[${section.name}]`];
-  for (const [key, { value }] of section.entries) lines.push(`${key} = ${value.replaceAll('\n', '\n ')}`);
+  // No blank before the sign: `rem = x` would be a comment.
+  for (const [key, { value }] of section.entries) lines.push(`${key}=${value.replaceAll('\n', '\n ')}`);
   return `${lines.join('\n')}\n`;
 }
