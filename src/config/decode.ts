@@ -33,7 +33,8 @@ export interface DecodeOptions {
 /** Read a scanned configuration. Never throws for anything that stands in the file. */
 export async function decodeConfig(scanned: ScannedText, options: DecodeOptions): Promise<Decoded> {
   if (scanned.refused) return { config: null, complaints: scanned.complaints, lastGood: options.lastGood };
-  const lastGood = new Map(scanned.sections.flatMap((section) => lastGoodOf(section, options.lastGood, scanned.file)));
+  const names = new Set(['global', ...scanned.sections.map((section) => section.name)]);
+  const lastGood = new Map([...names].flatMap((name) => lastGoodOf(name, options.lastGood, scanned.file)));
   const modules = await loadModules([scanned.defaults, ...scanned.sections, ...lastGood.values()], options.monitor);
   const decoder = new Decoder(scanned, lastGood, modules);
   const config = decoder.read();
@@ -71,10 +72,9 @@ class Decoder {
   }
 
   read(): Config | null {
-    const { file, sections } = this.#scanned;
-    const global = this.#readGlobal(
-      sections.find((section) => section.name === 'global') ?? emptyGlobal(this.#scanned),
-    );
+    const { file } = this.#scanned;
+    const sections = this.#wellNamed();
+    const global = this.#readGlobal(sections);
     if (global === null) return null;
     const ownPeers = this.#readPeers(
       sections.filter((section) => section.name.startsWith(PEER_PREFIX)),
@@ -99,18 +99,39 @@ class Decoder {
     };
   }
 
-  #readGlobal(section: Section): ReadGlobal | null {
+  /** The sections whose names are what they were meant to be. */
+  #wellNamed(): readonly Section[] {
+    const misspelt = new Map<Section, string>();
+    for (const section of this.#scanned.sections) {
+      const meant = meantSection(section);
+      if (meant === null) continue;
+      misspelt.set(section, meant);
+      this.#complain(section, 'error', null, `not a service: did you mean ${meant}?`);
+    }
+    // What a misspelt [DEFAULT] or [global] says is missing, which must not pass for "not wanted".
+    const meant = [...misspelt.values()];
+    const incomplete = this.#scanned.defaults.broken || meant.includes('[DEFAULT]');
+    const sections = this.#scanned.sections.filter((section) => !misspelt.has(section));
+    if (!sections.some((section) => section.name === 'global')) {
+      const { entries } = this.#scanned.defaults;
+      sections.unshift({ name: 'global', line: 1, entries, broken: meant.includes('[global]') });
+    }
+    return sections.map((section) => ({ ...section, broken: section.broken || incomplete }));
+  }
+
+  #readGlobal(sections: readonly Section[]): ReadGlobal | null {
     const { file } = this.#scanned;
+    const global = sections.filter((section) => section.name === 'global');
+    const peerSections = sections.some((section) => section.name.startsWith(PEER_PREFIX));
     const read: Read<ReadGlobal> = (from, report) => {
       const options = readGlobal(from, report);
       if (options === null) return null;
       const peers = options.bgp ? readGlobalPeers(options, from, file, report) : [];
-      const sections = this.#scanned.sections.some((other) => other.name.startsWith(PEER_PREFIX));
-      if (options.bgp && options['bgp-peer-address'] === null && !sections)
+      if (options.bgp && options['bgp-peer-address'] === null && !peerSections)
         report.error('bgp-peer-address', 'is required when bgp is on, or a [peer …] section');
-      return { section, options, peers };
+      return { section: from, options, peers };
     };
-    const [outcome] = this.#settle([section], read, () => null, 'the file is refused');
+    const [outcome] = this.#settle(global, read, () => null, 'the file is refused');
     return outcome?.value ?? null;
   }
 
@@ -137,9 +158,7 @@ class Decoder {
     return this.#settle(
       sections,
       (section, report) => {
-        const service = readService(section, this.#modules, this.#scanned.file, report);
-        if (service === null) suggestSection(section, report);
-        return service;
+        return readService(section, this.#modules, this.#scanned.file, report);
       },
       (service, accepted) =>
         roleConflict(service, routerId, bgpLocalAddresses, peers) ?? serviceConflict(service, accepted),
@@ -220,7 +239,7 @@ class Decoder {
           section,
           'error',
           `${prefix}nexthop-ipv${family}`,
-          `is required to announce ${vip} of [${name}]: without it no IPv${family} route is sent to this peer`,
+          `is required to announce ${vip} of [${name}]: without it IPv${family} routes are not sent`,
         );
   }
 }
@@ -232,11 +251,7 @@ interface ReadGlobal {
   readonly peers: readonly PeerConfig[];
 }
 
-function emptyGlobal({ defaults }: ScannedText): Section {
-  return { name: 'global', line: 1, entries: defaults.entries, broken: defaults.broken };
-}
-
-function lastGoodOf({ name }: Section, texts: SectionTexts, file: string): readonly (readonly [string, Section])[] {
+function lastGoodOf(name: string, texts: SectionTexts, file: string): readonly (readonly [string, Section])[] {
   const text = texts.get(name);
   const section = text === undefined ? undefined : scanText(text, file).sections.find((one) => one.name === name);
   return section === undefined ? [] : [[name, section]];
@@ -274,10 +289,12 @@ function defaultsComplaints({ defaults, file }: ScannedText, modules: Modules): 
   return report.complaints;
 }
 
-/** A section that looks like a service with nothing right in it is often a misspelt header. */
-function suggestSection({ name }: Section, report: Report): void {
+/** What a section's name was meant to be when it is not exactly that: names are case-sensitive. */
+function meantSection({ name, entries }: Section): string | null {
+  // With an address it is a service, whatever its name.
+  if (name === 'global' || name.startsWith(PEER_PREFIX) || entries.has('ip')) return null;
   const lower = name.trim().toLowerCase();
-  const meant = lower === 'global' ? 'global' : lower === 'default' ? 'DEFAULT' : null;
-  if (meant !== null) report.error(null, `section names are case-sensitive: did you mean [${meant}]?`);
-  else if (/^peer\b/.test(lower)) report.error(null, 'did you mean [peer <name>], with one blank?');
+  if (lower === 'global') return '[global]';
+  if (lower === 'default') return '[DEFAULT]';
+  return /^peer\s/.test(lower) ? '[peer <name>]' : null;
 }

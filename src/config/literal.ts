@@ -236,7 +236,9 @@ class Parser {
     const float = /^[+-]?[\d.]/.test(text) && /[.eE]/.test(text) && !/^[+-]?0[xX]/.test(text);
     // Python 2's long.
     if (!float && /[lL]/.test(this.#text[this.#at] ?? '')) this.#at++;
-    if (/\w/.test(this.#text[this.#at] ?? '')) throw new LiteralError('not a number', at);
+    const word = /^[\w.+-]+/.exec(this.#text.slice(at, at + 40))?.[0] ?? text;
+    if (/[\w.]/.test(this.#text[this.#at] ?? ''))
+      throw new LiteralError(`${word} is not a number (a string needs quotes)`, at);
     const negative = text.startsWith('-');
     const digits = text.replace(/^[+-]/, '');
     // Octal in Python 2, an error in Python 3, ten to a human.

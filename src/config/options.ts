@@ -282,7 +282,7 @@ export const SERVICE_OPTIONS = [
   {
     name: 'monitors',
     kind: 'strings',
-    default: null,
+    default: [],
     pybal: '0.1',
     example: "[ 'ProxyFetch', 'IdleConnection' ]",
     doc: 'Checks of every real server; all must succeed. Without any, every server counts as up.',

@@ -100,11 +100,11 @@ function readMonitors(
   report: Report,
 ): readonly MonitorConfig[] {
   const text = textOf(section, 'monitors');
-  if (text === null) {
-    if (!section.entries.has('monitors')) report.warning(null, 'no monitors: every server counts as up');
+  if (names !== null && names.length === 0) {
+    report.warning(text === null ? null : 'monitors', 'no monitors: every server counts as up');
     return [];
   }
-  if (names !== null && !text.trimStart().startsWith('['))
+  if (names !== null && text !== null && !text.trimStart().startsWith('['))
     report.error('monitors', `not a list, write [ ${names.map((name) => `'${name}'`).join(', ')} ]`);
   const monitors: MonitorConfig[] = [];
   for (const name of names ?? []) {

@@ -58,7 +58,7 @@ export function readValue(row: OptionRow, text: string): unknown {
     case 'choice':
       return readChoice(text, row.choices);
     case 'strings':
-      return readStrings(text);
+      return readStrings(text, Array.isArray(row.default) && row.default.length === 0);
     case 'urls':
       return readStrings(text).map((url) => readUrl(url, row.schemes));
     case 'addresses':
@@ -217,9 +217,10 @@ function readChoice(text: string, choices: readonly string[]): string {
   throw new ValueError(`${quote(word)} is not known${didYouMean(word, choices) || list}`);
 }
 
-function readStrings(text: string): readonly string[] {
+/** PyBal takes an empty list only where it means the same as none: a row whose default it is. */
+function readStrings(text: string, mayBeEmpty = false): readonly string[] {
   const value = readList(text);
-  if (value.length === 0) throw new ValueError('the list is empty');
+  if (value.length === 0 && !mayBeEmpty) throw new ValueError('the list is empty');
   return value.map((item) => {
     if (item.is === 'string') return item.value;
     throw new ValueError(`${printLiteral(item)} is not a string: put it in quotes`);

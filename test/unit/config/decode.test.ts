@@ -1,7 +1,12 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
+import { decodeConfig } from '../../../src/config/decode.ts';
+import { GLOBAL_OPTIONS, PEER_OPTIONS, SERVICE_OPTIONS } from '../../../src/config/options.ts';
+import { scanText } from '../../../src/config/text.ts';
 import { printComplaint } from '../../../src/lib/errors.ts';
 import { FLAG } from '../../../src/ipvs/table.ts';
 import { configOf, decodeText } from '../../support/config.ts';
+import { fakeMonitor } from '../../support/fake-monitor.ts';
 
 // As Wikimedia's template writes it: [DEFAULT] with monitor options, underscores, evaluated lists, keys of later versions.
 const WIKIMEDIA = `
@@ -91,5 +96,241 @@ describe('config/decode', () => {
       command: '/usr/local/bin/check',
       arguments: ['-H', { server: 'host' }, '-p', { server: 'port' }],
     });
+  });
+
+  const web = (more = '', name = 'web', port = 80) => `
+[${name}]
+protocol = tcp
+ip = 198.51.100.80
+port = ${port}
+scheduler = wrr
+config = file:///etc/pybal/web
+monitors = [ 'IdleConnection' ]
+${more}`;
+
+  it('fills in every default', async () => {
+    const { global, services, peers, quarantined } = await configOf(web());
+    expect(global).to.deep.equal({
+      bgp: false,
+      routerId: null,
+      bgpLocalAddresses: ['::'],
+      bgpLocalPort: 179,
+      instrumentation: false,
+      instrumentationPort: 9090,
+      instrumentationAddresses: ['127.0.0.1', '::1'],
+      backend: 'auto',
+      stateDirectory: '/var/lib/anybal',
+      controlSocket: '/run/anybal/control.sock',
+      logFile: null,
+      logFormat: 'text',
+      monitorDirectories: ['/usr/local/lib/anybal/monitors'],
+      reconcilePeriodSeconds: 5,
+      reconcileLimitSeconds: 10,
+      withdrawWaitSeconds: 1,
+      resolveIntervalSeconds: 60,
+    });
+    expect(services).to.deep.equal([
+      {
+        name: 'web',
+        place: { file: 'pybal.conf', line: 2 },
+        protocol: 'tcp',
+        vip: '198.51.100.80',
+        family: 4,
+        port: 80,
+        scheduler: 'wrr',
+        flags: 0,
+        persistenceSeconds: 0,
+        persistencePrefix: 32,
+        forward: 'dr',
+        realPort: 80,
+        source: 'file:///etc/pybal/web',
+        depoolThreshold: 0.5,
+        monitors: [{ name: 'IdleConnection', options: { 'max-delay': 300, keepalive: true } }],
+        rise: 1,
+        fall: 1,
+        bgp: true,
+        bgpMed: null,
+        announce: 'served',
+        announceQuorum: 0.5,
+        announceQuorumLow: 0.5,
+        vipPolicy: 'any',
+        vipPresence: 'lo',
+        adminFloor: false,
+        depoolAction: 'delete',
+        drainSeconds: 300,
+        startGraceSeconds: 30,
+        freezeLimitSeconds: 300,
+        poolShrinkLimit: 0.5,
+        poolShrinkConfirmSeconds: 300,
+      },
+    ]);
+    expect([peers, quarantined]).to.deep.equal([[], []]);
+  });
+
+  it('turns scheduler flags, persistence and one-packet scheduling into what the kernel calls them', async () => {
+    const first = async (more: string) => (await configOf(web(more).replace('scheduler = wrr', ''))).services[0];
+    expect(await first('scheduler = sh\nscheduler-flags = sh-port sh-fallback')).to.deep.include({
+      flags: FLAG.sched1 | FLAG.sched2,
+    });
+    expect((await first('scheduler = sh\nscheduler-flags = sh-port'))?.flags).to.equal(FLAG.sched2);
+    expect((await first('scheduler = mh\nscheduler-flags = mh-fallback'))?.flags).to.equal(FLAG.sched1);
+    expect(
+      await first('scheduler = wlc\npersistence-timeout = 600\npersistence-netmask = 255.255.255.0'),
+    ).to.deep.include({ flags: FLAG.persistent, persistenceSeconds: 600, persistencePrefix: 24 });
+    expect(await first('scheduler = rr\npersistence-netmask = /20')).to.deep.include({
+      flags: 0,
+      persistencePrefix: 20,
+    });
+  });
+
+  it("forwards as told, in our words and in PyBal's", async () => {
+    const first = async (more: string) => {
+      const { forward, realPort } = (await configOf(web(more))).services[0] ?? {};
+      return [forward, realPort];
+    };
+    expect(await first('')).to.deep.equal(['dr', 80]);
+    expect(await first('forward = tunnel')).to.deep.equal(['tunnel', 80]);
+    expect(await first('tunneling = yes')).to.deep.equal(['tunnel', 80]);
+    expect(await first('tunneling = no')).to.deep.equal(['dr', 80]);
+    expect(await first('forward = nat\ntunneling = no\nrealserver-port = 8080')).to.deep.equal(['nat', 8080]);
+    expect(await first('realserver-port = 80')).to.deep.equal(['dr', 80]);
+  });
+
+  it('takes monitors and their options by alias and in any case', async () => {
+    const text = web().replace("'IdleConnection'", "'fetch'");
+    const { services } = await configOf(`${text}\nFetch.URL = 'http://h/'\nproxyfetch.interval = 3`);
+    expect(services[0]?.monitors).to.deep.equal([
+      { name: 'ProxyFetch', options: { url: ['http://h/'], interval: 3, http_status: 200, check_all: false } },
+    ]);
+  });
+
+  it('an empty list of arguments is the default, one empty argument, as in PyBal', async () => {
+    const text = web().replace("'IdleConnection'", "'RunCommand'");
+    const { services } = await configOf(`${text}\nruncommand.command = /bin/true\nruncommand.arguments = []`);
+    expect(services[0]?.monitors[0]?.options['arguments']).to.deep.equal(['']);
+  });
+
+  it('a monitor that fails to load refuses only the services that use it', async () => {
+    const scanned = scanText(`${web()}\n${web('', 'other', 81)}`.replace("'IdleConnection'", "'Broken'"), 'f');
+    const monitor = (name: string) =>
+      name === 'Broken' ? Promise.reject(new Error('line 3: oops')) : fakeMonitor(name);
+    const { config, complaints } = await decodeConfig(scanned, { monitor, lastGood: new Map(), strict: false });
+    expect(complaints.map(printComplaint)).to.include('f:8: [web] monitors: Broken can not be loaded: line 3: oops');
+    expect(config?.services.map((service) => service.name)).to.deep.equal(['other']);
+  });
+
+  it('peers take from [global] what they do not say themselves', async () => {
+    const { peers } = await configOf(`
+[global]
+bgp = yes
+bgp-local-asn = 64600
+bgp-peer-address = 192.0.2.1
+bgp-peer-as = 64601
+bgp-peer-port = 1179
+bgp-local-address = [ '192.0.2.10', '2001:db8::10' ]
+bgp-nexthop-ipv4 = 192.0.2.10
+bgp-communities = 64600:100 no-export
+bgp-hold-time = 30
+bgp-connect-retry = 2.5
+bgp-passive = yes
+bgp-med = 7
+[peer 2001:DB8::1]
+[peer inside]
+peer-address = 192.0.2.2
+peer-port = 179
+peer-as = 64600
+hold-time = 0
+connect-retry = 1
+passive = no
+med = 1
+communities = graceful-shutdown
+local-pref = 50
+local-address = 192.0.2.11
+nexthop-ipv4 = 192.0.2.11
+nexthop-ipv6 = 2001:db8::11
+[peer third]
+peer-address = 192.0.2.3
+local-as = 64700
+as-path = 64700 64700
+${web()}`);
+    const common = {
+      port: 1179,
+      passive: true,
+      localAs: 64600,
+      peerAs: 64601,
+      holdTimeSeconds: 30,
+      connectRetrySeconds: 2.5,
+      asPath: [64600],
+      med: 7,
+      communities: [0xfc580064, 0xffffff01],
+      localPref: null,
+      nextHopIpv4: '192.0.2.10',
+      nextHopIpv6: null,
+    };
+    const place = (line: number) => ({ file: 'pybal.conf', line });
+    expect(peers).to.deep.equal([
+      { ...common, name: '192.0.2.1', address: '192.0.2.1', place: place(5), localAddress: '192.0.2.10' },
+      { ...common, name: '2001:DB8::1', address: '2001:db8::1', place: place(15), localAddress: '2001:db8::10' },
+      {
+        name: 'inside',
+        place: place(16),
+        address: '192.0.2.2',
+        port: 179,
+        localAddress: '192.0.2.11',
+        passive: false,
+        localAs: 64600,
+        peerAs: 64600,
+        holdTimeSeconds: 0,
+        connectRetrySeconds: 1,
+        asPath: [],
+        med: 1,
+        communities: [0xffff0000],
+        localPref: 50,
+        nextHopIpv4: '192.0.2.11',
+        nextHopIpv6: '2001:db8::11',
+      },
+      {
+        ...common,
+        name: 'third',
+        place: place(29),
+        address: '192.0.2.3',
+        localAddress: '192.0.2.10',
+        localAs: 64700,
+        asPath: [64700, 64700],
+      },
+    ]);
+  });
+
+  it('without BGP there are no peers, whatever their sections say', async () => {
+    const { peers } = await configOf(`[global]\nbgp-peer-address = 192.0.2.1\n[peer x]\nhold-time = 1${web()}`);
+    expect(peers).to.deep.equal([]);
+  });
+
+  it('strict refuses the file for one error, and not for warnings', async () => {
+    expect((await decodeText(web('colour = red'), new Map(), true)).config).to.not.equal(null);
+    expect((await decodeText(web('rise = 0'), new Map(), true)).config).to.equal(null);
+    expect((await decodeText(web('rise = 0'), new Map(), false)).config).to.not.equal(null);
+  });
+
+  it('never throws, whatever the values', async () => {
+    const names = [...GLOBAL_OPTIONS, ...PEER_OPTIONS, ...SERVICE_OPTIONS].map((row) => row.name);
+    const value = fc.oneof(
+      fc.constantFrom('yes', '1', '-1', '[]', "[ 'ProxyFetch' ]", '%(ip)s', '%', '198.51.100.1', '::1', 'sh', ''),
+      fc.string({ unit: 'binary', maxLength: 8 }),
+    );
+    const line = fc.tuple(fc.constantFrom<string>(...names, 'proxyfetch.url', 'x.y', '__proto__'), value);
+    const section = fc.tuple(
+      fc.constantFrom('global', 'DEFAULT', 'web', 'peer a', 'peer ', '__proto__', 'Global'),
+      fc.array(line, { maxLength: 12 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(section, { minLength: 1, maxLength: 4 }), async (sections) => {
+        const text = sections.map(([name, lines]) => `[${name}]\n${lines.map(([k, v]) => `${k} = ${v}`).join('\n')}`);
+        const { config, complaints } = await decodeText(text.join('\n'));
+        for (const complaint of complaints) expect(complaint.place?.line).to.be.greaterThan(0);
+        if (config === null) expect(complaints.some((complaint) => complaint.severity === 'error')).to.equal(true);
+      }),
+      { numRuns: 300, seed: 5 },
+    );
   });
 });
