@@ -12,12 +12,11 @@ export interface Conflict {
 
 /** The first thing that `service` and an accepted one can not both have; null if there is none. */
 export function serviceConflict(service: ServiceConfig, accepted: readonly ServiceConfig[]): Conflict | null {
-  const key = serviceKey(service.protocol, service.vip, service.port);
   for (const other of accepted) {
-    const its = `[${other.name}] in line ${other.place.line}`;
-    if (serviceKey(other.protocol, other.vip, other.port) === key)
-      return { option: 'ip', message: `${key} is ${its} already` };
     if (other.vip !== service.vip) continue;
+    const its = `[${other.name}] in line ${other.place.line}`;
+    if (other.protocol === service.protocol && other.port === service.port)
+      return { option: 'ip', message: `${serviceKey(other.protocol, other.vip, other.port)} is ${its} already` };
     // PyBal: one prefix has one MED, so both must give the same or both none.
     if (service.bgp && other.bgp && service.bgpMed !== other.bgpMed)
       return { option: 'bgp-med', message: differs(service.vip, service.bgpMed, other.bgpMed, its) };

@@ -525,24 +525,8 @@ export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   advertised_instrumentation_ips: 'is not in this version: these addresses are not announced',
 };
 
-/** Monitors by their names, to tell a misspelt one from one that this version does not have. */
-export const MONITOR_NAMES = [
-  'IdleConnection',
-  'ProxyFetch',
-  'RunCommand',
-  'DNSQuery',
-  'UDP',
-  'HTTP',
-  'TCP',
-  'DNS',
-  'SSH',
-  'Ping',
-  'SMTP',
-  'LDAP',
-  'MySQL',
-  'PostgreSQL',
-  'Redis',
-] as const;
+/** PyBal's monitors, to tell a misspelt one from one that this version does not have. */
+export const MONITOR_NAMES = ['IdleConnection', 'ProxyFetch', 'RunCommand', 'DNSQuery', 'UDP'] as const;
 
 /** How a section name begins that stands for a BGP peer. */
 export const PEER_PREFIX = 'peer ';

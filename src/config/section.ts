@@ -119,6 +119,11 @@ function readEntry(section: Section, row: OptionRow, name: string, entry: Entry,
   const text = textOf(section, name);
   // Said by checkInterpolation.
   if (text === null) return undefined;
+  // Templates of pybal.conf write `bgp-nexthop-ipv6 =` where there is none; PyBal never looks at it then.
+  if (row.default === null && text.trim() === '') {
+    report.warning(name, 'is empty: as if it were not given');
+    return null;
+  }
   try {
     const value = readValue(row, text);
     // PyBal: an empty list of arguments counts as none given.

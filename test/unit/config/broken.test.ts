@@ -940,6 +940,25 @@ const CASES: readonly Case[] = [
       '2: [Global] protocol: “x” is not known, one of tcp, udp',
     ],
   ],
+  [
+    'an empty optional value',
+    `[global]\nbgp = no\nbgp-peer-address =\nbgp-nexthop-ipv6 =\n${web()}`,
+    [
+      '3: warning: [global] bgp-peer-address: is empty: as if it were not given',
+      '4: warning: [global] bgp-nexthop-ipv6: is empty: as if it were not given',
+    ],
+    ['web'],
+  ],
+  [
+    'an empty list of peers with BGP on',
+    `${bgp('bgp-peer-address =')}\n${web()}`,
+    [
+      '1: warning: [global] not usable: the file is refused',
+      '5: warning: [global] bgp-peer-address: is empty: as if it were not given',
+      '5: [global] bgp-peer-address: is required when bgp is on, or a [peer …] section',
+    ],
+    null,
+  ],
 ];
 
 describe('config: broken files', () => {
