@@ -60,7 +60,7 @@ const COMMANDS: readonly CommandRow[] = [
     options: { ...CONFIG, strict: { type: 'boolean', default: false } },
     help: {
       config: ['FILE', `configuration, ${DEFAULT_CONFIG} unless given`],
-      strict: ['', 'warnings are errors too'],
+      strict: ['', 'refuse the whole file for any error'],
     },
     make: ({ config, strict }) => ({ do: 'check', config: String(config), strict: strict === true }),
   },

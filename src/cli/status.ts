@@ -2,6 +2,7 @@
 
 import type { Alarm, KernelView, ServerView, ServiceView, View } from '../control/types.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
+import { visible } from '../log/format.ts';
 import type { HttpResponse } from '../world/world.ts';
 import { duration, table } from './table.ts';
 
@@ -50,7 +51,7 @@ export function printStatus(view: View): string {
   ];
   return `${sections
     .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
+    .map((lines) => lines.map(visible).join('\n'))
     .join('\n\n')}\n`;
 }
 
@@ -88,7 +89,7 @@ function serviceLines(service: ServiceView): readonly string[] {
 
 function serverRow({ host, address, weight, status: text, held, why, monitors }: ServerView): readonly string[] {
   const checks = monitors.map(({ monitor, is, forSeconds }) => `${monitor} ${is} ${duration(forSeconds)}`).join(', ');
-  return [host, address ?? '-', `weight ${weight}`, text, held ? 'HELD' : '', why, checks];
+  return [host, address ?? '-', `weight ${weight}`, held ? `${text} HELD` : text, checks, why === 'up' ? '' : why];
 }
 
 function vipRows({ vips }: View): readonly (readonly string[])[] {

@@ -85,6 +85,7 @@ function alerts(view: View): Page {
   const isCritical = held.length > 0 || view.alarms.some(({ level }) => level === 'critical');
   const status = isCritical ? 'critical' : pybal !== '' || further !== '' ? 'warning' : 'ok';
   const joint = held.length > 0 && further !== '' ? '; ' : '';
-  const msg = status === 'ok' ? 'All pools are healthy' : `${pybal}${joint}${further}`;
+  const found = `${pybal}${joint}${further}`.replace(/[\0-\x1f\x7f]/g, ' ');
+  const msg = status === 'ok' ? 'All pools are healthy' : found;
   return { text: `${status.toUpperCase()} - ${msg}`, json: { status, msg } };
 }

@@ -1,0 +1,207 @@
+import { expect } from 'chai';
+import { apiResponse } from '../../../src/control/api.ts';
+import type { View, ViewInputs } from '../../../src/control/types.ts';
+import { makeView } from '../../../src/control/view.ts';
+import { nothingKnown } from '../../../src/decision/learn.ts';
+import { check, inputs, NOW, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
+import { decodeText } from '../../support/config.ts';
+
+const codes = ({ alarms }: View) => alarms.map(({ level, code }) => `${level} ${code}`);
+const service = (view: View, name: string) => {
+  const found = view.services.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`no service ${name}`);
+  return found;
+};
+
+describe('The view', () => {
+  it('of a daemon that knows nothing yet is empty and raises no alarm', async () => {
+    const view = makeView({
+      ...(await inputs()),
+      decision: null,
+      facts: nothingKnown(NOW),
+      peers: [],
+      reconciler: null,
+    });
+    expect([view.services, view.vips, view.alarms, view.config]).to.deep.equal([[], [], [], null]);
+  });
+
+  it('shows services in the order of the configuration, also before they were decided on', async () => {
+    const view = makeView({ ...(await inputs()), decision: null });
+    expect(view.services.map(({ name, vote, verified }) => [name, vote, verified])).to.deep.equal([
+      ['text_80', 'no', false],
+      ['text_443', 'no', false],
+      ['dns_53_udp', 'no', false],
+    ]);
+  });
+
+  it('counts servers by what they are', async () => {
+    const view = makeView(
+      await inputs(({ config, services }) => {
+        const config80 = config.services[0];
+        if (config80 === undefined) return;
+        const list = [
+          server('a'),
+          server('b', { held: true }),
+          server('c', { enabled: false, pooled: false, stands: 'down' }),
+          server('d', { stands: 'adopted', pooled: true }),
+        ];
+        services.set('text_80', serviceVerdict(config80, list));
+      }),
+    );
+    const { enabled, up, pooled, held, floor, servers } = service(view, 'text_80');
+    expect({ enabled, up, pooled, held, floor, all: servers.length }).to.deep.equal({
+      enabled: 3,
+      up: 2,
+      pooled: 3,
+      held: 1,
+      floor: 2,
+      all: 4,
+    });
+  });
+
+  it('calls a service verified only while the kernel is what was decided', async () => {
+    const verified = async (is: Parameters<typeof serviceVerdict>[2]) => {
+      const given = await inputs(({ config, services }) => {
+        const config80 = config.services[0];
+        if (config80 !== undefined) services.set('text_80', serviceVerdict(config80, [server('a')], is));
+      });
+      return service(makeView(given), 'text_80').verified;
+    };
+    expect(await verified({})).to.equal(true);
+    expect(await verified({ verifiedOnce: false })).to.equal(false);
+    expect(await verified({ differsSince: NOW })).to.equal(false);
+    expect(await verified({ desired: null })).to.equal(false);
+  });
+
+  it('shows the monitors of a server, without addresses that are only tried out', async () => {
+    const checks = [
+      check('text_80', 'cp1'),
+      check('text_80', 'cp1', { candidate: true, is: 'down' }),
+      check('text_443', 'cp1', { monitor: 'IdleConnection' }),
+    ];
+    const view = makeView(await inputs(undefined, { checks }));
+    const [first] = service(view, 'text_80').servers;
+    expect(first?.monitors.map(({ monitor, is, forSeconds }) => [monitor, is, forSeconds])).to.deep.equal([
+      ['ProxyFetch', 'up', 60],
+    ]);
+  });
+});
+
+describe('Alarms', () => {
+  const alarms = async (more: Partial<ViewInputs>, change?: Parameters<typeof inputs>[0]) =>
+    codes(makeView(await inputs(change, more)));
+
+  it('are none when all is well', async () => {
+    expect(await alarms({})).to.deep.equal([]);
+  });
+
+  it('tell a kernel that was not verified within reconcile-limit, or refuses us', async () => {
+    const { facts } = await inputs();
+    const kernel = (is: Partial<typeof facts.kernel>) => ({ facts: { ...facts, kernel: { ...facts.kernel, ...is } } });
+    const at = (seconds: number) => ({ verifiedAt: (NOW - seconds * 1000) as typeof NOW });
+    expect(await alarms(kernel({ verifiedAt: null }))).to.deep.equal(['critical kernel-unread']);
+    expect(await alarms(kernel(at(9)))).to.deep.equal([]);
+    expect(await alarms(kernel(at(11)))).to.deep.equal(['critical kernel-stale']);
+    expect(await alarms(kernel({ ...at(1), error: 'ipvs: EPERM' }))).to.deep.equal(['warning kernel-error']);
+  });
+
+  it('tell a fight about the table', async () => {
+    const { reconciler } = await inputs();
+    if (reconciler === null) throw new Error('no reconciler');
+    expect(await alarms({ reconciler: { ...reconciler, fighting: true } })).to.deep.equal(['warning drift-fight']);
+  });
+
+  it('tell peers that are down, critically when none is up', async () => {
+    const down = peer({ name: 'two', established: false, state: 'Active', lastError: 'Connection refused' });
+    expect(await alarms({ peers: [peer(), down] })).to.deep.equal(['warning bgp-peer']);
+    expect(await alarms({ peers: [down] })).to.deep.equal(['critical bgp-none']);
+  });
+
+  it('tell sources whose list is not in force', async () => {
+    const source = { url: 'http://x/', servers: 2, ageSeconds: 60, note: null, lastError: 'timeout' };
+    for (const state of ['waiting', 'stale', 'suspect', 'refused', 'unparsable'] as const) {
+      const sources = new Map([['text_80', { ...source, state }]]);
+      expect(await alarms({ sources })).to.deep.equal([`warning source-${state}`]);
+    }
+    expect(await alarms({ sources: new Map([['text_80', { ...source, state: 'current' } as const]]) })).to.deep.equal(
+      [],
+    );
+  });
+
+  it('tell a floor that can not be kept', async () => {
+    const found = await alarms({}, ({ services }) => {
+      const verdict = services.get('text_80');
+      if (verdict !== undefined) services.set('text_80', { ...verdict, floorMet: false });
+    });
+    expect(found).to.deep.equal(['critical floor']);
+  });
+
+  it('tell VIPs that are withdrawn, but not those that nobody wants announced', async () => {
+    const withdrawn = (code: string) =>
+      alarms({}, ({ vips }) => {
+        const verdict = vips.get('10.0.0.1');
+        if (verdict !== undefined) vips.set('10.0.0.1', { ...verdict, announced: false, cause: { code, text: code } });
+      });
+    expect(await withdrawn('withdrawn')).to.deep.equal(['critical not-announced']);
+    expect(await withdrawn('bgp-off')).to.deep.equal([]);
+    expect(await withdrawn('no-voters')).to.deep.equal([]);
+  });
+
+  it('tell sections in quarantine with the first complaint, critically when they are frozen', async () => {
+    const broken = `[DEFAULT]\nmonitors = [ 'IdleConnection' ]\n[global]\nbgp = no\n[a_80]\nprotocol = tcp\nip = 10.0.0.7\nport = 80\nscheduler = wr\nconfig = file:///x\n`;
+    const { config } = await decodeText(broken);
+    if (config === null) throw new Error('refused');
+    const given = await inputs();
+    const view = makeView({ ...given, decision: null, facts: { ...given.facts, config } });
+    expect(codes(view)).to.deep.equal(['critical quarantine-frozen']);
+    expect(view.alarms[0]?.text).to.match(/^\[a_80\] is frozen: pybal\.conf:9: \[a_80\] scheduler: /);
+    expect(view.config?.quarantined[0]?.frozen).to.equal(true);
+  });
+
+  it('stand in order of their weight', async () => {
+    const source = {
+      url: 'http://x/',
+      servers: 2,
+      ageSeconds: 60,
+      note: null,
+      lastError: null,
+      state: 'stale',
+    } as const;
+    const { facts } = await inputs();
+    expect(
+      await alarms({
+        sources: new Map([['text_80', source]]),
+        facts: { ...facts, kernel: { ...facts.kernel, verifiedAt: null } },
+      }),
+    ).to.deep.equal(['critical kernel-unread', 'warning source-stale']);
+  });
+});
+
+describe('The API', () => {
+  const get = async (url: string, method = 'GET') => {
+    const given = await inputs();
+    return apiResponse({ method, url, headers: {} }, makeView(given), given.decision);
+  };
+
+  it('sends the view as JSON, and it is the same when read back', async () => {
+    const given = await inputs();
+    const view = makeView(given);
+    const { status, headers, body } = apiResponse({ method: 'GET', url: '/v1/status', headers: {} }, view, null);
+    expect([status, headers['content-type']]).to.deep.equal([200, 'application/json']);
+    expect(JSON.parse(body)).to.deep.equal(view);
+  });
+
+  it('sends the decision with maps as objects, without what it was decided on', async () => {
+    const decision = JSON.parse((await get('/v1/decision')).body);
+    expect(Object.keys(decision.services)).to.deep.equal(['text_80', 'text_443', 'dns_53_udp']);
+    expect(decision.services.text_80).to.have.property('desired');
+    expect(decision.services.text_80).to.not.have.property('basis');
+    expect(decision.wakeAt).to.equal(null);
+  });
+
+  it('answers 404 and 405 in JSON', async () => {
+    expect((await get('/v2')).status).to.equal(404);
+    expect(JSON.parse((await get('/v2')).body)).to.have.property('error');
+    expect((await get('/v1/status', 'POST')).status).to.equal(405);
+  });
+});
