@@ -27,7 +27,7 @@ export interface LogSink {
   /** Lines lost so far: the queue was full, or they could not be written before the end. */
   dropped(): number;
   /** Everything out, now and synchronously, as far as possible within a second: for the last moments of a process. */
-  flushSync(): void;
+  flushSync(limitMs?: number): void;
   /** Everything out, as far as possible within `timeoutMs`; afterwards nothing is written any more. */
   close(timeoutMs?: number): Promise<void>;
 }
@@ -129,9 +129,9 @@ export function createLogSink(settings: SinkSettings): LogSink {
     lostAndNotTold += lines;
   }
 
-  function flushSync(): void {
+  function flushSync(limitMs = FLUSH_MS): void {
     if (closed) return;
-    const until = performance.now() + FLUSH_MS;
+    const until = performance.now() + limitMs;
     // Unless it is stalled, what is in flight is being written by a thread that the process waits for at its end.
     let left = Buffer.concat(out.stalled ? [out.inFlight, ...queue] : queue);
     if (out.stalled) out.inFlight = Buffer.alloc(0);
@@ -184,7 +184,7 @@ export function createLogSink(settings: SinkSettings): LogSink {
       while (out.inFlight.length > 0 && !out.stalled && performance.now() < until) {
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
-      flushSync();
+      flushSync(until - performance.now());
       closed = true;
       clearTimeout(out.retry);
       process.off('exit', onExit);

@@ -30,7 +30,9 @@ function start(args: readonly string[], reads: 'all' | 'nothing' | 'breaks' = 'a
 const lines = (count: number, from = 0) =>
   Array.from({ length: count }, (_, i) => `[child] INFO: line ${from + i}\n`).join('');
 
-describe('The log', () => {
+describe('The log', function () {
+  // Each case waits for a process of its own.
+  this.timeout(15_000);
   let folder: string;
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'anybal-log-'));
