@@ -29,6 +29,7 @@ export interface PoolText {
 export const MAX_POOL_BYTES = 4 << 20;
 const MAX_HOSTS = 10_000;
 const MAX_LINES = 100_000;
+const MAX_SKIPPED = 1000;
 const MAX_LINE_LENGTH = 4096;
 /** More would only fill the log. */
 const MAX_COMPLAINTS = 100;
@@ -65,14 +66,14 @@ function parseLines(text: string, collector: Collector): ParsedPool {
     if (line === '' || line.startsWith('#')) continue;
     entries++;
     lastIsBad = !parseLine(line, index + 1, collector) && index === lines.length - 1;
-    if (collector.full) return collector.refuse(`more than ${MAX_HOSTS} hosts`);
+    if (collector.overflow !== null) return collector.refuse(collector.overflow);
   }
   return collector.finish(entries, lastIsBad);
 }
 
 /** False: a bad line. */
 function parseLine(line: string, number: number, collector: Collector): boolean {
-  const bad = (reason: string) => collector.skip(number, `Bad configuration line: ${excerpt(line)}: ${reason}`);
+  const bad = (reason: string) => collector.skip(() => number, `Bad configuration line: ${excerpt(line)}: ${reason}`);
   if (line.length > MAX_LINE_LENGTH) return bad(`longer than ${MAX_LINE_LENGTH} characters`);
   const dict = readLiteral(line);
   if (typeof dict === 'string') return bad(dict);
@@ -112,13 +113,13 @@ function parseJson(text: string, collector: Collector): ParsedPool {
   }
   if (!isObject(value)) return collector.refuse('not a JSON object of hosts');
   const entries = Object.entries(value);
-  if (entries.length > MAX_HOSTS) return collector.refuse(`more than ${MAX_HOSTS} hosts`);
   for (const [host, entry] of entries) {
     const line = () => lineOf(text, JSON.stringify(host));
     const wrong = badHost(host);
-    if (wrong !== null) collector.skip(line(), wrong);
-    else if (!isObject(entry)) collector.skip(line(), `${host}: not an object with weight and enabled`);
+    if (wrong !== null) collector.skip(line, wrong);
+    else if (!isObject(entry)) collector.skip(line, `${host}: not an object with weight and enabled`);
     else collector.add(line, host, jsonValues(entry));
+    if (collector.overflow !== null) return collector.refuse(collector.overflow);
   }
   return collector.finish(entries.length, false);
 }
@@ -166,29 +167,32 @@ class Collector {
   readonly #previous: ReadonlyMap<string, PoolHost>;
   readonly #hosts = new Map<string, PoolHost>();
   readonly #complaints: Complaint[] = [];
+  #skipped = 0;
 
   constructor(text: PoolText) {
     this.#url = text.url;
     this.#previous = new Map(text.previous.map((host) => [host.host, host]));
   }
 
-  get full(): boolean {
-    return this.#hosts.size > MAX_HOSTS;
+  /** Why it is not worth reading on, or null. */
+  get overflow(): string | null {
+    if (this.#skipped > MAX_SKIPPED) return `more than ${MAX_SKIPPED} bad entries`;
+    return this.#hosts.size > MAX_HOSTS ? `more than ${MAX_HOSTS} hosts` : null;
   }
 
   /** Unusable values leave what the host had before, or the default. */
   add(line: () => number, host: string, { weight, enabled }: Values): void {
     const before = this.#previous.get(host) ?? { weight: DEFAULT_WEIGHT, enabled: true };
     const wrong = badWeight(weight);
-    if (wrong !== null) this.#complain('warning', line(), `${host}: weight ${wrong}; using ${before.weight}`);
+    if (wrong !== null) this.#complain('warning', line, `${host}: weight ${wrong}; using ${before.weight}`);
     if (typeof enabled !== 'boolean') {
       this.#complain(
         'warning',
-        line(),
+        line,
         `${host}: enabled ${excerpt(enabled.shown)} is no boolean; using ${before.enabled}`,
       );
     }
-    if (this.#hosts.has(host)) this.#complain('warning', line(), `${host} is listed twice: the last one counts`);
+    if (this.#hosts.has(host)) this.#complain('warning', line, `${host} is listed twice: the last one counts`);
     this.#hosts.set(host, {
       host,
       weight: typeof weight === 'number' && wrong === null ? weight : before.weight,
@@ -196,7 +200,8 @@ class Collector {
     });
   }
 
-  skip(line: number, message: string): false {
+  skip(line: () => number, message: string): false {
+    this.#skipped++;
     this.#complain('error', line, message);
     return false;
   }
@@ -210,9 +215,9 @@ class Collector {
     return { is: 'list', hosts: [...this.#hosts.values()], truncated, complaints: this.#complaints };
   }
 
-  #complain(severity: 'error' | 'warning', line: number, message: string): void {
+  #complain(severity: 'error' | 'warning', line: () => number, message: string): void {
     if (this.#complaints.length >= MAX_COMPLAINTS) return;
-    const place = { file: this.#url, line };
+    const place = { file: this.#url, line: line() };
     this.#complaints.push({ severity, place, section: null, option: null, message });
   }
 }

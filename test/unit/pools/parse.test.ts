@@ -187,10 +187,12 @@ describe('pool files', () => {
       });
     }
 
-    it('Complaints are bounded, however bad the file is.', () => {
-      expect(
-        legacy('nonsense\n'.repeat(5000) + "{'host':'cp1','weight':10,'enabled':True}\n").complaints,
-      ).to.have.length(100);
+    it('Complaints are bounded, and a file of more than 1,000 bad lines is no pool.', () => {
+      const good = "{'host':'cp1','weight':10,'enabled':True}\n";
+      const bad = legacy('nonsense\n'.repeat(1000) + good);
+      expect(hostsOf(bad)).to.deep.equal([CP1]);
+      expect(bad.complaints).to.have.length(100);
+      expect(hostsOf(legacy('nonsense\n'.repeat(1001) + good))).to.equal('refused: more than 1000 bad entries');
     });
   });
 
