@@ -14,7 +14,9 @@ const handMade = '10.9.0.200';
 
 describe('lab: changed while down', () => {
   let lab: Lab;
-  let before_: readonly string[] = [];
+  let tableBefore: readonly string[] = [];
+  let connectionsBefore: readonly string[] = [];
+  let connectionsAfter: readonly string[] = [];
   let addresses = 0;
   let writes = 0;
   const downloads = new Map<string, RunningDownload>();
@@ -50,11 +52,13 @@ describe('lab: changed while down', () => {
     for (const download of downloads.values()) expect(await download.server).to.match(/^r\d$/);
 
     await d1.kill('SIGKILL');
-    before_ = await d1.table();
+    tableBefore = await d1.table();
+    connectionsBefore = kept(await d1.connections());
     [writes, addresses] = [(await d1.writes()).length, d1.addressEvents.length];
     lab.pools.write('one', { ...everyServer, r1: { weight: 4 } });
     d1.start(sections('wwr', false));
     await until('the difference', 40_000, async () => (await d1.writes()).length >= writes + 2, 200);
+    connectionsAfter = kept(await d1.connections());
     // Time for the next reading of the kernel, which must find nothing to do.
     await sleep(7000);
   });
@@ -85,8 +89,13 @@ describe('lab: changed while down', () => {
   it('leaves the foreign service as it was', async () => {
     const foreign = (table: readonly string[]): readonly string[] =>
       table.filter((line) => line.includes(vips.foreign));
-    expect(foreign(before_)).to.have.length(2);
-    expect(foreign(await lab.director('d1').table())).to.deep.equal(foreign(before_));
+    expect(foreign(tableBefore)).to.have.length(2);
+    expect(foreign(await lab.director('d1').table())).to.deep.equal(foreign(tableBefore));
+  });
+
+  it('keeps every connection of what stayed', async () => {
+    expect(connectionsBefore).to.have.length(2);
+    expect(connectionsAfter).to.deep.equal(connectionsBefore);
   });
 
   it('lets the downloads through what stayed end with the right digest', async () => {
@@ -97,3 +106,12 @@ describe('lab: changed while down', () => {
     }
   });
 });
+
+/** Established connections of the two services that stay, out of `ipvsadm -Lnc`: client, VIP and real server. */
+function kept(connections: string): readonly string[] {
+  const lines = [...connections.matchAll(/ ESTABLISHED +(\S+) +(\S+) +(\S+)/g)];
+  return lines
+    .filter(([, , vip]) => vip === `${vip1}:80` || vip === `${vip2}:80`)
+    .map((line) => line.slice(1).join(' '))
+    .sort();
+}

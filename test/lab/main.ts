@@ -19,7 +19,7 @@ async function main(): Promise<number> {
     command: [
       process.execPath,
       join(checkout, 'node_modules/mocha/bin/mocha.js'),
-      ...['--timeout', '120000', '--slow', '60000', '--exit'],
+      ...['--timeout', '120000', '--slow', '1000', '--exit'],
       ...process.argv.slice(2),
       join(checkout, 'dist/test/lab/*.lab.test.js'),
     ],

@@ -33,6 +33,7 @@ describe('lab: the preferred director goes and comes back', () => {
       this.timeout(repetitions * 60_000);
       const d1 = lab.director('d1');
       const [writes, addresses] = [(await d1.writes()).length, d1.addressEvents.length];
+      const counted = await scheduled(lab);
       const flood = lab.client.flood(vips.dr);
       await sleep(500);
       for (let i = 1; i <= repetitions; i += 1) {
@@ -53,7 +54,18 @@ describe('lab: the preferred director goes and comes back', () => {
       expect(flood.failed()).to.deep.equal([]);
       expect((await d1.writes()).slice(writes), 'IPVS writes').to.deep.equal([]);
       expect(d1.addressEvents.slice(addresses), 'address changes').to.deep.equal([]);
+      // The kernel adds its counters up every two seconds. A connection that was taken over counts on both.
+      await sleep(2500);
+      const [first, second] = (await scheduled(lab)).map((count, i) => count - (counted[i] ?? 0));
+      expect((first ?? 0) + (second ?? 0), 'connections that the kernels scheduled').to.be.at.least(attempts.length);
+      expect(Math.min(first ?? 0, second ?? 0), 'connections on each director').to.be.above(0);
       appendFileSync(`${process.env['VM_OUT'] ?? '/tmp'}/${signal}.connections`, await d1.connections());
     });
   }
 });
+
+/** Connections that d1 and d2 scheduled so far, by the kernel's counters. */
+async function scheduled(lab: Lab): Promise<readonly number[]> {
+  const each = (['d1', 'd2'] as const).map((name) => lab.director(name).scheduled(`${vips.dr}:80`));
+  return (await Promise.all(each)).map((counts) => [...counts.values()].reduce((sum, count) => sum + count, 0));
+}
