@@ -959,6 +959,38 @@ const CASES: readonly Case[] = [
     ],
     null,
   ],
+  [
+    'the IPv6 next hop as a service',
+    `${bgp(PEER, 'bgp-nexthop-ipv6 = 2001:db8::10')}\n${web({ ip: '2001:DB8::10' })}`,
+    [
+      '7: warning: [web] not usable: what it has in the kernel stays as it is',
+      '9: [web] ip: 2001:db8::10 is the next hop, which can not be a virtual IP',
+    ],
+  ],
+  [
+    'the local address of a peer as a service',
+    `${bgp()}\n[peer 192.0.2.1]\nlocal-address = 198.51.100.1\n${web()}`,
+    [
+      '7: warning: [web] not usable: what it has in the kernel stays as it is',
+      '9: [web] ip: 198.51.100.1 is the local address towards peer 192.0.2.1, which can not be a virtual IP',
+    ],
+  ],
+  [
+    'an address that BGP listens on as a service',
+    `${bgp(PEER, "bgp-local-ips = [ '198.51.100.1' ]")}\n${web()}`,
+    [
+      '7: warning: [web] not usable: what it has in the kernel stays as it is',
+      '9: [web] ip: 198.51.100.1 is a local address of BGP, which can not be a virtual IP',
+    ],
+  ],
+  [
+    'a peer section without a next hop',
+    `[global]\nbgp = yes\nbgp-local-asn = 64600\n[peer 192.0.2.1]\n${web()}`,
+    [
+      '4: [peer 192.0.2.1] nexthop-ipv4: is required to announce 198.51.100.1 of [web]: without it IPv4 routes are not sent',
+    ],
+    ['web'],
+  ],
 ];
 
 describe('config: broken files', () => {

@@ -306,6 +306,11 @@ ${web()}`);
     expect(peers).to.deep.equal([]);
   });
 
+  it('a service that is not announced has no say about the MED of its virtual IP', async () => {
+    const { services } = await configOf(`${web('bgp-med = 1')}${web('bgp-med = 2\nbgp = no', 'other', 81)}`);
+    expect(services.map((service) => service.bgpMed)).to.deep.equal([1, 2]);
+  });
+
   it('strict refuses the file for one error, and not for warnings', async () => {
     expect((await decodeText(web('colour = red'), new Map(), true)).config).to.not.equal(null);
     expect((await decodeText(web('rise = 0'), new Map(), true)).config).to.equal(null);

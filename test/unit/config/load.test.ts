@@ -210,6 +210,16 @@ describe('config/load', () => {
     expect(config?.global.stateDirectory).to.equal('/srv/state');
   });
 
+  it('keeps its memory where the caller says, before where the file says', async () => {
+    const machine = new Machine();
+    machine.disk.set(PATH, utf8(`[global]\nstate-directory = /srv/state\n${service('a', 80, 'rise = 0')}`));
+    const sections = [['a', service('a', 80, 'rise = 7')]];
+    machine.disk.set('/tmp/state/sections.json', utf8(JSON.stringify({ version: 1, sections })));
+    const loaded = await loadConfig(machine.world, PATH, { stateDirectory: '/tmp/state' });
+    expect(loaded.config?.services[0]?.rise).to.equal(7);
+    expect(loaded.stateDirectory).to.equal('/tmp/state');
+  });
+
   for (const [what, content] of [
     ['not JSON', utf8('{')],
     ['of another version', utf8('{"version":2,"sections":[]}')],

@@ -40,6 +40,7 @@ describe('config/text', () => {
       ['a semicolon without a blank', 'k = a;b', 'a;b'],
       ['only the first semicolon is looked at', 'k = a;b ;c', 'a;b ;c'],
       ['a semicolon at the start', 'k = ;c', ';c'],
+      ['and a blank at the end', 'k = ;c ', ''],
       ['a hash behind the value', 'k = v # c', 'v # c'],
       ['a fragment', 'k = http://h/#f', 'http://h/#f'],
       ['nothing', 'k =', ''],
