@@ -35,6 +35,8 @@ export interface PoolStatus {
   readonly pending: { readonly servers: number; readonly reason: string; readonly servedSeconds: number } | null;
   /** Hosts in force that have no address to use. */
   readonly unresolved: readonly string[];
+  /** What is wrong with the data last served, each with its place; the first of them if they are many. */
+  readonly complaints: readonly string[];
 }
 
 /** What a service's pool needs of the daemon. */
@@ -47,7 +49,7 @@ export interface PoolContext {
 
 /** A source that has not answered for this long after the start is not waited for: the list on disk is used. */
 const FIRST_ANSWER_MS = 1000;
-const LOGGED_COMPLAINTS = 20;
+const SHOWN_COMPLAINTS = 20;
 
 export class ServicePool {
   readonly #context: PoolContext;
@@ -70,6 +72,8 @@ export class ServicePool {
   readonly #follows = new Map<string, () => void>();
   /** As last told to onCandidate. */
   readonly #told = new Map<string, Claim>();
+  /** Every host of a list was looked up, once. */
+  #initialized = false;
   /** From disk, until the first list is in force. */
   #knownAddresses: ReadonlyMap<string, string> = new Map();
 
@@ -128,6 +132,7 @@ export class ServicePool {
           ? null
           : { servers: pending.hosts.length, reason: pending.reason, servedSeconds: pending.servedMs / 1000 },
       unresolved: [...this.#unresolved()],
+      complaints: (this.#served?.complaints ?? []).slice(0, SHOWN_COMPLAINTS).map(printComplaint),
     };
   }
 
@@ -206,8 +211,8 @@ export class ServicePool {
   }
 
   #complain({ complaints }: ParsedPool): void {
-    for (const complaint of complaints.slice(0, LOGGED_COMPLAINTS)) this.#log('warn', printComplaint(complaint));
-    const more = complaints.length - LOGGED_COMPLAINTS;
+    for (const complaint of complaints.slice(0, SHOWN_COMPLAINTS)) this.#log('warn', printComplaint(complaint));
+    const more = complaints.length - SHOWN_COMPLAINTS;
     if (more > 0) this.#log('warn', `${more} more complaints about ${showUrl(this.#config.source)}`);
   }
 
@@ -291,6 +296,10 @@ export class ServicePool {
       if (claim.address !== null && claim.address !== this.#knownAddresses.get(host)) this.#keeper.soon();
       this.#context.onCandidate(this.#name, host, claim.address);
     }
+    if (this.#initialized || this.#told.size !== this.#guard.accepted?.length) return;
+    this.#initialized = true;
+    const text = `[${this.#name}] Initialization complete`;
+    this.#context.world.log({ level: 'info', system: 'pybal', text });
   }
 
   #unresolved(): ReadonlySet<string> {

@@ -61,6 +61,7 @@ describe('pools', () => {
       '[text] DEBUG: New enabled server 10.0.0.2, weight 10',
       '[text] DEBUG: New disabled server cp2, weight 5',
       '[text] INFO: Added 2 server(s): 1 enabled server(s) and 1 disabled server(s)',
+      '[pybal] INFO: [text] Initialization complete',
     ]);
   });
 
@@ -279,9 +280,9 @@ describe('pools', () => {
       daemon.pools.configure([serviceConfig()], SETTINGS);
       await fake.clock.advance(10_000);
       expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
-      expect(fake.lines.filter((text) => text.includes('WARN'))).to.deep.equal([
-        "[text] WARN: file:///pools/text:2: Bad configuration line: {'host': 'cp2'}: no weight, no enabled",
-      ]);
+      const complaint = "file:///pools/text:2: Bad configuration line: {'host': 'cp2'}: no weight, no enabled";
+      expect(fake.lines.filter((text) => text.includes('WARN'))).to.deep.equal([`[text] WARN: ${complaint}`]);
+      expect(daemon.pools.status().get('text')?.complaints).to.deep.equal([complaint]);
     });
   });
 
