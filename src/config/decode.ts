@@ -3,10 +3,12 @@
 // left out, and [global] refuses the file. Called by load.ts. Pure: monitors and last good texts are handed in.
 
 import type { MonitorModule } from '../health/monitor.ts';
+import { serviceKey } from '../ipvs/table.ts';
 import { type Complaint, errorText } from '../lib/errors.ts';
 import { type Conflict, peerConflict, roleConflict, serviceConflict, withoutNextHop } from './conflicts.ts';
 import { type GlobalOptions, globalConfig, readGlobal, readGlobalPeers, readPeer } from './global.ts';
-import { GLOBAL_OPTIONS, MONITOR_NAMES, PEER_OPTIONS, PEER_PREFIX, SERVICE_OPTIONS } from './options.ts';
+import { GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
+import { PEER_OPTIONS, PEER_PREFIX } from './options-bgp.ts';
 import { checkInterpolation, Report, unknownKey } from './section.ts';
 import { type Modules, monitorNames, prefixOf, qualified, readFrozen, readService } from './service.ts';
 import { printSection, type ScannedText, type Section, scanText } from './text.ts';
@@ -36,11 +38,20 @@ export async function decodeConfig(scanned: ScannedText, options: DecodeOptions)
   const names = new Set(['global', ...scanned.sections.map((section) => section.name)]);
   const lastGood = new Map([...names].flatMap((name) => lastGoodOf(name, options.lastGood, scanned.file)));
   const modules = await loadModules([scanned.defaults, ...scanned.sections, ...lastGood.values()], options.monitor);
-  const decoder = new Decoder(scanned, lastGood, modules);
-  const config = decoder.read();
-  const complaints = decoder.complaints.toSorted((a, b) => (a.place?.line ?? 0) - (b.place?.line ?? 0));
-  const refused = config === null || (options.strict && complaints.some((complaint) => complaint.severity === 'error'));
-  return { config: refused ? null : { ...config, complaints }, complaints, lastGood: decoder.keep() };
+  const { config, outcomes, complaints } = decodeSections({ scanned, lastGood, modules });
+  const sorted = complaints.toSorted((a, b) => (a.place?.line ?? 0) - (b.place?.line ?? 0));
+  const refused = config === null || (options.strict && sorted.some((complaint) => complaint.severity === 'error'));
+  return {
+    config: refused ? null : { ...config, complaints: sorted },
+    complaints: sorted,
+    lastGood: rememberedTexts(names, outcomes, lastGood),
+  };
+}
+
+interface Input {
+  readonly scanned: ScannedText;
+  readonly lastGood: ReadonlyMap<string, Section>;
+  readonly modules: Modules;
 }
 
 /** One section's way to a value: from its text, from its last good text, or not at all. */
@@ -51,204 +62,168 @@ interface Outcome<T> {
   readonly complaints: readonly Complaint[];
 }
 
-type Read<T> = (section: Section, report: Report) => T | null;
-
-class Decoder {
-  readonly complaints: Complaint[];
-  readonly #scanned: ScannedText;
-  readonly #lastGood: ReadonlyMap<string, Section>;
-  readonly #modules: Modules;
-  readonly #keep = new Map<string, string>();
-
-  constructor(scanned: ScannedText, lastGood: ReadonlyMap<string, Section>, modules: Modules) {
-    this.#scanned = scanned;
-    this.#lastGood = lastGood;
-    this.#modules = modules;
-    this.complaints = [...scanned.complaints, ...defaultsComplaints(scanned, modules)];
-  }
-
-  keep(): SectionTexts {
-    return this.#keep;
-  }
-
-  read(): Config | null {
-    const { file } = this.#scanned;
-    const sections = this.#wellNamed();
-    const global = this.#readGlobal(sections);
-    if (global === null) return null;
-    const ownPeers = this.#readPeers(
-      sections.filter((section) => section.name.startsWith(PEER_PREFIX)),
-      global,
-    );
-    const peers = [...global.peers, ...ownPeers.flatMap(({ value }) => value ?? [])];
-    const outcomes = this.#readServices(
-      sections.filter((section) => section.name !== 'global' && !section.name.startsWith(PEER_PREFIX)),
-      global,
-      peers,
-    );
-    const services = outcomes.flatMap(({ value }) => value ?? []);
-    if (outcomes.length === 0) this.#complain(global.section, 'warning', null, 'there are no services in this file');
-    this.#checkNextHops(global, ownPeers, services);
-    return {
-      file,
-      global: globalConfig(global.options),
-      services,
-      peers,
-      quarantined: outcomes.flatMap((outcome) => quarantinedOf(outcome, file)),
-      complaints: [],
-    };
-  }
-
-  /** The sections whose names are what they were meant to be. */
-  #wellNamed(): readonly Section[] {
-    const misspelt = new Map<Section, string>();
-    for (const section of this.#scanned.sections) {
-      const meant = meantSection(section);
-      if (meant === null) continue;
-      misspelt.set(section, meant);
-      this.#complain(section, 'error', null, `not a service: did you mean ${meant}?`);
-    }
-    // What a misspelt [DEFAULT] or [global] says is missing, which must not pass for "not wanted".
-    const meant = [...misspelt.values()];
-    const incomplete = this.#scanned.defaults.broken || meant.includes('[DEFAULT]');
-    const sections = this.#scanned.sections.filter((section) => !misspelt.has(section));
-    if (!sections.some((section) => section.name === 'global')) {
-      const { entries } = this.#scanned.defaults;
-      sections.unshift({ name: 'global', line: 1, entries, broken: meant.includes('[global]') });
-    }
-    return sections.map((section) => ({ ...section, broken: section.broken || incomplete }));
-  }
-
-  #readGlobal(sections: readonly Section[]): ReadGlobal | null {
-    const { file } = this.#scanned;
-    const global = sections.filter((section) => section.name === 'global');
-    const peerSections = sections.some((section) => section.name.startsWith(PEER_PREFIX));
-    const read: Read<ReadGlobal> = (from, report) => {
-      const options = readGlobal(from, report);
-      if (options === null) return null;
-      const peers = options.bgp ? readGlobalPeers(options, from, file, report) : [];
-      if (options.bgp && options['bgp-peer-address'] === null && !peerSections)
-        report.error('bgp-peer-address', 'is required when bgp is on, or a [peer …] section');
-      return { section: from, options, peers };
-    };
-    const [outcome] = this.#settle(global, read, () => null, 'the file is refused');
-    return outcome?.value ?? null;
-  }
-
-  #readPeers(sections: readonly Section[], global: ReadGlobal): readonly Outcome<PeerConfig>[] {
-    // Without BGP nobody asks what a peer's section means; its last good text stays what it was.
-    if (!global.options.bgp) {
-      for (const { name } of sections) this.#keepOld(name);
-      return [];
-    }
-    return this.#settle(
-      sections,
-      (section, report) => readPeer(section, global.options, this.#scanned.file, report),
-      (peer, accepted) => peerConflict(peer, [...global.peers, ...accepted]),
-      'the peer is left out',
-    );
-  }
-
-  #readServices(
-    sections: readonly Section[],
-    global: ReadGlobal,
-    peers: readonly PeerConfig[],
-  ): readonly Outcome<ServiceConfig>[] {
-    const { routerId, bgpLocalAddresses } = globalConfig(global.options);
-    return this.#settle(
-      sections,
-      (section, report) => {
-        return readService(section, this.#modules, this.#scanned.file, report);
-      },
-      (service, accepted) =>
-        roleConflict(service, routerId, bgpLocalAddresses, peers) ?? serviceConflict(service, accepted),
-      'what it has in the kernel stays as it is',
-    );
-  }
-
-  /**
-   * Read all sections of a kind. Those that are good as written come first and in file order, so that a last good text
-   * can never push out what the file says now.
-   */
-  #settle<T>(
-    sections: readonly Section[],
-    read: Read<T>,
-    conflict: (value: T, accepted: readonly T[]) => Conflict | null,
-    otherwise: string,
-  ): readonly Outcome<T>[] {
-    const accepted: T[] = [];
-    const attempt = (section: Section, broken: boolean) => {
-      const report = new Report(this.#scanned.file, section);
-      checkInterpolation(section, report);
-      const value = read(section, report);
-      const clash = value === null ? null : conflict(value, accepted);
-      if (clash !== null) report.error(clash.option, clash.message);
-      const good = value !== null && !broken && !report.failed;
-      if (good) accepted.push(value);
-      return { value: good ? value : null, complaints: report.complaints };
-    };
-    const written = sections.map((section) => ({ section, ...attempt(section, section.broken) }));
-    return written.map(({ section, value, complaints }): Outcome<T> => {
-      this.complaints.push(...complaints);
-      if (value !== null) {
-        this.#keep.set(section.name, printSection(section));
-        return { section, value, from: 'text', complaints };
-      }
-      this.#keepOld(section.name);
-      const old = this.#lastGood.get(section.name);
-      const before = old === undefined ? null : attempt({ ...old, line: section.line }, false).value;
-      this.#complain(
-        section,
-        'warning',
-        null,
-        `not usable: ${before === null ? otherwise : 'runs on its last good text'}`,
-      );
-      return { section, value: before, from: before === null ? null : 'last good', complaints: this.#about(section) };
-    });
-  }
-
-  #keepOld(name: string): void {
-    const old = this.#lastGood.get(name);
-    if (old !== undefined) this.#keep.set(name, printSection(old));
-  }
-
-  /** What was said about a section; for one that [DEFAULT] broke, about that. */
-  #about(section: Section): readonly Complaint[] {
-    return this.complaints.filter(
-      (complaint) =>
-        complaint.section === section.name || (section.broken && complaint.section === this.#scanned.defaults.name),
-    );
-  }
-
-  #complain(section: Section, severity: Complaint['severity'], option: string | null, message: string): void {
-    const report = new Report(this.#scanned.file, section);
-    if (severity === 'error') report.error(option, message);
-    else report.warning(option, message);
-    this.complaints.push(...report.complaints);
-  }
-
-  /** A family that is announced needs a next hop at each peer. PyBal refuses to start; here that peer is not told of it. */
-  #checkNextHops(global: ReadGlobal, own: readonly Outcome<PeerConfig>[], services: readonly ServiceConfig[]): void {
-    const all = [
-      ...own.flatMap(({ section, value }) => (value === null ? [] : [{ section, peer: value, prefix: '' }])),
-      ...global.peers.slice(0, 1).map((peer) => ({ section: global.section, peer, prefix: 'bgp-' })),
-    ];
-    for (const { section, peer, prefix } of all)
-      for (const { name, vip, family } of withoutNextHop(peer, services))
-        this.#complain(
-          section,
-          'error',
-          `${prefix}nexthop-ipv${family}`,
-          `is required to announce ${vip} of [${name}]: without it IPv${family} routes are not sent`,
-        );
-  }
-}
-
 interface ReadGlobal {
-  readonly section: Section;
   readonly options: GlobalOptions;
   /** Those of bgp-peer-address. */
   readonly peers: readonly PeerConfig[];
+}
+
+function decodeSections(input: Input): {
+  readonly config: Config | null;
+  readonly outcomes: readonly Outcome<unknown>[];
+  readonly complaints: readonly Complaint[];
+} {
+  const { scanned, modules } = input;
+  const { sections, misspelt } = wellNamed(scanned);
+  const before = [...scanned.complaints, ...defaultsComplaints(scanned, modules), ...misspelt];
+  const peerSections = sections.filter((section) => section.name.startsWith(PEER_PREFIX));
+  const globals = settleGlobal(input, sections, peerSections.length > 0);
+  const global = globals[0]?.value ?? null;
+  if (global === null)
+    return { config: null, outcomes: globals, complaints: [...before, ...globals.flatMap((one) => one.complaints)] };
+
+  // Without BGP nobody asks what a peer's section means.
+  const ownPeers = global.options.bgp ? settlePeers(input, peerSections, global) : [];
+  const peers = [...global.peers, ...ownPeers.flatMap(({ value }) => value ?? [])];
+  const rest = sections.filter((section) => section.name !== 'global' && !peerSections.includes(section));
+  const settled = settleServices(input, rest, global, peers);
+  const services = settled.flatMap(({ value }) => value ?? []);
+  const outcomes: readonly Outcome<unknown>[] = [...globals, ...ownPeers, ...settled];
+  return {
+    config: {
+      file: scanned.file,
+      global: globalConfig(global.options),
+      services,
+      peers,
+      quarantined: settled.flatMap((outcome) => quarantinedOf(outcome, services, scanned)),
+      complaints: [],
+    },
+    outcomes,
+    complaints: [
+      ...before,
+      ...outcomes.flatMap((outcome) => outcome.complaints),
+      ...nextHopComplaints(scanned.file, globals, ownPeers, services),
+      ...globals.flatMap(({ section }) =>
+        rest.length > 0 ? [] : said(scanned.file, section, 'warning', null, 'there are no services in this file'),
+      ),
+    ],
+  };
+}
+
+function settleGlobal(
+  input: Input,
+  sections: readonly Section[],
+  peerSections: boolean,
+): readonly Outcome<ReadGlobal>[] {
+  const { file } = input.scanned;
+  return settle(input, {
+    sections: sections.filter((section) => section.name === 'global'),
+    read(section, report) {
+      const options = readGlobal(section, report);
+      if (options === null) return null;
+      if (options.bgp && options['bgp-peer-address'] === null && !peerSections)
+        report.error('bgp-peer-address', 'is required when bgp is on, or a [peer …] section');
+      return { options, peers: options.bgp ? readGlobalPeers(options, section, file, report) : [] };
+    },
+    conflict: () => null,
+    otherwise: 'the file is refused',
+  });
+}
+
+function settlePeers(input: Input, sections: readonly Section[], global: ReadGlobal): readonly Outcome<PeerConfig>[] {
+  return settle(input, {
+    sections,
+    read: (section, report) => readPeer(section, global.options, input.scanned.file, report),
+    conflict: (peer, accepted) => peerConflict(peer, [...global.peers, ...accepted]),
+    otherwise: 'the peer is left out',
+  });
+}
+
+function settleServices(
+  input: Input,
+  sections: readonly Section[],
+  global: ReadGlobal,
+  peers: readonly PeerConfig[],
+): readonly Outcome<ServiceConfig>[] {
+  const { routerId, bgpLocalAddresses } = globalConfig(global.options);
+  return settle(input, {
+    sections,
+    read: (section, report) => readService(section, input.modules, input.scanned.file, report),
+    conflict: (service, accepted) =>
+      roleConflict(service, routerId, bgpLocalAddresses, peers) ?? serviceConflict(service, accepted),
+    otherwise: 'what it has in the kernel stays as it is',
+  });
+}
+
+interface Kind<T> {
+  readonly sections: readonly Section[];
+  readonly read: (section: Section, report: Report) => T | null;
+  readonly conflict: (value: T, accepted: readonly T[]) => Conflict | null;
+  /** What becomes of a section that has no last good text either. */
+  readonly otherwise: string;
+}
+
+/**
+ * Read all sections of a kind. Those that are good as written come first and in file order, so that a last good text
+ * can never push out what the file says now.
+ */
+function settle<T>({ scanned: { file }, lastGood }: Input, kind: Kind<T>): readonly Outcome<T>[] {
+  const accepted: T[] = [];
+  const attempt = (section: Section) => {
+    const report = new Report(file, section);
+    checkInterpolation(section, report);
+    const value = kind.read(section, report);
+    const clash = value === null ? null : kind.conflict(value, accepted);
+    if (clash !== null) report.error(clash.option, clash.message);
+    const good = value !== null && !section.broken && !report.failed;
+    if (good) accepted.push(value);
+    return { value: good ? value : null, complaints: report.complaints };
+  };
+  const written = kind.sections.map((section) => ({ section, ...attempt(section) }));
+  return written.map(({ section, value, complaints }) => {
+    if (value !== null) return { section, value, from: 'text', complaints };
+    const old = lastGood.get(section.name);
+    const again = old === undefined ? null : attempt({ ...old, line: section.line }).value;
+    const instead = again === null ? kind.otherwise : 'runs on its last good text';
+    return {
+      section,
+      value: again,
+      from: again === null ? null : 'last good',
+      complaints: [...complaints, ...said(file, section, 'warning', null, `not usable: ${instead}`)],
+    };
+  });
+}
+
+/** The sections whose names are what they were meant to be, [global] always among them; and complaints about the others. */
+function wellNamed(scanned: ScannedText): {
+  readonly sections: readonly Section[];
+  readonly misspelt: readonly Complaint[];
+} {
+  const meant = new Map(scanned.sections.map((section) => [section, meantName(section)]));
+  const sections = scanned.sections.filter((section) => meant.get(section) === null);
+  const names = [...meant.values()];
+  if (!sections.some((section) => section.name === 'global'))
+    sections.unshift({ ...scanned.defaults, name: 'global', line: 1 });
+  return {
+    // What a misspelt [DEFAULT] or [global] says is missing, which must not pass for "not wanted".
+    sections: sections.map((section) => {
+      const missing = names.includes('[DEFAULT]') || (section.name === 'global' && names.includes('[global]'));
+      return missing ? { ...section, broken: true } : section;
+    }),
+    misspelt: [...meant].flatMap(([section, name]) =>
+      name === null ? [] : said(scanned.file, section, 'error', null, `not a service: did you mean ${name}?`),
+    ),
+  };
+}
+
+/** What a section's name was meant to be when it is not exactly that: names are case-sensitive. */
+function meantName({ name, entries }: Section): string | null {
+  // With an address it is a service, whatever its name.
+  if (name === 'global' || name.startsWith(PEER_PREFIX) || entries.has('ip')) return null;
+  const lower = name.trim().toLowerCase();
+  if (lower === 'global') return '[global]';
+  if (lower === 'default') return '[DEFAULT]';
+  return /^peer\s/.test(lower) ? '[peer <name>]' : null;
 }
 
 function lastGoodOf(name: string, texts: SectionTexts, file: string): readonly (readonly [string, Section])[] {
@@ -257,11 +232,66 @@ function lastGoodOf(name: string, texts: SectionTexts, file: string): readonly (
   return section === undefined ? [] : [[name, section]];
 }
 
-function quarantinedOf(outcome: Outcome<ServiceConfig>, file: string): readonly Quarantined[] {
-  const { section, value, from, complaints } = outcome;
+/** Good sections as they are now, all others as they last were. */
+function rememberedTexts(
+  names: Iterable<string>,
+  outcomes: readonly Outcome<unknown>[],
+  lastGood: ReadonlyMap<string, Section>,
+): SectionTexts {
+  const good = new Map(outcomes.filter(({ from }) => from === 'text').map(({ section }) => [section.name, section]));
+  const texts = new Map<string, string>();
+  for (const name of names) {
+    const section = good.get(name) ?? lastGood.get(name);
+    if (section !== undefined) texts.set(name, printSection(section));
+  }
+  return texts;
+}
+
+function quarantinedOf(
+  { section, value, from, complaints }: Outcome<ServiceConfig>,
+  services: readonly ServiceConfig[],
+  { file, defaults, complaints: scanned }: ScannedText,
+): readonly Quarantined[] {
   if (from === 'text') return [];
-  const frozen = value === null ? readFrozen(section) : null;
-  return [{ name: section.name, place: { file, line: section.line }, complaints, running: value, frozen }];
+  const named = scanned.filter(
+    (one) => one.section === section.name || (defaults.broken && one.section === defaults.name),
+  );
+  return [
+    {
+      name: section.name,
+      place: { file, line: section.line },
+      complaints: [...named, ...complaints],
+      running: value,
+      frozen: value === null ? frozenOf(section, services) : null,
+    },
+  ];
+}
+
+/** What must not be touched. An address that another service runs on is not this one's: what it had is not known. */
+function frozenOf(section: Section, services: readonly ServiceConfig[]): Quarantined['frozen'] {
+  const frozen = readFrozen(section);
+  const key = frozen === null ? null : serviceKey(frozen.protocol, frozen.vip, frozen.port);
+  return services.some(({ protocol, vip, port }) => serviceKey(protocol, vip, port) === key) ? null : frozen;
+}
+
+/** A family that is announced needs a next hop at each peer. PyBal refuses to start; here that peer is not told of it. */
+function nextHopComplaints(
+  file: string,
+  globals: readonly Outcome<ReadGlobal>[],
+  own: readonly Outcome<PeerConfig>[],
+  services: readonly ServiceConfig[],
+): readonly Complaint[] {
+  const all = [
+    // The peers of [global] share its next hops: one complaint speaks for all of them.
+    ...globals.map(({ section, value }) => ({ section, peer: value?.peers[0] ?? null, prefix: 'bgp-' })),
+    ...own.map(({ section, value }) => ({ section, peer: value, prefix: '' })),
+  ];
+  return all.flatMap(({ section, peer, prefix }) =>
+    (peer === null ? [] : withoutNextHop(peer, services)).flatMap(({ name, vip, family }) => {
+      const message = `is required to announce ${vip} of [${name}]: without it IPv${family} routes are not sent`;
+      return said(file, section, 'error', `${prefix}nexthop-ipv${family}`, message);
+    }),
+  );
 }
 
 async function loadModules(sections: readonly Section[], load: DecodeOptions['monitor']): Promise<Modules> {
@@ -289,12 +319,16 @@ function defaultsComplaints({ defaults, file }: ScannedText, modules: Modules): 
   return report.complaints;
 }
 
-/** What a section's name was meant to be when it is not exactly that: names are case-sensitive. */
-function meantSection({ name, entries }: Section): string | null {
-  // With an address it is a service, whatever its name.
-  if (name === 'global' || name.startsWith(PEER_PREFIX) || entries.has('ip')) return null;
-  const lower = name.trim().toLowerCase();
-  if (lower === 'global') return '[global]';
-  if (lower === 'default') return '[DEFAULT]';
-  return /^peer\s/.test(lower) ? '[peer <name>]' : null;
+/** One complaint, as a list. */
+function said(
+  file: string,
+  section: Section,
+  severity: Complaint['severity'],
+  option: string | null,
+  message: string,
+): readonly Complaint[] {
+  const report = new Report(file, section);
+  if (severity === 'error') report.error(option, message);
+  else report.warning(option, message);
+  return report.complaints;
 }

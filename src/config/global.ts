@@ -2,7 +2,8 @@
 // a [peer …] section makes one more, and what it does not say comes from the bgp-* options. Called by decode.ts. Pure.
 
 import { canonicalAddress, familyOf } from '../lib/address.ts';
-import { GLOBAL_OPTIONS, PEER_OPTIONS, PEER_PREFIX, SERVICE_OPTIONS } from './options.ts';
+import { GLOBAL_OPTIONS, SERVICE_OPTIONS } from './options.ts';
+import { PEER_OPTIONS, PEER_PREFIX } from './options-bgp.ts';
 import type { OptionsOf } from './rows.ts';
 import { type Report, readOptions, unknownKey } from './section.ts';
 import type { Section } from './text.ts';

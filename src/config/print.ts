@@ -2,7 +2,8 @@
 // Called by the test that compares the two (and writes the file when told to). Pure.
 
 import type { MonitorModule } from '../health/monitor.ts';
-import { GLOBAL_OPTIONS, PEER_OPTIONS, SERVICE_OPTIONS } from './options.ts';
+import { GLOBAL_OPTIONS, SERVICE_OPTIONS } from './options.ts';
+import { PEER_OPTIONS } from './options-bgp.ts';
 import type { OptionRow } from './rows.ts';
 import { describeKind, printValue } from './values.ts';
 

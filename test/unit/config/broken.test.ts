@@ -929,8 +929,8 @@ const CASES: readonly Case[] = [
   [
     'a misspelt [global] beside the right one',
     `[Global]\nbgp = no\n[global]\nbgp = no\n${web()}`,
-    ['1: [Global] not a service: did you mean [global]?'],
-    ['web'],
+    ['1: [Global] not a service: did you mean [global]?', '3: warning: [global] not usable: the file is refused'],
+    null,
   ],
   [
     'a service whose name is Global',

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { decodeConfig } from '../../../src/config/decode.ts';
-import { GLOBAL_OPTIONS, PEER_OPTIONS, SERVICE_OPTIONS } from '../../../src/config/options.ts';
+import { GLOBAL_OPTIONS, SERVICE_OPTIONS } from '../../../src/config/options.ts';
+import { PEER_OPTIONS } from '../../../src/config/options-bgp.ts';
 import { scanText } from '../../../src/config/text.ts';
 import { printComplaint } from '../../../src/lib/errors.ts';
 import { FLAG } from '../../../src/ipvs/table.ts';
