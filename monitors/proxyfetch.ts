@@ -13,6 +13,7 @@ const options = [
     name: 'url',
     kind: 'urls',
     schemes: ['http', 'https'],
+    example: "[ 'http://www.example.org/' ]",
     pybal: '0.1',
     doc: 'URLs to fetch; one of them, chosen at random, per check. https does not verify the certificate.',
   },

@@ -10,6 +10,7 @@ const options = [
   {
     name: 'command',
     kind: 'path',
+    example: '/usr/local/lib/anybal/check-web',
     pybal: '1.00',
     doc: 'Absolute path of the program. It is run directly: no shell, no PATH, an empty environment.',
   },

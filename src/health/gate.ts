@@ -1,0 +1,51 @@
+// Bounds how many of one kind of thing are under way at once. Whoever comes first goes first. Used by tools.ts.
+
+import type { Cut } from '../lib/cut.ts';
+import { SystemError } from '../lib/errors.ts';
+
+export class Gate {
+  readonly #limit: number;
+  readonly #waiting = new Set<() => void>();
+  #inside = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get inside(): number {
+    return this.#inside;
+  }
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Resolves with the way out (call it once), or rejects with ECANCELED when cut while waiting. */
+  enter(cut: Cut): Promise<() => void> {
+    if (cut.aborted) return Promise.reject(new SystemError('ECANCELED', 'wait for a turn'));
+    if (this.#inside < this.#limit) {
+      this.#inside++;
+      return Promise.resolve(() => this.#leave());
+    }
+    return new Promise((resolve, reject) => {
+      const go = () => {
+        forget();
+        resolve(() => this.#leave());
+      };
+      this.#waiting.add(go);
+      const forget = cut.onAbort(() => {
+        this.#waiting.delete(go);
+        reject(new SystemError('ECANCELED', 'wait for a turn'));
+      });
+    });
+  }
+
+  /** The place of the one that leaves goes to the one that waited longest. */
+  #leave(): void {
+    for (const next of this.#waiting) {
+      this.#waiting.delete(next);
+      next();
+      return;
+    }
+    this.#inside--;
+  }
+}

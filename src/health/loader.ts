@@ -1,0 +1,132 @@
+// From the name of a monitor to its module. Handed to the world by main.ts, the demo and `anybal check`. The only place
+// that imports code by name: such code runs inside a process with CAP_NET_ADMIN, so nobody else may be able to change it.
+
+import { realpath, readdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { errorText } from '../lib/errors.ts';
+import { API_VERSION, type MonitorModule } from './monitor.ts';
+
+/** The same place in the sources and in what is built from them. */
+const BUILT_IN = fileURLToPath(new URL('../../monitors/', import.meta.url));
+const NAME = /^[A-Za-z][A-Za-z0-9]*$/;
+/** Sources are there to be run by a Node that strips types. */
+const ENDINGS = import.meta.url.endsWith('.ts') ? ['.ts', '.mjs', '.js'] : ['.mjs', '.js'];
+
+/** A monitor that is there and cannot be used. The message names the file and says why. */
+export class MonitorRefused extends Error {
+  constructor(file: string, why: string, cause?: unknown) {
+    super(`${file}: ${why}`, { cause });
+    this.name = 'MonitorRefused';
+  }
+}
+
+/**
+ * The module that configuration calls `name`, in any case: file `<name>.mjs` or `.js`, else one that has it as an alias.
+ * `directories` come before the built-in monitors, in their order. Null: there is none, and so it is for what is no name.
+ * A module is read once: a file that changed is seen after a restart. Rejects with MonitorRefused.
+ */
+export async function loadMonitor(name: string, directories: readonly string[]): Promise<MonitorModule | null> {
+  if (!NAME.test(name)) return null;
+  const wanted = name.toLowerCase();
+  const places = [...directories.map((path) => ({ path, ours: false })), { path: BUILT_IN, ours: true }];
+  for (const { path, ours } of places) {
+    for (const ending of ENDINGS) {
+      const file = join(path, wanted + ending);
+      if (!(await exists(file))) continue;
+      if (!ours) await demandTrusted(file);
+      return importModule(file);
+    }
+  }
+  for (const { path, ours } of places) {
+    const found = await byAlias(wanted, path, ours);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+/** A file that cannot be used does not stand in the way of an alias in another one. */
+async function byAlias(wanted: string, directory: string, ours: boolean): Promise<MonitorModule | null> {
+  const files = await readdir(directory).catch(() => []);
+  for (const file of files.sort()) {
+    const stem = file.replace(/\.\w+$/, '');
+    if (!NAME.test(stem) || !ENDINGS.includes(file.slice(stem.length))) continue;
+    try {
+      const path = join(directory, file);
+      if (!ours) await demandTrusted(path);
+      const module = await importModule(path);
+      if (module.aliases?.some((alias) => alias.toLowerCase() === wanted)) return module;
+    } catch (error) {
+      if (!(error instanceof MonitorRefused)) throw error;
+    }
+  }
+  return null;
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    return (await stat(file)).isFile();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : null;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
+    throw new MonitorRefused(file, errorText(error), error);
+  }
+}
+
+/** Links are followed: what counts is the file that would run, and the folder in which it could be replaced. */
+async function demandTrusted(file: string): Promise<void> {
+  const real = await realpath(file);
+  for (const path of new Set([real, dirname(real), dirname(file)])) {
+    const { uid, mode } = await stat(path);
+    if (uid !== 0 && uid !== process.getuid?.())
+      throw new MonitorRefused(file, `${path} belongs to user ${uid}, not to root`);
+    if ((mode & 0o022) !== 0) throw new MonitorRefused(file, `${path} can be written by others (mode ${octal(mode)})`);
+  }
+}
+
+function octal(mode: number): string {
+  return (mode & 0o7777).toString(8).padStart(4, '0');
+}
+
+async function importModule(file: string): Promise<MonitorModule> {
+  let imported: unknown;
+  try {
+    imported = await import(pathToFileURL(file).href);
+  } catch (error) {
+    // The file itself exists: it is one of its own imports that is missing.
+    const missing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND';
+    throw new MonitorRefused(file, `${missing ? 'an import of it is missing: ' : ''}${errorText(error)}`, error);
+  }
+  const module = isObject(imported) ? imported.default : undefined;
+  const wrong = complaint(module);
+  if (wrong !== null) throw new MonitorRefused(file, wrong);
+  return module as MonitorModule;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+/** What is wrong with the shape of a module; null if nothing is. */
+function complaint(module: unknown): string | null {
+  if (!isObject(module)) return 'it has no default export that is a monitor';
+  const { apiVersion, name, aliases, kind, options } = module;
+  if (apiVersion !== API_VERSION)
+    return `it is made for version ${String(apiVersion)} of the contract, this is ${API_VERSION}`;
+  if (typeof name !== 'string' || !NAME.test(name)) return 'name is not a word of letters and digits';
+  if (aliases !== undefined && !(Array.isArray(aliases) && aliases.every((alias) => typeof alias === 'string'))) {
+    return 'aliases is not a list of names';
+  }
+  if (kind !== 'poll' && kind !== 'watch') return "kind is neither 'poll' nor 'watch'";
+  if (typeof module.create !== 'function' || typeof module.timing !== 'function') return 'create or timing is missing';
+  if (!Array.isArray(options)) return 'options is not a list of rows';
+  const names = new Set<unknown>();
+  for (const row of options as readonly unknown[]) {
+    if (!isObject(row) || typeof row.name !== 'string' || typeof row.kind !== 'string' || typeof row.doc !== 'string') {
+      return 'an option has no name, kind or doc';
+    }
+    if (names.has(row.name)) return `option ${row.name} is there twice`;
+    names.add(row.name);
+  }
+  return null;
+}

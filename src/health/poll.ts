@@ -1,0 +1,151 @@
+// One Poll monitor of one server, asked again and again: first soon, then on a fixed grid of its own, never two at a time,
+// each time against a deadline. Made by checks.ts.
+
+import { CheckCut, judge, TIMED_OUT } from './tools.ts';
+import type { Health, PollInstance, Target } from './monitor.ts';
+import type { Clock, Self } from '../world/world.ts';
+
+/** The first check of everything is spread over this time; so is what a reload adds. */
+const FIRST_SPREAD_MS = 1000;
+/** After the cut, a check may still say in its own words why it did not finish. */
+const LAST_WORDS_MS = 50;
+/** A check that ignores the cut keeps the next one waiting this long. */
+const STUCK_MS = 30_000;
+/** So many checks that never end, and no more are started: each of them holds memory. */
+export const MAX_ABANDONED = 10;
+
+/** What poll and watch loops need of their surroundings. */
+export interface LoopContext {
+  readonly clock: Clock;
+  random(): number;
+  self(): Self;
+  /** In [0, 1): this loop's place among all others. */
+  readonly phase: number;
+  target(): Target;
+  onResult(health: Health, latencyMs: number): void;
+  /** A check ignored the cut and was left behind; `last` when no more will be started. */
+  onAbandoned(last: boolean): void;
+}
+
+/** Either kind of loop, as checks.ts sees it. */
+export interface Loop {
+  /** A check is under way, or a connection held. */
+  readonly busy: boolean;
+  /** Cut what is under way and report nothing any more. Resolves when it ended. */
+  stop(): Promise<void>;
+}
+
+interface Run {
+  readonly cut: CheckCut;
+  readonly startedAt: number;
+  readonly ended: Promise<void>;
+  timedOut: boolean;
+  told: boolean;
+}
+
+export class PollLoop implements Loop {
+  readonly #context: LoopContext;
+  readonly #instance: PollInstance;
+  readonly #intervalMs: number;
+  readonly #timeoutMs: number;
+  /** A point of the grid. */
+  readonly #gridStart: number;
+  #cancelTick: () => void;
+  #run: Run | null = null;
+  #abandoned = 0;
+  #stopped = false;
+
+  constructor(
+    context: LoopContext,
+    instance: PollInstance,
+    timing: { readonly intervalSeconds: number; readonly timeoutSeconds: number },
+  ) {
+    this.#context = context;
+    this.#instance = instance;
+    this.#intervalMs = Math.max(1, timing.intervalSeconds * 1000);
+    this.#timeoutMs = timing.timeoutSeconds * 1000;
+    this.#gridStart = context.clock.now() + context.phase * this.#intervalMs;
+    const first = context.phase * Math.min(FIRST_SPREAD_MS, this.#intervalMs);
+    // The first check comes early; one on the grid right after it would only repeat it.
+    const notBefore = Math.min(FIRST_SPREAD_MS, this.#intervalMs) / 2;
+    this.#cancelTick = context.clock.at(first, () => this.#tick(notBefore));
+  }
+
+  get busy(): boolean {
+    return this.#run !== null;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelTick();
+    this.#run?.cut.abort();
+    await this.#run?.ended;
+  }
+
+  /** `notBeforeMs`: the next one is at least this far away, whatever the clock's rounding says of the grid. */
+  #tick(notBeforeMs = this.#intervalMs / 8): void {
+    const now = this.#context.clock.now();
+    const steps = Math.floor((now + notBeforeMs - this.#gridStart) / this.#intervalMs) + 1;
+    const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
+    this.#cancelTick = this.#context.clock.at(next - now, () => this.#tick());
+    if (this.#run?.told) this.#stillStuck(this.#run, now);
+    else if (this.#run === null) this.#start(now);
+  }
+
+  /** The last check was cut and does not end. */
+  #stillStuck(run: Run, now: number): void {
+    if (now - run.startedAt >= this.#timeoutMs + STUCK_MS && this.#abandoned < MAX_ABANDONED) {
+      this.#abandoned++;
+      this.#context.onAbandoned(this.#abandoned === MAX_ABANDONED);
+      this.#start(now);
+    } else {
+      this.#context.onResult(TIMED_OUT, now - run.startedAt);
+    }
+  }
+
+  #start(now: number): void {
+    const { clock } = this.#context;
+    const cut = new CheckCut();
+    const checking = promised(() => this.#instance.check(this.#context.target(), cut));
+    const cancelDeadline = this.#timeoutMs > 0 ? clock.at(this.#timeoutMs, () => this.#onDeadline(run)) : () => {};
+    const ended = checking.then(
+      (returned) => this.#settle(run, { returned }, cancelDeadline),
+      (threw: unknown) => this.#settle(run, { threw }, cancelDeadline),
+    );
+    const run: Run = { cut, startedAt: now, ended, timedOut: false, told: false };
+    this.#run = run;
+  }
+
+  #settle(run: Run, how: { returned: unknown } | { threw: unknown }, cancelDeadline: () => void): void {
+    cancelDeadline();
+    if (this.#run === run) this.#run = null;
+    else this.#abandoned--;
+    this.#tell(run, how);
+  }
+
+  #tell(run: Run, how: { returned: unknown } | { threw: unknown }): void {
+    if (run.told || this.#stopped) return;
+    run.told = true;
+    const { clock } = this.#context;
+    const latencyMs = clock.now() - run.startedAt;
+    const lateMs = Math.max(this.#context.self().loopLateMs, latencyMs - this.#timeoutMs - LAST_WORDS_MS);
+    const health = judge({ ...how, timedOut: run.timedOut }, run.cut, lateMs, this.#timeoutMs);
+    this.#context.onResult(health, latencyMs);
+  }
+
+  #onDeadline(run: Run): void {
+    const { clock } = this.#context;
+    // Timers run before sockets are read: one more turn, in case the answer is already here and it was us who were late.
+    clock.at(1, () => {
+      if (run.told || this.#stopped || this.#run !== run) return;
+      run.timedOut = true;
+      run.cut.abort();
+      clock.at(LAST_WORDS_MS, () => this.#tell(run, { returned: TIMED_OUT }));
+    });
+  }
+}
+
+/** Also for a function that throws instead of returning a promise. */
+export async function promised<T>(act: () => Promise<T>): Promise<T> {
+  return act();
+}

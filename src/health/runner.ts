@@ -1,0 +1,78 @@
+// Runs all monitors of all servers and tells the daemon what they find, as facts. Built once by the daemon; told by it what
+// to check, and by the pools' resolver where the servers are.
+
+import type { Fact } from '../decision/facts.ts';
+import type { World } from '../world/world.ts';
+import { type CheckStatus, Service, type ServiceToCheck, type Surroundings } from './checks.ts';
+import { makeGates } from './tools.ts';
+
+export type { CheckStatus, MonitorToRun, Observation, ServiceToCheck } from './checks.ts';
+
+/** How long stop() waits for checks to end after they were cut. */
+const STOP_LIMIT_MS = 2000;
+
+export class HealthRunner {
+  readonly #world: World;
+  readonly #around: Surroundings;
+  readonly #services = new Map<string, Service>();
+  /** Last address of each host that the resolver gave: service → host → address. */
+  readonly #candidates = new Map<string, Map<string, string | null>>();
+  readonly #stopping = new Set<Promise<void>>();
+
+  /** `describe` gives PyBal's `enabled/up/pooled` of a server, for log lines. `emit` must not call back into the runner. */
+  constructor(world: World, emit: (fact: Fact) => void, describe: (service: string, host: string) => string) {
+    this.#world = world;
+    this.#around = {
+      world,
+      gates: makeGates(),
+      emit,
+      describe,
+      onStopping: (done) => {
+        this.#stopping.add(done);
+        void done.finally(() => this.#stopping.delete(done));
+      },
+    };
+  }
+
+  /** Check exactly these services. Only what differs is touched: unchanged monitors of unchanged hosts go on as they are. */
+  configure(services: readonly ServiceToCheck[]): void {
+    const named = new Map(services.map((service) => [service.config.name, service]));
+    for (const [name, service] of this.#services) {
+      if (named.has(name)) continue;
+      service.stop();
+      this.#services.delete(name);
+      this.#candidates.delete(name);
+    }
+    for (const [name, wanted] of named) {
+      const service = this.#services.get(name) ?? new Service(this.#around, wanted.config);
+      this.#services.set(name, service);
+      const candidates = this.#candidates.get(name) ?? new Map<string, string | null>();
+      const before = new Set([...candidates.keys()].filter((host) => service.has(host)));
+      service.update(wanted, candidates);
+      for (const host of before) if (!service.has(host)) candidates.delete(host);
+    }
+  }
+
+  /**
+   * The resolver's answer for a host. The first address is used at once. Another one is checked first and replaces the old
+   * one when it is up, or at once if the old one is not up. Null keeps the last. May come before the host is configured.
+   */
+  candidate(service: string, host: string, address: string | null): void {
+    let candidates = this.#candidates.get(service);
+    if (candidates === undefined) this.#candidates.set(service, (candidates = new Map<string, string | null>()));
+    if (address !== null || !candidates.has(host)) candidates.set(host, address);
+    this.#services.get(service)?.candidate(host, address);
+  }
+
+  /** All checks, in the order of configuration. Made on each call. */
+  status(): readonly CheckStatus[] {
+    return [...this.#services.values()].flatMap((service) => [...service.checks()].map((check) => check.status()));
+  }
+
+  /** Cut everything. Resolves when all checks ended, or after two seconds. Nothing is emitted or logged from now on. */
+  async stop(): Promise<void> {
+    for (const service of this.#services.values()) service.stop();
+    this.#services.clear();
+    await Promise.race([Promise.all([...this.#stopping]), this.#world.clock.sleep(STOP_LIMIT_MS)]);
+  }
+}

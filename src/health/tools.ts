@@ -1,0 +1,161 @@
+// The tools that monitors are handed, and the one place that decides what a failure says: something about the server, or
+// only about ourselves (law 5: unknown is not down). Used by checks.ts, poll.ts and watch.ts.
+
+import { Knife, type Cut } from '../lib/cut.ts';
+import { errorText, SystemError } from '../lib/errors.ts';
+import type { CommandResult, Stream, World } from '../world/world.ts';
+import { Gate } from './gate.ts';
+import type { Health, Tools } from './monitor.ts';
+
+const MAX_COMMANDS = 16;
+const MAX_CONNECTING = 4000;
+const MAX_REASON = 1000;
+
+/** The Cut of one check. It remembers what went wrong on our side while the check was under way. */
+export class CheckCut extends Knife {
+  ownFault: string | null = null;
+}
+
+/** Shared by all monitors of a runner. */
+export interface Gates {
+  readonly commands: Gate;
+  readonly connecting: Gate;
+}
+
+export function makeGates(): Gates {
+  return { commands: new Gate(MAX_COMMANDS), connecting: new Gate(MAX_CONNECTING) };
+}
+
+/** Where logs and measurements of a monitor go. */
+export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
+
+export function makeTools(world: World, gates: Gates, notes: Notes): Tools {
+  return {
+    clock: world.clock,
+    random: () => world.random(),
+    connect: (options, cut) =>
+      guarded(gates.connecting, cut, faultOfConnecting, async () => {
+        try {
+          return closedIfCut(await world.streams.connect(options, cut), cut);
+        } catch (error) {
+          throw error instanceof SystemError ? new ConnectFailed(error) : error;
+        }
+      }),
+    run: (command, cut) =>
+      guarded(gates.commands, cut, faultOfRunning, async () =>
+        killedInTime(await world.processes.run(command, cut), command.timeoutMs, world.self().loopLateMs),
+      ),
+    log: notes.log,
+    observe: notes.observe,
+    count: notes.count,
+  };
+}
+
+/** Do `act` when it is its turn; note a failure that is our own. */
+async function guarded<T>(
+  gate: Gate,
+  cut: Cut,
+  faultOf: (error: unknown, cut: Cut) => string | null,
+  act: () => Promise<T>,
+): Promise<T> {
+  let leave = () => {};
+  try {
+    leave = await gate.enter(cut);
+  } catch (error) {
+    // Never having had a turn is no answer of the server.
+    if (cut instanceof CheckCut) cut.ownFault ??= 'too many checks at once';
+    throw error;
+  }
+  try {
+    return await act();
+  } catch (error) {
+    if (cut instanceof CheckCut) cut.ownFault ??= faultOf(error, cut);
+    throw error;
+  } finally {
+    leave();
+  }
+}
+
+function closedIfCut(stream: Stream, cut: Cut): Stream {
+  if (!cut.aborted) return stream;
+  stream.close('rst');
+  throw new SystemError('ECANCELED', 'connect');
+}
+
+/** A time limit that passed while we were not looking proves nothing. */
+function killedInTime(result: CommandResult, timeoutMs: number, loopLateMs: number): CommandResult {
+  if (result.timedOut && loopLateMs >= timeoutMs) throw new SystemError('ETIME', 'run', lateText(loopLateMs));
+  return result;
+}
+
+/** Errors of connect() that are about this host: its limits, its addresses and routes, its packet filter. */
+const OWN_FAULTS: ReadonlySet<string> = new Set(
+  'EMFILE ENFILE ENOBUFS ENOMEM EAGAIN EADDRNOTAVAIL EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM'.split(' '),
+);
+
+function faultOfConnecting(error: unknown, cut: Cut): string | null {
+  if (!(error instanceof SystemError)) return null;
+  if (error.code === 'ECANCELED') return cut.aborted ? null : error.message;
+  return OWN_FAULTS.has(error.code) ? error.message : null;
+}
+
+/** A program that could not even be started (missing, not executable, no more processes) has not asked the server anything. */
+function faultOfRunning(error: unknown, cut: Cut): string | null {
+  if (!(error instanceof SystemError)) return null;
+  return error.code === 'ECANCELED' && cut.aborted ? null : error.message;
+}
+
+/** A connect that failed, in the words of PyBal's logs (Twisted's error messages). */
+class ConnectFailed extends SystemError {
+  constructor({ code, call, message }: SystemError) {
+    super(code, call);
+    this.message = CONNECT_WORDS.get(code) ?? message;
+  }
+}
+
+const CONNECT_WORDS: ReadonlyMap<string, string> = new Map([
+  ['ECONNREFUSED', 'Connection was refused by other side: 111: Connection refused.'],
+  ['ETIMEDOUT', 'TCP connection timed out: 110: Connection timed out.'],
+  ['EHOSTUNREACH', 'No route to host: 113: No route to host.'],
+  ['ENETUNREACH', 'An error occurred while connecting: 101: Network is unreachable.'],
+  ['ECONNRESET', 'Connection to the other side was lost in a non-clean fashion: Connection lost.'],
+  ['ECANCELED', 'User timeout caused connection failure.'],
+]);
+
+/** How a check ended: with what it returned or threw, and whether its deadline had passed. */
+export interface Ending {
+  readonly returned?: unknown;
+  readonly threw?: unknown;
+  readonly timedOut: boolean;
+}
+
+/** What the end of a check says. `lateMs`: how late the event loop was, `timeoutMs`: the time that the server was given. */
+export function judge(ending: Ending, cut: CheckCut, lateMs: number, timeoutMs: number): Health {
+  const health: Health =
+    'threw' in ending ? { is: 'down', reason: bounded(errorText(ending.threw)) } : asHealth(ending.returned);
+  if (ending.timedOut) {
+    if (cut.ownFault === null && lateMs >= timeoutMs) return { is: 'unknown', reason: lateText(lateMs) };
+    if (cut.ownFault === null && (health.is !== 'down' || 'threw' in ending)) return TIMED_OUT;
+  }
+  return health.is === 'down' && cut.ownFault !== null ? { is: 'unknown', reason: bounded(cut.ownFault) } : health;
+}
+
+export const TIMED_OUT: Health = { is: 'down', reason: 'timed out' };
+
+function lateText(lateMs: number): string {
+  return `the event loop was ${Math.round(lateMs)} ms late`;
+}
+
+/** What a monitor returned, if it keeps to the contract. A monitor's bug says nothing about the server. */
+export function asHealth(value: unknown): Health {
+  if (typeof value === 'object' && value !== null && 'is' in value) {
+    if (value.is === 'up') return value as Health;
+    const reason = 'reason' in value && typeof value.reason === 'string' ? value.reason : '(reason unknown)';
+    if (value.is === 'down' || value.is === 'unknown') return { is: value.is, reason: bounded(reason) };
+  }
+  return { is: 'unknown', reason: 'the monitor returned no health' };
+}
+
+function bounded(text: string): string {
+  return text.length > MAX_REASON ? `${text.slice(0, MAX_REASON)}…` : text;
+}

@@ -1,0 +1,157 @@
+// One Watch monitor of one server: called again whenever it ended, with PyBal's back-off (Twisted's
+// ReconnectingClientFactory) while the server is down. Made by checks.ts.
+
+import type { Health, Target, WatchInstance } from './monitor.ts';
+import { type Loop, type LoopContext, MAX_ABANDONED, promised } from './poll.ts';
+import { asHealth, CheckCut, judge, TIMED_OUT } from './tools.ts';
+
+const FIRST_SPREAD_MS = 1000;
+const LAST_WORDS_MS = 50;
+/** At most one connection in this time, though the server closes each at once. */
+const MIN_HOLD_MS = 1000;
+/** When it was our own fault the server need not wait long for a new try. */
+const OWN_FAULT_MAX_DELAY_MS = 10_000;
+
+// Twisted: initialDelay, factor, jitter (the molar Planck constant times c), which spreads delays normally.
+const INITIAL_DELAY_MS = 1000;
+const FACTOR = Math.E;
+const JITTER = 0.11962656472;
+
+interface Timing {
+  readonly connectTimeoutSeconds: number;
+  readonly reconnectTimeoutSeconds: number;
+  readonly maxDelaySeconds: number;
+}
+
+interface Run {
+  readonly cut: CheckCut;
+  readonly startedAt: number;
+  readonly timeoutMs: number;
+  readonly ended: Promise<void>;
+  cancelDeadline: () => void;
+  reported: boolean;
+  timedOut: boolean;
+}
+
+export class WatchLoop implements Loop {
+  readonly #context: LoopContext;
+  readonly #instance: WatchInstance;
+  readonly #timing: Timing;
+  #cancelStart: () => void;
+  #run: Run | null = null;
+  #delayMs = INITIAL_DELAY_MS;
+  #abandoned = 0;
+  #stopped = false;
+
+  constructor(context: LoopContext, instance: WatchInstance, timing: Timing) {
+    this.#context = context;
+    this.#instance = instance;
+    this.#timing = timing;
+    this.#cancelStart = context.clock.at(context.phase * FIRST_SPREAD_MS, () =>
+      this.#start(timing.connectTimeoutSeconds),
+    );
+  }
+
+  get busy(): boolean {
+    return this.#run !== null;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelStart();
+    this.#run?.cancelDeadline();
+    this.#run?.cut.abort();
+    await this.#run?.ended;
+  }
+
+  #start(timeoutSeconds: number): void {
+    const { clock } = this.#context;
+    const cut = new CheckCut();
+    const timeoutMs = timeoutSeconds * 1000;
+    const target: Target = this.#context.target();
+    const watching = promised(() => this.#instance.watch(target, (health) => this.#onReport(run, health), cut));
+    const ended = watching.then(
+      (returned: unknown) => this.#onEnd(run, { returned }),
+      (threw: unknown) => this.#onEnd(run, { threw }),
+    );
+    const cancelDeadline = timeoutMs > 0 ? clock.at(timeoutMs, () => this.#onDeadline(run)) : () => {};
+    const startedAt = clock.now();
+    const run: Run = { cut, startedAt, timeoutMs, ended, cancelDeadline, reported: false, timedOut: false };
+    this.#run = run;
+  }
+
+  #onReport(run: Run, health: Health): void {
+    if (this.#run !== run || run.cut.aborted) return;
+    const latencyMs = this.#context.clock.now() - run.startedAt;
+    run.cancelDeadline();
+    run.reported = true;
+    const seen = asHealth(health);
+    if (seen.is === 'up') this.#delayMs = INITIAL_DELAY_MS;
+    this.#context.onResult(seen, latencyMs);
+  }
+
+  #onDeadline(run: Run): void {
+    const { clock } = this.#context;
+    // Timers run before sockets are read: one more turn, in case it is us who were late.
+    run.cancelDeadline = clock.at(1, () => {
+      run.timedOut = true;
+      run.cut.abort();
+      run.cancelDeadline = clock.at(LAST_WORDS_MS, () => this.#abandon(run));
+    });
+  }
+
+  /** It ignores the cut. The server is down all the same, and asked again, unless too many hang like this. */
+  #abandon(run: Run): void {
+    if (this.#run !== run) return;
+    this.#run = null;
+    this.#abandoned++;
+    const last = this.#abandoned >= MAX_ABANDONED;
+    this.#context.onAbandoned(last);
+    this.#context.onResult(TIMED_OUT, run.timeoutMs);
+    if (!last) this.#retry(this.#timing.maxDelaySeconds * 1000);
+  }
+
+  #onEnd(run: Run, how: { returned: unknown } | { threw: unknown }): void {
+    run.cancelDeadline();
+    if (this.#run !== run) {
+      this.#abandoned--;
+      return;
+    }
+    this.#run = null;
+    if (this.#stopped) return;
+    const { clock } = this.#context;
+    const heldMs = clock.now() - run.startedAt;
+    const means = 'returned' in how ? meaningOf(how.returned) : null;
+    if (means === 'unchanged' && !run.timedOut) {
+      this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
+      return;
+    }
+    const lateMs = Math.max(this.#context.self().loopLateMs, run.timedOut ? heldMs - run.timeoutMs - LAST_WORDS_MS : 0);
+    const ending = 'threw' in how ? how : { returned: means };
+    const health = judge({ ...ending, timedOut: run.timedOut }, run.cut, lateMs, run.timeoutMs);
+    this.#context.onResult(health, heldMs);
+    if (health.is === 'up') this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
+    else this.#retry(health.is === 'unknown' ? OWN_FAULT_MAX_DELAY_MS : this.#timing.maxDelaySeconds * 1000);
+  }
+
+  #retry(maxDelayMs: number): void {
+    const delay = Math.min(this.#delayMs * FACTOR, maxDelayMs);
+    const spread = delay + delay * JITTER * this.#normal();
+    this.#delayMs = Math.min(Math.max(spread, INITIAL_DELAY_MS / 10), maxDelayMs);
+    this.#again(this.#delayMs, this.#timing.connectTimeoutSeconds);
+  }
+
+  #again(delayMs: number, timeoutSeconds: number): void {
+    this.#cancelStart = this.#context.clock.at(delayMs, () => this.#start(timeoutSeconds));
+  }
+
+  /** Normally distributed, mean 0, deviation 1 (Box and Muller). */
+  #normal(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - this.#context.random()));
+    return radius * Math.cos(2 * Math.PI * this.#context.random());
+  }
+}
+
+function meaningOf(returned: unknown): unknown {
+  return typeof returned === 'object' && returned !== null && 'means' in returned ? returned.means : undefined;
+}

@@ -1,0 +1,455 @@
+import { expect } from 'chai';
+import type { Fact } from '../../../src/decision/facts.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
+import type { MonitorModule } from '../../../src/health/monitor.ts';
+import { HealthRunner } from '../../../src/health/runner.ts';
+import type { World } from '../../../src/world/world.ts';
+import { FakeWorld, settle } from '../../support/fake-world.ts';
+import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
+import { serviceConfig } from '../../support/service-config.ts';
+
+interface Wanted {
+  readonly hosts?: readonly string[];
+  readonly rise?: number;
+  readonly fall?: number;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+function lab(over: Partial<World> = {}) {
+  const fake = new FakeWorld();
+  const facts: Fact[] = [];
+  const runner = new HealthRunner(
+    { ...fake.world, ...over },
+    (fact) => facts.push(fact),
+    () => 'enabled/up/pooled',
+  );
+  const config = serviceConfig({ name: 'text_80' });
+  const configure = (
+    modules: readonly MonitorModule[],
+    { hosts = ['cp1'], rise = 1, fall = 1, options = {} }: Wanted = {},
+  ) =>
+    runner.configure([
+      {
+        config: { ...config, rise, fall },
+        monitors: modules.map((module) => ({ module, options })),
+        hosts: hosts.map((host) => ({ host, weight: 10, enabled: true })),
+      },
+    ]);
+  /** `cp1 up`, `cp1 @10.0.0.9`, in the order of telling. */
+  const told = () =>
+    facts.flatMap((fact) => {
+      if (fact.is === 'address') return [`${fact.host} @${fact.address}`];
+      return fact.is === 'health' ? [`${fact.host} ${fact.health?.is ?? 'none'}`] : [];
+    });
+  return { fake, facts, runner, configure, told };
+}
+
+describe('HealthRunner with polls', () => {
+  it('tells the first address at once and health after the first result, within a second', async () => {
+    const { fake, runner, configure, told } = lab();
+    configure([scriptedPoll('A').module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9']);
+    await fake.clock.advance(1000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+  });
+
+  it('remembers an address that came before its host', async () => {
+    const { fake, runner, configure, told } = lab();
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    configure([scriptedPoll('A').module]);
+    await fake.clock.advance(1000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+  });
+
+  it('says that a host has no address, once, and keeps the last address after that', () => {
+    const { runner, configure, told } = lab();
+    configure([scriptedPoll('A').module]);
+    runner.candidate('text_80', 'cp1', null);
+    runner.candidate('text_80', 'cp1', null);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    runner.candidate('text_80', 'cp1', null);
+    expect(told()).to.deep.equal(['cp1 @null', 'cp1 @10.0.0.9']);
+  });
+
+  it('checks on a grid, however long a check takes, and never two at a time', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked, script } = scriptedPoll('A', { interval: 10, timeout: 0 });
+    script.auto = null;
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(14_000);
+    expect(asked).to.have.length(1);
+    asked[0]?.answer({ is: 'up' });
+    script.auto = () => ({ is: 'up' });
+    await fake.clock.advance(60_000);
+    const times = asked.slice(1).map(({ at }) => at);
+    expect(times).to.have.length.within(5, 6);
+    for (const [i, at] of times.entries()) expect(at - (times[0] ?? 0)).to.be.closeTo(i * 10_000, 0.001);
+  });
+
+  it('spreads first checks over one second and later ones over the interval, the same in each run', async () => {
+    const hosts = Array.from({ length: 200 }, (_, i) => `cp${i}`);
+    const run = async () => {
+      const { fake, runner, configure } = lab();
+      const { module, asked } = scriptedPoll('A');
+      configure([module], { hosts });
+      for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+      await fake.clock.advance(1001);
+      const first = asked.map(({ at }) => at);
+      expect(first).to.have.length.at.least(200);
+      expect(first.filter((at) => at < 1500)).to.have.length.within(60, 140);
+      await fake.clock.advance(19_000);
+      const later = asked.map(({ at }) => at).filter((at) => at >= 11_000 && at < 21_000);
+      expect(later).to.have.length(200);
+      expect(later.filter((at) => at < 16_000)).to.have.length.within(60, 140);
+      return first;
+    };
+    expect(await run()).to.deep.equal(await run());
+  });
+
+  it('counts rise and fall, except for the first result', async () => {
+    const { fake, runner, configure, told } = lab();
+    const { module, script } = scriptedPoll('A', { interval: 10 });
+    script.auto = () => ({ is: 'down', reason: 'no' });
+    configure([module], { rise: 3, fall: 2 });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    expect(told().at(-1)).to.equal('cp1 down');
+    script.auto = () => ({ is: 'up' });
+    const before = runner.status()[0]?.results.up ?? 0;
+    await fake.clock.advance(60_000);
+    expect(told().at(-1)).to.equal('cp1 up');
+    expect((runner.status()[0]?.results.up ?? 0) - before).to.be.greaterThan(3);
+    script.auto = () => ({ is: 'down', reason: 'no' });
+    await fake.clock.advance(10_000);
+    expect(told().at(-1)).to.equal('cp1 up');
+    await fake.clock.advance(10_000);
+    expect(told().at(-1)).to.equal('cp1 down');
+  });
+
+  it('cuts at the deadline and calls it down, in the words of the check if it has some', async () => {
+    const { fake, runner, configure, facts } = lab();
+    const { module, asked, script } = scriptedPoll('A', { timeout: 2 });
+    script.auto = null;
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    asked[0]?.cut.onAbort(() => asked[0]?.answer({ is: 'down', reason: 'Getting x took longer than 2 seconds.' }));
+    await fake.clock.advance(2050);
+    expect(asked[0]?.cut.aborted).to.equal(true);
+    expect(facts.at(-1)).to.deep.include({ is: 'health', host: 'cp1' });
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'A: Getting x took longer than 2 seconds.');
+  });
+
+  it('waits for a check that ignores the cut, calls the server down meanwhile, and leaves it behind after a grace', async () => {
+    const { fake, runner, configure, told } = lab();
+    const { module, asked, script } = scriptedPoll('A', { interval: 10, timeout: 2 });
+    script.auto = null;
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(4000);
+    expect(told().at(-1)).to.equal('cp1 down');
+    await fake.clock.advance(20_000);
+    expect(asked).to.have.length(1);
+    await fake.clock.advance(20_000);
+    expect(asked).to.have.length(2);
+    expect(runner.status()[0]?.abandoned).to.equal(1);
+    asked[0]?.answer({ is: 'up' });
+    await settle();
+    expect(told().at(-1)).to.equal('cp1 down');
+    await fake.clock.advance(3_600_000);
+    expect(asked.length).to.be.at.most(12);
+  });
+
+  it('takes a throw as down and our own fault as unknown, which freezes what was known', async () => {
+    const connect = () => Promise.reject(new SystemError('EMFILE', 'connect'));
+    const { fake, runner, configure, facts, told } = lab({ streams: { connect, listen: connect } });
+    const { module, asked, script } = scriptedPoll('A');
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    script.auto = null;
+    await fake.clock.advance(11_000);
+    const check = asked.at(-1);
+    // The monitor swallows the error and calls it down: that changes nothing.
+    await check?.tools
+      .connect({ address: '10.0.0.9', port: 80 }, check.cut)
+      .catch(() => check.answer({ is: 'down', reason: 'x' }));
+    await settle();
+    expect(told().at(-1)).to.equal('cp1 unknown');
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'A: connect: EMFILE');
+    expect(facts.at(-1)).to.have.nested.property('health.partial', true);
+    await fake.clock.advance(10_000);
+    asked.at(-1)?.fail(new Error('boom'));
+    await settle();
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'A: boom');
+    expect(told().at(-1)).to.equal('cp1 down');
+  });
+
+  it('calls a missed deadline unknown when the event loop was later than that', async () => {
+    const { fake, runner, configure, told } = lab({ self: () => ({ loopLateMs: 2500, kernelId: '', addresses: [] }) });
+    const { module, script } = scriptedPoll('A', { timeout: 2 });
+    script.auto = null;
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(4000);
+    expect(told().at(-1)).to.equal('cp1 unknown');
+  });
+
+  it('logs as PyBal does, once per transition', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked, script } = scriptedPoll('ProxyFetch');
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    script.auto = () => ({ is: 'down', reason: '503 Service Unavailable' });
+    await fake.clock.advance(30_000);
+    const last = asked.at(-1);
+    last?.tools.log('warn', last.target, 'Fetch failed (http://x/), 5.004 s');
+    expect(fake.lines.filter((line) => !line.includes('INFO'))).to.deep.equal([
+      '[text_80] ERROR: Monitoring instance ProxyFetch reports server cp1 (enabled/up/pooled) down: 503 Service Unavailable',
+      '[text_80 ProxyFetch] WARN: cp1 (enabled/up/pooled): Fetch failed (http://x/), 5.004 s',
+    ]);
+  });
+
+  it('combines monitors by AND and keeps one broken monitor to itself', async () => {
+    const { fake, runner, configure, facts } = lab();
+    const good = scriptedPoll('Good');
+    const bad: MonitorModule = {
+      ...scriptedPoll('Bad').module,
+      create: () => {
+        throw new Error('no such thing');
+      },
+    };
+    configure([good.module, bad]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    expect(facts.at(-1)).to.have.nested.property('health.is', 'unknown');
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'Bad: Bad cannot be set up: no such thing');
+    expect(good.asked.length).to.be.greaterThan(0);
+  });
+
+  it('is up without monitors', () => {
+    const { runner, configure, facts } = lab();
+    configure([]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    expect(facts.at(-1)).to.have.nested.property('health.is', 'up');
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'no monitors');
+  });
+});
+
+describe('HealthRunner when configuration changes', () => {
+  it('leaves unchanged monitors of unchanged hosts alone', async () => {
+    const { fake, runner, configure, told } = lab();
+    const kept = scriptedPoll('Kept');
+    configure([kept.module], { hosts: ['cp1', 'cp2'] });
+    for (const host of ['cp1', 'cp2', 'cp3']) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(5000);
+    const before = runner.status().find(({ host }) => host === 'cp1');
+    const said = told().length;
+    configure([kept.module], { hosts: ['cp1', 'cp3'] });
+    expect(runner.status().find(({ host }) => host === 'cp1')).to.deep.equal(before);
+    expect(runner.status().map(({ host }) => host)).to.deep.equal(['cp1', 'cp3']);
+    await fake.clock.advance(1000);
+    expect(told().slice(said)).to.deep.equal(['cp3 @10.0.0.9', 'cp3 up']);
+    expect(kept.script.created).to.equal(1);
+  });
+
+  it('restarts only the monitor whose options changed, and keeps its verdict until it has another', async () => {
+    const { fake, runner, configure, told } = lab();
+    const one = scriptedPoll('One');
+    const asked = () => runner.status().map(({ monitor, results }) => `${monitor} ${results.up > 0 ? 'asked' : 'new'}`);
+    configure([one.module], { options: { url: 'a' }, fall: 3 });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    configure([one.module], { options: { url: 'b' }, fall: 3 });
+    expect(asked()).to.deep.equal(['One new']);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+    one.script.auto = () => ({ is: 'down', reason: 'b is broken' });
+    await fake.clock.advance(1000);
+    expect(told().at(-1)).to.equal('cp1 down');
+  });
+
+  it('hands a new weight to the next check without starting again', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked } = scriptedPoll('A');
+    const config = serviceConfig({ name: 'text_80' });
+    const monitors = [{ module, options: {} }];
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    runner.configure([{ config, monitors, hosts: [{ host: 'cp1', weight: 3, enabled: false }] }]);
+    await fake.clock.advance(11_000);
+    expect(asked.at(-1)?.target.weight).to.equal(3);
+    expect(asked.at(-1)?.target.port).to.equal(80);
+  });
+
+  it('reports nothing of what was removed or stopped, cuts it, and leaves no timer behind', async () => {
+    const { fake, runner, configure, facts } = lab();
+    const { module, asked, script } = scriptedPoll('A');
+    script.auto = null;
+    configure([module], { hosts: ['cp1', 'cp2'] });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    runner.candidate('text_80', 'cp2', '10.0.0.8');
+    await fake.clock.advance(1000);
+    const said = facts.length;
+    configure([module], { hosts: ['cp2'] });
+    expect(asked.find(({ target }) => target.host === 'cp1')?.cut.aborted).to.equal(true);
+    const stopped = runner.stop();
+    for (const { answer } of asked) answer({ is: 'up' });
+    await settle();
+    await stopped;
+    expect(facts).to.have.length(said);
+    await fake.clock.advance(60_000);
+    expect(asked).to.have.length(2);
+    expect(fake.clock.pending).to.equal(0);
+  });
+
+  it('does not wait for ever for a check that ignores being stopped', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, script } = scriptedPoll('A');
+    script.auto = null;
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    let over = false;
+    void runner.stop().then(() => {
+      over = true;
+    });
+    await fake.clock.advance(1900);
+    expect(over).to.equal(false);
+    await fake.clock.advance(200);
+    expect(over).to.equal(true);
+  });
+});
+
+describe('HealthRunner when an address changes', () => {
+  it('uses the new one only when it is up, and the old one until then', async () => {
+    const { fake, runner, configure, told } = lab();
+    const { module, script } = scriptedPoll('A');
+    let newIsUp = false;
+    script.auto = ({ address }) =>
+      address === '10.0.0.9' || newIsUp ? { is: 'up' } : { is: 'down', reason: 'not yet' };
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    runner.candidate('text_80', 'cp1', '10.0.0.7');
+    await fake.clock.advance(20_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+    expect(runner.status().map(({ address, candidate }) => [address, candidate])).to.deep.equal([
+      ['10.0.0.9', false],
+      ['10.0.0.7', true],
+    ]);
+    newIsUp = true;
+    await fake.clock.advance(10_000);
+    expect(told().at(2)).to.equal('cp1 @10.0.0.7');
+    expect(told().filter((line) => line.includes('down'))).to.deep.equal([]);
+    expect(runner.status()).to.have.length(1);
+  });
+
+  it('switches at once when the old one is not up, or ceases to be', async () => {
+    const { fake, runner, configure, told } = lab();
+    const { module, script } = scriptedPoll('A');
+    let oldIsUp = true;
+    script.auto = ({ address }) => (address === '10.0.0.9' && oldIsUp ? { is: 'up' } : { is: 'down', reason: 'no' });
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    runner.candidate('text_80', 'cp1', '10.0.0.7');
+    await fake.clock.advance(2000);
+    oldIsUp = false;
+    await fake.clock.advance(11_000);
+    expect(told().slice(2)).to.deep.equal(['cp1 down', 'cp1 @10.0.0.7']);
+    runner.candidate('text_80', 'cp1', '10.0.0.6');
+    expect(told().at(-1)).to.equal('cp1 unknown');
+    expect(told().at(-2)).to.equal('cp1 @10.0.0.6');
+  });
+
+  it('forgets the new one when the resolver returns to the old one', async () => {
+    const { fake, runner, configure, told } = lab();
+    configure([scriptedPoll('A').module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    runner.candidate('text_80', 'cp1', '10.0.0.7');
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(20_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+  });
+});
+
+describe('HealthRunner with watches', () => {
+  const start = async () => {
+    const made = lab();
+    const { module, watched } = scriptedWatch('Idle');
+    made.configure([module], { rise: 3, fall: 3 });
+    made.runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await made.fake.clock.advance(1000);
+    return { ...made, watched };
+  };
+
+  it('passes reports on at once, whatever rise and fall say', async () => {
+    const { watched, told } = await start();
+    watched[0]?.report({ is: 'up' });
+    expect(told().at(-1)).to.equal('cp1 up');
+    watched[0]?.end({ is: 'down', reason: 'lost' });
+    await settle();
+    expect(told().at(-1)).to.equal('cp1 down');
+  });
+
+  it('calls again at once after a clean end, though not more than once a second, and changes nothing', async () => {
+    const { fake, watched, told } = await start();
+    watched[0]?.report({ is: 'up' });
+    await fake.clock.advance(5000);
+    watched[0]?.end('unchanged');
+    await fake.clock.advance(1);
+    expect(watched).to.have.length(2);
+    // A server that accepts and closes.
+    for (let i = 0; i < 200; i++) {
+      watched.at(-1)?.report({ is: 'up' });
+      watched.at(-1)?.end('unchanged');
+      await fake.clock.advance(50);
+    }
+    expect(watched.length).to.be.within(11, 13);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+  });
+
+  it('gives a connection its time only, less after a clean end, and ignores what it says later', async () => {
+    const { fake, watched, told } = await start();
+    await fake.clock.advance(28_000);
+    expect(watched[0]?.cut.aborted).to.equal(false);
+    await fake.clock.advance(2100);
+    expect(watched[0]?.cut.aborted).to.equal(true);
+    expect(told().at(-1)).to.equal('cp1 down');
+    watched[0]?.report({ is: 'up' });
+    expect(told().at(-1)).to.equal('cp1 down');
+    await fake.clock.advance(3000);
+    watched[1]?.report({ is: 'up' });
+    await fake.clock.advance(100_000);
+    expect(watched[1]?.cut.aborted).to.equal(false);
+    watched[1]?.end('unchanged');
+    await fake.clock.advance(3100);
+    expect(watched[2]?.cut.aborted).to.equal(true);
+    expect(told().at(-1)).to.equal('cp1 down');
+  });
+
+  it('backs off from about 2.7 s by e up to the limit, and starts over after an up', async () => {
+    const { fake, watched } = await start();
+    const gaps: number[] = [];
+    for (let i = 0; i < 9; i++) {
+      const count = watched.length;
+      watched.at(-1)?.end({ is: 'down', reason: 'refused' });
+      const at = fake.clock.now();
+      for (let waited = 0; watched.length === count && waited < 400; waited++) await fake.clock.advance(1000);
+      gaps.push(((watched.at(-1)?.at ?? 0) - at) / 1000);
+    }
+    expect(gaps[0]).to.be.within(1.5, 4);
+    for (let i = 1; i < 5; i++) expect((gaps[i] ?? 0) / (gaps[i - 1] ?? 1)).to.be.within(1.5, 5);
+    expect(gaps.at(-1)).to.be.within(150, 300);
+    watched.at(-1)?.report({ is: 'up' });
+    watched.at(-1)?.end({ is: 'down', reason: 'reset' });
+    const count = watched.length;
+    await fake.clock.advance(4000);
+    expect(watched).to.have.length(count + 1);
+  });
+});
