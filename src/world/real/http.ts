@@ -1,6 +1,6 @@
 // HTTP: one-shot requests by undici, and a small server on TCP or a Unix socket by node:http. See Http in world.ts.
 
-import { mkdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect as netConnect, isIP } from 'node:net';
 import { dirname } from 'node:path';
@@ -217,6 +217,9 @@ async function listenUnix(server: Server, path: string): Promise<void> {
   } catch (error) {
     if (systemError(error, call).code !== 'EADDRINUSE') throw systemError(error, call);
   }
+  const found = await lstat(path).catch(() => null);
+  if (found !== null && !found.isSocket())
+    throw new SystemError('EADDRINUSE', call, 'there is a file that is no socket');
   if (await answers(path)) throw new SystemError('EADDRINUSE', call);
   await unlink(path).catch(() => {});
   await bind();

@@ -12,6 +12,8 @@ import { systemError } from './errors.ts';
 export interface SocketOptions {
   setTtl(fd: number, family: 4 | 6, ttl: number): void;
   setKeepAlive(fd: number, intervalSeconds: number, retries: number): void;
+  /** SO_LINGER with no time: close(2) then resets. */
+  resetOnClose(fd: number): void;
 }
 
 /** After our own FIN the other side has this long to send its own before the connection is reset. */
@@ -19,11 +21,17 @@ const LINGER_MS = 5_000;
 const BACKLOG = 511;
 
 /** `socketOptions` null: a TTL is refused (ENOTSUP), and of keep-alive only the idle time is set. */
-export function createStreams(authorities: () => SecureContext, socketOptions: SocketOptions | null): Streams {
+export function createStreams(
+  authorities: () => SecureContext,
+  socketOptions: SocketOptions | null,
+  lingerMs = LINGER_MS,
+): Streams {
+  const asStream = (socket: Socket, raw = socket) => streamOf(socket, raw, socketOptions, lingerMs);
+
   async function connect(options: ConnectOptions, cut: Cut): Promise<Stream> {
     const call = `connect ${printEndpoint(options.address, options.port)}`;
     const socket = await connectTcp(options, call, cut, socketOptions);
-    return options.tls === undefined ? streamOf(socket, socket) : secure(socket, options, options.tls, call, cut);
+    return options.tls === undefined ? asStream(socket) : secure(socket, options, options.tls, call, cut);
   }
 
   /** TLS over a connected socket. */
@@ -51,7 +59,7 @@ export function createStreams(authorities: () => SecureContext, socketOptions: S
       const settle = (error: SystemError | null) => {
         release();
         socket.off('error', onError).off('close', onClose).off('secureConnect', onSecure);
-        if (error === null) resolve(streamOf(socket, raw));
+        if (error === null) resolve(asStream(socket, raw));
         else {
           socket.on('error', () => {});
           socket.destroy();
@@ -74,7 +82,7 @@ export function createStreams(authorities: () => SecureContext, socketOptions: S
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
         // Gone before we could ask for its addresses.
         if (socket.remoteAddress === undefined) socket.destroy();
-        else onStream(streamOf(socket, socket));
+        else onStream(asStream(socket));
       });
       const fail = (error: Error) => reject(systemError(error, call));
       server.once('error', fail);
@@ -172,7 +180,7 @@ function descriptorOf(socket: Socket): number {
 }
 
 /** `socket` is what is read and written; `raw` the TCP socket below it, the same one unless there is TLS. */
-function streamOf(socket: Socket, raw: Socket): Stream {
+function streamOf(socket: Socket, raw: Socket, socketOptions: SocketOptions | null, lingerMs: number): Stream {
   const local = { address: raw.localAddress ?? '', port: raw.localPort ?? 0 };
   const remote = { address: raw.remoteAddress ?? '', port: raw.remotePort ?? 0 };
   const call = `stream ${printEndpoint(remote.address, remote.port)}`;
@@ -183,6 +191,19 @@ function streamOf(socket: Socket, raw: Socket): Stream {
   let closing = false;
   let gone = false;
 
+  /** Node's own resetAndDestroy() crashes the process (20.20) on the socket below a TLS one; destroying alone would send FIN. */
+  const reset = () => {
+    if (raw === socket) {
+      socket.resetAndDestroy();
+      return;
+    }
+    try {
+      socketOptions?.resetOnClose(descriptorOf(raw));
+    } catch {
+      // It is gone already.
+    }
+    socket.destroy();
+  };
   const tellClosed = () => handlers?.onClose(closing ? null : failure);
   socket.on('error', (error) => {
     failure ??= systemError(error, call);
@@ -233,8 +254,7 @@ function streamOf(socket: Socket, raw: Socket): Stream {
       if (gone) return;
       if (how === 'rst') {
         closing = true;
-        raw.resetAndDestroy();
-        if (raw !== socket) socket.destroy();
+        reset();
         return;
       }
       if (closing) return;
@@ -242,7 +262,7 @@ function streamOf(socket: Socket, raw: Socket): Stream {
       socket.end();
       // What still comes is read and dropped until the other side ends too, or its time is over.
       socket.resume();
-      const timer = setTimeout(() => raw.resetAndDestroy(), LINGER_MS);
+      const timer = setTimeout(reset, lingerMs);
       socket.on('close', () => clearTimeout(timer));
     },
   };

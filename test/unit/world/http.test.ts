@@ -1,0 +1,206 @@
+import { expect } from 'chai';
+import { lstat, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer, connect, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Knife } from '../../../src/lib/cut.ts';
+import type { LogRecord } from '../../../src/log/record.ts';
+import { systemAuthorities } from '../../../src/world/real/authorities.ts';
+import { createHttp } from '../../../src/world/real/http.ts';
+import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
+import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
+import { CERTIFICATE, KEY } from '../../support/certificate.ts';
+import { codeOf } from '../../support/world-conformance.ts';
+
+const logged: LogRecord[] = [];
+// Nobody serves names there: what the hosts file does not know is refused at once.
+const names = createNames({ ...NAMES_DEFAULTS, timeoutMs: 200, tries: 1, servers: ['127.0.0.1:9'] });
+const http = createHttp(names, systemAuthorities(), (record) => logged.push(record));
+const ok = (body: string) => ({ status: 200, headers: {}, body });
+
+/** A server that sends `pieces`, one every 30 ms, and then does what `end` says; answers with its URL's host and port. */
+async function rawServer(pieces: readonly string[], end: 'end' | 'destroy' | 'hold', tls = false) {
+  const held = new Set<Socket>();
+  const serve = (socket: Socket) => {
+    held.add(socket.on('error', () => {}));
+    socket.once('data', async () => {
+      for (const piece of pieces) {
+        socket.write(piece);
+        await new Promise((resolve) => setTimeout(resolve, 30));
+      }
+      if (end === 'end') socket.end();
+      if (end === 'destroy') socket.destroy();
+    });
+  };
+  const server: Server = tls ? createTlsServer({ cert: CERTIFICATE, key: KEY }, serve) : createServer(serve);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const at = server.address();
+  return {
+    host: `127.0.0.1:${typeof at === 'object' && at !== null ? at.port : 0}`,
+    close() {
+      for (const socket of held) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+async function codeFrom(pieces: readonly string[], end: 'end' | 'destroy' | 'hold', timeoutMs = 2000): Promise<string> {
+  const server = await rawServer(pieces, end);
+  try {
+    return await codeOf(http.get({ url: `http://${server.host}/`, timeoutMs, maxBytes: 1000 }, new Knife()));
+  } finally {
+    server.close();
+  }
+}
+
+describe('An HTTP request', () => {
+  it('whose body ends before its Content-Length is ECONNRESET', async () => {
+    expect(await codeFrom(['HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort'], 'end')).to.equal('ECONNRESET');
+    expect(await codeFrom(['HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort'], 'destroy')).to.equal('ECONNRESET');
+  });
+
+  it('whose chunks end without the last one is ECONNRESET', async () => {
+    const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
+    expect(await codeFrom([`${head}5\r\nshort\r\n`], 'end')).to.equal('ECONNRESET');
+  });
+
+  it('whose answer trickles in for ever is over in time', async () => {
+    const pieces = ['HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n', ...'abcdefghijklmnop'];
+    const started = performance.now();
+    expect(await codeFrom(pieces, 'hold', 150)).to.equal('ETIMEDOUT');
+    expect(performance.now() - started).to.be.below(450);
+  });
+
+  it('that is closed without an answer is ECONNRESET', async () => {
+    expect(await codeFrom([], 'end')).to.equal('ECONNRESET');
+  });
+
+  it('that is answered by something else than HTTP is EPROTO', async () => {
+    expect(await codeFrom(['SSH-2.0-OpenSSH_9.2\r\n'], 'hold')).to.equal('EPROTO');
+  });
+
+  it('whose headers never end is refused', async () => {
+    const pieces = ['HTTP/1.1 200 OK\r\n', `x: ${'y'.repeat(20_000)}\r\n`];
+    expect(await codeFrom(pieces, 'hold')).to.be.oneOf(['EFBIG', 'EPROTO']);
+  });
+
+  it('to a certificate that no known authority signed is EPROTO', async () => {
+    const server = await rawServer(['HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'], 'end', true);
+    try {
+      const url = `https://${server.host}/`;
+      expect(await codeOf(http.get({ url, timeoutMs: 2000, maxBytes: 10 }, new Knife()))).to.equal('EPROTO');
+    } finally {
+      server.close();
+    }
+  });
+
+  it('finds its host in the hosts file', async () => {
+    const server = await rawServer(['HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'], 'end');
+    try {
+      const url = `http://${server.host.replace('127.0.0.1', 'localhost')}/`;
+      const { body } = await http.get({ url, timeoutMs: 2000, maxBytes: 10 }, new Knife());
+      expect(Buffer.from(body).toString()).to.equal('hi');
+    } finally {
+      server.close();
+    }
+  });
+
+  it('to a name that can not be resolved fails with the resolver’s code', async () => {
+    const request = { url: 'http://no-such-name.invalid/', timeoutMs: 3000, maxBytes: 10 };
+    expect(await codeOf(http.get(request, new Knife()))).to.equal('EAI_AGAIN');
+  });
+});
+
+describe('An HTTP server', () => {
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'anybal-http-'));
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  it('on a Unix socket can be asked by user and group only, and takes its file away', async () => {
+    const path = join(folder, 'deep', 'a.sock');
+    const server = await http.serve({ path }, ({ url }) => ok(`you asked for ${url}`));
+    expect((await lstat(path)).mode & 0o777).to.equal(0o660);
+    const { status, body } = await getOverUnixSocket(path, '/v1/status', 2000, 1000);
+    expect([status, Buffer.from(body).toString()]).to.deep.equal([200, 'you asked for /v1/status']);
+    await server.close();
+    expect(await codeOf(getOverUnixSocket(path, '/', 2000, 1000))).to.equal('ENOENT');
+  });
+
+  it('replaces the socket file that a crash left, and not that of a living one', async () => {
+    const path = join(folder, 'b.sock');
+    // A socket file whose listener is gone, as after kill -9.
+    const dead = createServer();
+    await new Promise<void>((resolve) => dead.listen(path, resolve));
+    await rename(path, `${path}.kept`);
+    await new Promise((resolve) => dead.close(resolve));
+    await rename(`${path}.kept`, path);
+    expect(await codeOf(getOverUnixSocket(path, '/', 2000, 1000))).to.equal('ECONNREFUSED');
+    const first = await http.serve({ path }, () => ok('first'));
+    expect(await codeOf(http.serve({ path }, () => ok('second')))).to.equal('EADDRINUSE');
+    expect(Buffer.from((await getOverUnixSocket(path, '/', 2000, 1000)).body).toString()).to.equal('first');
+    await first.close();
+  });
+
+  it('does not replace a file that is no socket', async () => {
+    const path = join(folder, 'precious');
+    await writeFile(path, 'data');
+    expect(await codeOf(http.serve({ path }, () => ok('')))).to.equal('EADDRINUSE');
+    expect(await readFile(path, 'utf8')).to.equal('data');
+  });
+
+  it('answers 500 in JSON for a handler that throws, logs it, and tells nothing', async () => {
+    const path = join(folder, 'c.sock');
+    const server = await http.serve({ path }, () => {
+      throw new Error('secret');
+    });
+    const { status, headers, body } = await getOverUnixSocket(path, '/x', 2000, 1000);
+    expect([status, headers['content-type']]).to.deep.equal([500, 'application/json']);
+    expect(JSON.parse(Buffer.from(body).toString())).to.deep.equal({ error: 'internal error' });
+    expect(logged.at(-1)).to.include({ level: 'error', system: 'http', text: 'GET /x: secret' });
+    await server.close();
+  });
+
+  it('closes while a client that asks nothing is connected', async () => {
+    const path = join(folder, 'd.sock');
+    const server = await http.serve({ path }, () => ok(''));
+    const idle = connect(path).on('error', () => {});
+    await new Promise((resolve) => idle.on('connect', resolve));
+    const started = performance.now();
+    await server.close();
+    expect(performance.now() - started).to.be.below(1500);
+    idle.destroy();
+  });
+
+  it('hangs up on a client that sends a large body', async () => {
+    const path = join(folder, 'e.sock');
+    const server = await http.serve({ path }, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return ok('');
+    });
+    const client = connect(path);
+    const closed = new Promise<void>((resolve) => client.on('close', () => resolve()).on('error', () => {}));
+    client.write(`POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n${'x'.repeat(200_000)}`);
+    await closed;
+    await server.close();
+  });
+
+  it('gives the answer of a large body to a client on the socket only up to its limit', async () => {
+    const path = join(folder, 'f.sock');
+    const server = await http.serve({ path }, () => ok('x'.repeat(5000)));
+    expect(await codeOf(getOverUnixSocket(path, '/', 2000, 1000))).to.equal('EFBIG');
+    await server.close();
+  });
+
+  it('that hangs costs its client no more than its time', async () => {
+    const path = join(folder, 'g.sock');
+    const server = await http.serve({ path }, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      return ok('');
+    });
+    expect(await codeOf(getOverUnixSocket(path, '/', 50, 1000))).to.equal('ETIMEDOUT');
+    await server.close();
+  });
+});

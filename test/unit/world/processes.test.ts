@@ -1,0 +1,126 @@
+import { expect } from 'chai';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Knife } from '../../../src/lib/cut.ts';
+import { createProcesses } from '../../../src/world/real/processes.ts';
+import type { Command } from '../../../src/world/world.ts';
+import { codeOf } from '../../support/world-conformance.ts';
+
+const { run } = createProcesses();
+const command = (path: string, args: readonly string[] = [], is: Partial<Command> = {}): Command => ({
+  path,
+  args,
+  env: {},
+  timeoutMs: 5000,
+  maxOutputBytes: 1000,
+  ...is,
+});
+/** What a test script does; the command under test is the shell itself. */
+const script = (text: string, is: Partial<Command> = {}) => command('/bin/sh', ['-c', text], is);
+
+/** Gone, or dead and only not reaped yet by the init of this machine. */
+async function isGone(pid: number): Promise<boolean> {
+  for (let i = 0; i < 100; i++) {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
+    if (stat === null || /\) [ZX]/.test(stat)) return true;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return false;
+}
+
+describe('A command', function () {
+  this.timeout(10_000);
+
+  it('gives its exit code and output of both descriptors', async () => {
+    const result = await run(script('echo out; echo err >&2; exit 3'), new Knife());
+    expect(result).to.include({ exitCode: 3, signal: null, timedOut: false, leftovers: 'none' });
+    expect(result.output.split('\n').sort()).to.deep.equal(['', 'err', 'out']);
+    expect(result.durationMs).to.be.within(0, 5000);
+  });
+
+  it('has the given environment and arguments, no standard input, and a session of its own', async () => {
+    const text = 'echo "$A|$1|$HOME|$(cat)|"; ps -o pid=,pgid=,sid= -p $$';
+    const is = { path: '/bin/sh', args: ['-c', text, 'sh', '$(id) ;x'], env: { A: 'b', PATH: '/usr/bin:/bin' } };
+    const { output } = await run({ ...command('/bin/sh'), ...is }, new Knife());
+    const [words = '', ids = ''] = output.split('\n');
+    expect(words).to.equal('b|$(id) ;x|||');
+    const [pid, group, session] = ids.trim().split(/\s+/);
+    expect([group, session]).to.deep.equal([pid, pid]);
+  });
+
+  it('names the signal that ended it', async () => {
+    const result = await run(script('kill -TERM $$'), new Knife());
+    expect(result).to.include({ exitCode: null, signal: 'SIGTERM', timedOut: false });
+  });
+
+  it('is killed with all of its group when its time is over', async () => {
+    const started = performance.now();
+    const result = await run(script('sleep 60 & echo $!; sleep 60', { timeoutMs: 200 }), new Knife());
+    expect(result).to.include({ exitCode: null, signal: 'SIGKILL', timedOut: true, leftovers: 'none' });
+    expect(performance.now() - started).to.be.within(190, 3000);
+    expect(await isGone(Number(result.output))).to.equal(true);
+  });
+
+  it('that leaves a child behind has it killed, and says so', async () => {
+    const result = await run(script('sleep 60 & echo $!'), new Knife());
+    expect(result).to.include({ exitCode: 0, timedOut: false, leftovers: 'killed' });
+    expect(await isGone(Number(result.output))).to.equal(true);
+  });
+
+  it('does not wait for a grandchild in another session that keeps the output open', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-run-'));
+    const pidFile = join(folder, 'pid');
+    const started = performance.now();
+    try {
+      const escape = `setsid sh -c 'echo $$ > ${pidFile}; exec sleep 5' & while ! [ -s ${pidFile} ]; do sleep 0.01; done; echo done`;
+      const { exitCode, output } = await run(script(escape, { env: { PATH: '/usr/bin:/bin' } }), new Knife());
+      expect([exitCode, output]).to.deep.equal([0, 'done\n']);
+      expect(performance.now() - started).to.be.below(3000);
+    } finally {
+      process.kill(Number(await readFile(pidFile, 'utf8')), 'SIGKILL');
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('has no more output kept than was asked for, and the rest does not stop it', async () => {
+    const { exitCode, output } = await run(
+      script('head -c 500000 /dev/zero | tr "\\0" x', { env: { PATH: '/usr/bin:/bin' } }),
+      new Knife(),
+    );
+    expect([exitCode, output]).to.deep.equal([0, 'x'.repeat(1000)]);
+  });
+
+  it('is killed with its group when it is cut', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-run-'));
+    const pidFile = join(folder, 'pid');
+    try {
+      const knife = new Knife();
+      const running = run(script(`sleep 60 & echo $! > ${pidFile}; wait`), knife);
+      let pid = 0;
+      for (let i = 0; i < 300 && pid === 0; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'));
+      }
+      knife.abort();
+      expect(await codeOf(running)).to.equal('ECANCELED');
+      expect(pid).to.be.greaterThan(0);
+      expect(await isGone(pid)).to.equal(true);
+      expect(await codeOf(run(script('exit 0'), knife))).to.equal('ECANCELED');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('that can not be started rejects with the reason', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-run-'));
+    try {
+      await writeFile(join(folder, 'plain'), 'exit 0', { mode: 0o644 });
+      expect(await codeOf(run(command('/no/such/command'), new Knife()))).to.equal('ENOENT');
+      expect(await codeOf(run(command(join(folder, 'plain')), new Knife()))).to.equal('EACCES');
+      expect(await codeOf(run(command('true'), new Knife()))).to.equal('EINVAL');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});

@@ -1,0 +1,179 @@
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { Knife } from '../../../src/lib/cut.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
+import { systemAuthorities } from '../../../src/world/real/authorities.ts';
+import { createClock } from '../../../src/world/real/clock.ts';
+import { openSocketOptions } from '../../../src/world/real/socket-options.ts';
+import { createStreams } from '../../../src/world/real/streams.ts';
+import type { ConnectOptions, World } from '../../../src/world/world.ts';
+import { CERTIFICATE, KEY } from '../../support/certificate.ts';
+import { codeOf, recorder } from '../../support/world-conformance.ts';
+
+const streams = createStreams(systemAuthorities(), openSocketOptions());
+const world = { clock: createClock(), streams } as unknown as World;
+
+async function listening(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const at = server.address();
+  if (at === null || typeof at === 'string') throw new Error('no port');
+  return at.port;
+}
+
+describe('A TLS stream', () => {
+  const peers: Socket[] = [];
+  const server = createTlsServer({ cert: CERTIFICATE, key: KEY }, (socket) => {
+    peers.push(socket);
+    socket.on('error', () => {});
+    socket.write('hello');
+    socket.on('data', (bytes) => socket.end(`you said ${bytes}`));
+  });
+  let port = 0;
+  const connect = (tls: NonNullable<ConnectOptions['tls']>) =>
+    streams.connect({ address: '127.0.0.1', port, tls }, new Knife());
+  before(async () => {
+    port = await listening(server);
+  });
+  after(() => {
+    for (const peer of peers) peer.destroy();
+    server.close();
+  });
+
+  it('carries bytes both ways, what came before `on` included', async () => {
+    const stream = await connect({ servername: 'real.example', verify: false });
+    await world.clock.sleep(30);
+    const seen = recorder(world, stream);
+    await seen.until(() => seen.received() === 'hello');
+    stream.write(new Uint8Array(Buffer.from('hi')));
+    await seen.until(() => seen.events.includes('end'));
+    expect(seen.received()).to.equal('helloyou said hi');
+    stream.close('fin');
+    await seen.until(() => seen.events.includes('close'));
+    expect(seen.events).to.deep.equal(['data', 'end', 'close']);
+  });
+
+  it('to a certificate that no known authority signed is refused when it is to be verified', async () => {
+    const error = await connect({ servername: 'real.example', verify: true }).then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).to.be.instanceOf(SystemError).with.property('code', 'EPROTO');
+    expect(String(error)).to.match(/self-signed certificate/);
+  });
+
+  it('is reset at once when asked to', async () => {
+    const before = peers.length;
+    const stream = await connect({ servername: null, verify: false });
+    for (let waited = 0; peers.length === before && waited < 2000; waited += 5) await world.clock.sleep(5);
+    const peer = peers[before];
+    const reset = new Promise<string>((resolve) => {
+      peer?.removeAllListeners('error').on('error', (error) => resolve('code' in error ? String(error.code) : ''));
+    });
+    const seen = recorder(world, stream);
+    stream.close('rst');
+    await seen.until(() => seen.events.includes('close'));
+    expect(await reset).to.equal('ECONNRESET');
+  });
+
+  it('to something that speaks no TLS, or closes at once, fails', async () => {
+    const plain = createServer((socket) => socket.on('error', () => {}).end('220 not TLS at all, sorry\r\n'));
+    const closing = createServer((socket) => socket.on('error', () => {}).destroy());
+    try {
+      const tls = { servername: null, verify: false };
+      const plainAt = { address: '127.0.0.1', port: await listening(plain), tls };
+      expect(await codeOf(streams.connect(plainAt, new Knife()))).to.equal('EPROTO');
+      const closingAt = { address: '127.0.0.1', port: await listening(closing), tls };
+      expect(await codeOf(streams.connect(closingAt, new Knife()))).to.equal('ECONNRESET');
+    } finally {
+      plain.close();
+      closing.close();
+    }
+  });
+
+  it('whose handshake hangs is let go when cut', async () => {
+    const held: Socket[] = [];
+    const silent = createServer((socket) => held.push(socket.on('error', () => {})));
+    try {
+      const knife = new Knife();
+      const options = { address: '127.0.0.1', port: await listening(silent), tls: { servername: null, verify: false } };
+      setTimeout(() => knife.abort(), 50);
+      expect(await codeOf(streams.connect(options, knife))).to.equal('ECANCELED');
+    } finally {
+      for (const socket of held) socket.destroy();
+      silent.close();
+    }
+  });
+});
+
+describe('A TCP stream', () => {
+  const peers: Socket[] = [];
+  const server = createServer({ allowHalfOpen: true }, (socket) => peers.push(socket.on('error', () => {})));
+  let port = 0;
+  before(async () => {
+    port = await listening(server);
+  });
+  after(() => {
+    for (const peer of peers) peer.destroy();
+    server.close();
+  });
+
+  it('sends keep-alive probes as often as asked for', async () => {
+    const asked: string[] = [];
+    const options = openSocketOptions();
+    const spied = createStreams(systemAuthorities(), {
+      ...options,
+      setKeepAlive(fd, intervalSeconds, retries) {
+        options.setKeepAlive(fd, intervalSeconds, retries);
+        asked.push(`every ${intervalSeconds} s, ${retries} times`);
+      },
+    });
+    const keepAlive = { idleSeconds: 10, intervalSeconds: 30, retries: 3 };
+    const stream = await spied.connect({ address: '127.0.0.1', port, keepAlive }, new Knife());
+    const { stdout, error } = spawnSync('ss', ['-tnoH', `sport = :${stream.local.port}`], { encoding: 'utf8' });
+    stream.close('rst');
+    if (error !== undefined) throw new Error('this test needs ss (Debian: iproute2)');
+    // The kernel shows the timer that runs: the idle time before the first probe (`9.992ms` is 9.992 s).
+    expect(stdout).to.match(/timer:\(keepalive,(9\.\d+m?s|10)/);
+    expect(asked).to.deep.equal(['every 30 s, 3 times']);
+  });
+
+  it('has the TTL that it was given, from its SYN on', async () => {
+    const stream = await streams.connect({ address: '127.0.0.1', port, ttl: 255 }, new Knife());
+    expect(stream.remote.port).to.equal(port);
+    stream.close('rst');
+    expect(await codeOf(streams.connect({ address: '127.0.0.1', port, ttl: 300 }, new Knife()))).to.equal('EINVAL');
+  });
+
+  it('whose TTL can not be set is not opened', async () => {
+    const without = createStreams(systemAuthorities(), null);
+    expect(await codeOf(without.connect({ address: '127.0.0.1', port, ttl: 255 }, new Knife()))).to.equal('ENOTSUP');
+  });
+
+  it('comes from the local address that it was given', async () => {
+    const stream = await streams.connect({ address: '127.0.0.1', port, localAddress: '127.0.0.77' }, new Knife());
+    expect(stream.local.address).to.equal('127.0.0.77');
+    stream.close('rst');
+    const foreign = { address: '127.0.0.1', port, localAddress: '192.0.2.1' };
+    expect(await codeOf(streams.connect(foreign, new Knife()))).to.equal('EADDRNOTAVAIL');
+  });
+
+  it('that lingers after our FIN is ended in the end', async () => {
+    const impatient = createStreams(systemAuthorities(), openSocketOptions(), 100);
+    const stream = await impatient.connect({ address: '127.0.0.1', port }, new Knife());
+    const started = performance.now();
+    const seen = recorder(world, stream);
+    // The other side keeps its half open and talks on.
+    stream.close('fin');
+    for (let waited = 0; seen.events.length === 0 && waited < 1500; waited += 10) await world.clock.sleep(10);
+    expect(seen.events).to.deep.equal(['close']);
+    expect(performance.now() - started).to.be.within(99, 1500);
+  });
+
+  it('of which a port number is impossible is EINVAL', async () => {
+    for (const bad of [0, -1, 65_536, 1.5, Number.NaN]) {
+      expect(await codeOf(streams.connect({ address: '127.0.0.1', port: bad }, new Knife()))).to.equal('EINVAL');
+    }
+  });
+});

@@ -1,0 +1,159 @@
+import { expect } from 'chai';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SystemError } from '../../../src/lib/errors.ts';
+import type { LogRecord } from '../../../src/log/record.ts';
+import { dryRunVips } from '../../../src/vip/dry-run.ts';
+import { createFaultHook } from '../../../src/world/real/faults.ts';
+import { lockInstance } from '../../../src/world/real/lock.ts';
+import { createSelf } from '../../../src/world/real/self.ts';
+import { createRealWorld } from '../../../src/world/real/world.ts';
+import type { Kernel } from '../../../src/world/world.ts';
+import { codeOf } from '../../support/world-conformance.ts';
+
+const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** Until `done`, for at most 3 s. */
+async function until(done: () => boolean): Promise<void> {
+  for (let waited = 0; !done(); waited += 10) {
+    if (waited > 3000) throw new Error('never');
+    await wait(10);
+  }
+}
+
+describe('The instance lock', () => {
+  const name = `\0anybal-world-test-${process.pid}`;
+
+  it('is held by one, who is named to the next, and free afterwards', async () => {
+    const first = await lockInstance('pid 42, /etc/pybal/pybal.conf', name);
+    const refused = await lockInstance('second', name).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    expect(refused).to.be.instanceOf(SystemError).with.property('code', 'EADDRINUSE');
+    expect(String(refused)).to.contain('another anybal runs in this network namespace (pid 42, /etc/pybal/pybal.conf)');
+    await first.release();
+    await (await lockInstance('third', name)).release();
+  });
+
+  it('shows no control characters of whoever holds it', async () => {
+    const first = await lockInstance('\x1b[2J\nfine', name);
+    const refused = await lockInstance('second', name).catch((error: unknown) => String(error));
+    expect(refused).to.contain('(?[2J?fine)');
+    await first.release();
+  });
+});
+
+describe('Injected faults', () => {
+  const kernel: Kernel<string, string, string> = {
+    list: async () => 'table',
+    apply: async (ops) => ops.map(() => null),
+  };
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'anybal-faults-'));
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  it('come and go with the file, and are logged loudly', async () => {
+    const path = join(folder, 'faults.json');
+    const logged: LogRecord[] = [];
+    const hook = createFaultHook(path, (record) => logged.push(record));
+    const [ipvs, vips] = [hook.ipvs(kernel), hook.vips(kernel)];
+    try {
+      expect(logged.map(({ level }) => level)).to.deep.equal(['critical']);
+      expect(await ipvs.list()).to.equal('table');
+
+      await writeFile(path, '{"ipvs":"EPERM"}');
+      await until(() => logged.length === 2);
+      expect(await codeOf(ipvs.list())).to.equal('EPERM');
+      expect((await ipvs.apply(['a', 'b'])).map((error) => error?.code)).to.deep.equal(['EPERM', 'EPERM']);
+      expect(await vips.list()).to.equal('table');
+
+      await writeFile(path, '{"reconcile":"hang"}');
+      await until(() => logged.length === 3);
+      expect(await ipvs.list()).to.equal('table');
+      let settled = false;
+      const hanging = vips.list().then((table) => {
+        settled = true;
+        return table;
+      });
+      await wait(150);
+      expect(settled).to.equal(false);
+
+      await rm(path);
+      expect(await hanging).to.equal('table');
+      expect(logged.every(({ level }) => level === 'critical')).to.equal(true);
+    } finally {
+      hook.close();
+    }
+  });
+});
+
+describe('Self', () => {
+  it('knows the kernel, its addresses, and how late the event loop was', async () => {
+    const own = createSelf();
+    try {
+      expect(own.self().kernelId).to.match(/^[0-9a-f-]{36}\/\d+$/);
+      expect(own.self().addresses).to.include('127.0.0.1');
+      const end = performance.now() + 300;
+      while (performance.now() < end);
+      expect(own.self().loopLateMs).to.be.within(150, 5000);
+      await wait(20);
+      expect(own.self().loopLateMs, 'remembered for a while').to.be.greaterThan(150);
+    } finally {
+      own.close();
+    }
+  });
+
+  it('has the same kernel each time', () => {
+    const [a, b] = [createSelf(), createSelf()];
+    expect(a.self().kernelId).to.equal(b.self().kernelId);
+    a.close();
+    b.close();
+  });
+});
+
+describe('The dry run of VIPs', () => {
+  it('starts from what is there, changes only memory, and tells the command', async () => {
+    const logged: string[] = [];
+    const there = { address: '10.0.0.1', prefixLength: 32, interface: 'lo', protocol: 0 };
+    const real = { list: async () => new Map([[there.address, there]]) };
+    const vips = dryRunVips(real, ({ text }) => logged.push(text));
+    const results = await vips.apply([
+      { do: 'add-address', address: '10.0.0.2', family: 4 },
+      { do: 'add-address', address: '10.0.0.2', family: 4 },
+      { do: 'delete-address', address: '10.0.0.1', family: 4 },
+      { do: 'delete-address', address: '2001:db8::1', family: 6 },
+    ]);
+    expect(results.map((error) => error?.code ?? null)).to.deep.equal([null, 'EEXIST', null, 'EADDRNOTAVAIL']);
+    expect([...(await vips.list()).keys()]).to.deep.equal(['10.0.0.2']);
+    expect([...(await vips.list(['10.0.0.1'])).keys()]).to.deep.equal([]);
+    expect(logged[0]).to.equal('ip addr add 10.0.0.2/32 dev lo');
+    expect(logged[3]).to.equal('ip addr del 2001:db8::1/128 dev lo');
+  });
+});
+
+describe("The operating system's world", () => {
+  const settings = { log: () => {}, loadMonitor: async () => null };
+
+  it('forwards in userspace without any privilege', async () => {
+    const world = await createRealWorld({ ...settings, backend: 'userspace' });
+    expect(world.backend).to.equal('userspace');
+    expect((await world.ipvs.list()).size).to.equal(0);
+    expect([...(await world.vips.list()).keys()]).to.include('127.0.0.1');
+    await world.close();
+  });
+
+  it('in a dry run writes nothing, and shows what it would', async () => {
+    const logged: string[] = [];
+    const log = ({ text }: LogRecord) => logged.push(text);
+    const world = await createRealWorld({ ...settings, log, backend: 'dry-run' });
+    await world.vips.apply([{ do: 'add-address', address: '192.0.2.99', family: 4 }]);
+    expect((await world.vips.list(['192.0.2.99'])).size).to.equal(1);
+    expect(world.self().addresses).to.not.include('192.0.2.99');
+    expect(logged).to.include('ip addr add 192.0.2.99/32 dev lo');
+    await world.close();
+  });
+});
