@@ -54,9 +54,9 @@ async function get(
   }
   // Ends what is under way, name look-ups included, with the reason that came first.
   const knife = new Knife();
-  let reason: SystemError | null = null;
+  const stopped: { by: SystemError | null } = { by: null };
   const stop = (error: SystemError) => {
-    reason ??= error;
+    stopped.by ??= error;
     knife.abort();
   };
   const client = new Client(url.origin, {
@@ -69,7 +69,7 @@ async function get(
       ...(url.protocol === 'https:' ? { secureContext: authorities() } : {}),
     },
   });
-  knife.onAbort(() => void client.destroy(reason).catch(() => {}));
+  knife.onAbort(() => void client.destroy(stopped.by).catch(() => {}));
   const timer = setTimeout(
     () => stop(new SystemError('ETIMEDOUT', call, `${request.timeoutMs} ms`)),
     request.timeoutMs,
@@ -92,10 +92,10 @@ async function get(
       }
       chunks.push(chunk);
     }
-    if (reason !== null) throw reason;
+    if (stopped.by !== null) throw stopped.by;
     return { status: statusCode, headers: flatten(headers), body: new Uint8Array(Buffer.concat(chunks)) };
   } catch (error) {
-    throw reason ?? undiciError(error, call);
+    throw stopped.by ?? undiciError(error, call);
   } finally {
     clearTimeout(timer);
     release();

@@ -24,14 +24,15 @@ async function rawServer(pieces: readonly string[], end: 'end' | 'destroy' | 'ho
   const held = new Set<Socket>();
   const serve = (socket: Socket) => {
     held.add(socket.on('error', () => {}));
-    socket.once('data', async () => {
+    const send = async () => {
       for (const piece of pieces) {
         socket.write(piece);
         await new Promise((resolve) => setTimeout(resolve, 30));
       }
       if (end === 'end') socket.end();
       if (end === 'destroy') socket.destroy();
-    });
+    };
+    socket.once('data', () => void send());
   };
   const server: Server = tls ? createTlsServer({ cert: CERTIFICATE, key: KEY }, serve) : createServer(serve);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
