@@ -57,10 +57,14 @@ export type Event =
   | { readonly on: 'update-error'; readonly notification: Notification }
   /** RFC 2918 §4 */
   | { readonly on: 'route-refresh'; readonly body: Uint8Array }
+  /** RFC 9687 §3: the stream takes no more, takes more again, has taken nothing for too long. */
+  | { readonly on: 'write-blocked' }
+  | { readonly on: 'write-drained' }
+  | { readonly on: 'send-hold-expires' }
   /** UPDATEs were written: they count as a sign of life (RFC 4271 §8.2.2, Established, event 27 ff.). */
   | { readonly on: 'updates-sent' };
 
-export type Timer = 'connectRetry' | 'hold' | 'keepalive';
+export type Timer = 'connectRetry' | 'hold' | 'keepalive' | 'sendHold';
 
 /** Why a connection ended. */
 export type Cause =
@@ -150,6 +154,8 @@ function openSent(config: FsmConfig, state: State, event: Event): Step {
     case 'start':
     case 'connected':
     case 'updates-sent':
+    case 'write-blocked':
+    case 'write-drained':
       return [state, []];
     case 'connection-fails': {
       const cause: Cause = { is: 'connection', reason: event.reason };
@@ -171,6 +177,8 @@ function openConfirm(state: State & { is: 'OpenConfirm' }, event: Event): Step {
     case 'start':
     case 'connected':
     case 'updates-sent':
+    case 'write-blocked':
+    case 'write-drained':
       return [state, []];
     case 'keepalive-expires':
       return [state, [{ do: 'send', message: 'keepalive' }, ...armKeepalive(state.agreed)]];
@@ -193,6 +201,10 @@ function established(state: State & { is: 'Established' }, event: Event): Step {
       return [state, [{ do: 'send', message: 'keepalive' }, ...armKeepalive(state.agreed)]];
     case 'updates-sent':
       return [state, armKeepalive(state.agreed)];
+    case 'write-blocked':
+      return [state, [{ do: 'arm', timer: 'sendHold', seconds: sendHoldSeconds(state.agreed), jitter: false }]];
+    case 'write-drained':
+      return [state, [{ do: 'disarm', timer: 'sendHold' }]];
     case 'keepalive':
       return [state, armHold(state.agreed)];
     case 'update':
@@ -215,7 +227,7 @@ function leave(event: Leaving, unexpected: ErrorName): Step {
   return fall(cause, 'notification' in cause && cause.is !== 'received' ? cause.notification : null);
 }
 
-function causeOf(event: Leaving | { on: 'updates-sent' }, unexpected: ErrorName = 'fsmUnspecific'): Cause {
+function causeOf(event: Leaving, unexpected: ErrorName = 'fsmUnspecific'): Cause {
   switch (event.on) {
     case 'stop':
       return { is: 'stopped', notification: event.notification };
@@ -228,6 +240,8 @@ function causeOf(event: Leaving | { on: 'updates-sent' }, unexpected: ErrorName 
       return { is: 'received', notification: event.notification };
     case 'hold-expires':
       return { is: 'sent', notification: notification('holdTimerExpired') };
+    case 'send-hold-expires':
+      return { is: 'sent', notification: notification('sendHoldTimerExpired') };
     // deliberate: in Established too, where §8.2.2 has 5/0 for 21 and 22 and §6.1 the error's own code. Routers do the latter.
     case 'header-error':
     case 'open-error':
@@ -244,6 +258,8 @@ function causeOf(event: Leaving | { on: 'updates-sent' }, unexpected: ErrorName 
     case 'connect-retry-expires':
     case 'keepalive-expires':
     case 'updates-sent':
+    case 'write-blocked':
+    case 'write-drained':
       return { is: 'sent', notification: notification(unexpected) };
     default:
       return event satisfies never;
@@ -264,6 +280,7 @@ function fall(cause: Cause, say: Notification | null = null): Step {
       { do: 'disarm', timer: 'connectRetry' },
       { do: 'disarm', timer: 'hold' },
       { do: 'disarm', timer: 'keepalive' },
+      { do: 'disarm', timer: 'sendHold' },
       { do: 'close' },
       { do: 'down', cause },
     ],
@@ -297,4 +314,9 @@ function armHold(agreed: Negotiated): Action[] {
 function armKeepalive(agreed: Negotiated): Action[] {
   if (agreed.holdTimeSeconds === 0) return [];
   return [{ do: 'arm', timer: 'keepalive', seconds: Math.max(1, agreed.holdTimeSeconds / 3), jitter: true }];
+}
+
+/** RFC 9687 §4.1 */
+function sendHoldSeconds(agreed: Negotiated): number {
+  return Math.max(480, 2 * agreed.holdTimeSeconds);
 }

@@ -199,7 +199,7 @@ export class Peer {
   }
 
   #newSession(side: Side): Session {
-    const { world, families, routerId } = this.#context;
+    const { world, families } = this.#context;
     const { address, port, localAddress, connectRetrySeconds, localAs, peerAs, holdTimeSeconds } = this.#config;
     return new Session(
       world,
@@ -209,7 +209,13 @@ export class Peer {
         connect: { address, port, ...(localAddress === null ? {} : { localAddress }) },
       },
       {
-        localOpen: (local) => ({ as: localAs, routerId: routerId(local), holdTimeSeconds, families, peerAs }),
+        localOpen: (local) => ({
+          as: localAs,
+          routerId: this.#context.routerId(local),
+          holdTimeSeconds,
+          families,
+          peerAs,
+        }),
         losesCollision: (agreed) => this.#losesCollision(side, agreed),
         stateChanged: (from, to) => this.#stateChanged(side, from, to),
         up: (agreed) => this.#up(side, agreed),
@@ -235,8 +241,9 @@ export class Peer {
 
   #stateChanged(side: Side, from: State, to: State): void {
     // What repeats every few seconds while a peer is away, and the listening side's waiting, is for debugging only.
-    const dull = RANK[to.is] < RANK.OpenSent && from.is !== 'Established';
-    const level = dull && (side === 'passive' || this.#failures > 0) ? 'debug' : 'info';
+    const matters = from.is === 'Established' || to.is === 'Established';
+    const waits = side === 'passive' && RANK[to.is] < RANK.OpenSent;
+    const level = !matters && (waits || this.#failures > 0) ? 'debug' : 'info';
     this.#log(level, `State is now: ${to.is.toUpperCase()}`, side);
   }
 
@@ -307,8 +314,8 @@ export class Peer {
     const seconds = this.#damped
       ? Math.min(DAMPING.last, DAMPING.first * 2 ** (this.#protocolErrors - 1))
       : Math.min(RETRY.last, RETRY.first * 2 ** Math.max(0, this.#failures - 1));
-    const { clock, random } = this.#context.world;
-    this.#retry = clock.at(seconds * (0.75 + 0.25 * random()) * 1000, () => {
+    const { world } = this.#context;
+    this.#retry = world.clock.at(seconds * (0.75 + 0.25 * world.random()) * 1000, () => {
       this.#retry = null;
       this.#damped = false;
       this.start();

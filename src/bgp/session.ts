@@ -63,6 +63,7 @@ const EXPIRES = {
   connectRetry: 'connect-retry-expires',
   hold: 'hold-expires',
   keepalive: 'keepalive-expires',
+  sendHold: 'send-hold-expires',
 } as const satisfies Record<Timer, Event['on']>;
 
 export class Session {
@@ -235,6 +236,7 @@ export class Session {
       onDrain: () => {
         if (!mine()) return;
         this.#blocked = false;
+        this.#feed({ on: 'write-drained' });
         this.#pump();
       },
       onClose: (error) => {
@@ -363,14 +365,16 @@ export class Session {
   #write(bytes: Uint8Array): void {
     if (this.#stream === null) return;
     this.#counters.messagesOut++;
-    if (!this.#stream.write(bytes)) this.#blocked = true;
+    if (this.#stream.write(bytes) || this.#blocked) return;
+    this.#blocked = true;
+    this.#feed({ on: 'write-blocked' });
   }
 
   #arm(timer: Timer, seconds: number, jitter: boolean): void {
     this.#disarm(timer);
-    const { clock, random } = this.#world;
+    const { clock } = this.#world;
     // RFC 4271 §10
-    const delayMs = seconds * 1000 * (jitter ? 0.75 + 0.25 * random() : 1);
+    const delayMs = seconds * 1000 * (jitter ? 0.75 + 0.25 * this.#world.random() : 1);
     const due = clock.now() + delayMs;
     const fire = () => {
       if (timer === 'hold' && clock.now() - due > LATE_MS) {

@@ -1,6 +1,6 @@
 // The BGP speaker: listeners, peers by name, and the interface that the rest of the daemon uses: `configure` and `set`, both
 // with the whole wish, of which only the difference is done. Supported: RFC 4271, 4486, 4724 (End-of-RIB), 4760, 5492, 6286,
-// 6608, 6793, 7606, 7607, 2918, 9003, 9072. It installs nothing: received routes are checked, counted and dropped, unless
+// 6608, 6793, 7606, 7607, 2918, 9003, 9072, 9687. It installs nothing: received routes are checked, counted and dropped, unless
 // `onRoutes` asks for them.
 
 import type { PeerConfig } from '../config/types.ts';
@@ -106,7 +106,7 @@ export class Speaker {
     for (const [name, { peer }] of this.#peers) {
       if (wanted.has(name)) continue;
       this.#peers.delete(name);
-      this.#info(`Clearing session to ${name}`);
+      this.#pybal(`Clearing session to ${name}`);
       this.#dismiss(peer, notification('ceaseDeconfigured'));
     }
     const context = this.#context(config.families);
@@ -119,7 +119,7 @@ export class Speaker {
       if (present !== undefined) this.#dismiss(present.peer, notification('ceaseConfigChange'));
       this.#peers.set(name, { peer, identity });
       if (routes !== null) peer.set(routes);
-      this.#info(`Starting BGP session with peer ${peerConfig.address}`);
+      this.#pybal(`Starting BGP session with peer ${peerConfig.address}`);
       peer.start();
     }
   }
@@ -178,6 +178,11 @@ export class Speaker {
     const others = this.#strangers.count > 1 ? ` (and ${this.#strangers.count - 1} more)` : '';
     this.#strangers = { quietUntil: now + STRANGER_LOG_MS, count: 0 };
     this.#info(`Refused connection from ${stream.remote.address}, which is no peer${others}`);
+  }
+
+  /** Lines that PyBal's operators know. */
+  #pybal(text: string): void {
+    this.#world.log({ level: 'info', system: 'pybal', text });
   }
 
   #info(text: string): void {

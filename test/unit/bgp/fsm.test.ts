@@ -54,6 +54,9 @@ const events: { readonly [On in Event['on']]: Extract<Event, { on: On }> } = {
   'update-error': { on: 'update-error', notification: notification('updateBadNlri') },
   'route-refresh': { on: 'route-refresh', body },
   'updates-sent': { on: 'updates-sent' },
+  'write-blocked': { on: 'write-blocked' },
+  'write-drained': { on: 'write-drained' },
+  'send-hold-expires': { on: 'send-hold-expires' },
 };
 
 /**
@@ -64,8 +67,8 @@ function summary([state, actions]: readonly [State, readonly Action[]]): string 
   const words = actions.map(word);
   const says = words[0]?.startsWith('says') ? words.shift() : undefined;
   if (state.is === 'Idle' && words.length > 0) {
-    expect(words.slice(0, 4)).to.deep.equal(['-connectRetry', '-hold', '-keepalive', 'close']);
-    expect(words[4]).to.match(/^down:/);
+    expect(words.slice(0, 5)).to.deep.equal(['-connectRetry', '-hold', '-keepalive', '-sendHold', 'close']);
+    expect(words[5]).to.match(/^down:/);
     return says === undefined ? 'falls' : `falls, ${says}`;
   }
   return words.length === 0 ? state.is : `${state.is}: ${words.join(' ')}`;
@@ -154,6 +157,9 @@ const table: { readonly [On in Event['on']]: readonly [string, string, string, s
     'Established: +hold=9 refresh',
   ],
   'updates-sent': ['Idle', 'falls', 'falls', 'OpenSent', 'OpenConfirm', 'Established: +keepalive=3~'],
+  'write-blocked': ['Idle', 'falls', 'falls', 'OpenSent', 'OpenConfirm', 'Established: +sendHold=480'],
+  'write-drained': ['Idle', 'falls', 'falls', 'OpenSent', 'OpenConfirm', 'Established: -sendHold'],
+  'send-hold-expires': ['Idle', 'falls', 'falls', 'falls, says 8/0', 'falls, says 8/0', 'falls, says 8/0'],
 };
 
 describe('bgp/fsm: every cell of RFC 4271 §8.2.2', () => {
@@ -251,7 +257,7 @@ describe('bgp/fsm: laws over random histories', () => {
       Active: ['connectRetry'],
       OpenSent: ['hold'],
       OpenConfirm: ['hold', 'keepalive'],
-      Established: ['hold', 'keepalive'],
+      Established: ['hold', 'keepalive', 'sendHold'],
     };
     law(({ to, timers }) => expect(allowed[to.is]).to.include.members([...timers]));
   });

@@ -113,7 +113,7 @@ describe('bgp/speaker: a session', () => {
     await net.settled(router.speaker.stop());
     await net.run(0.5);
     expect(director.lines()).to.include.members([
-      '[bgp] Starting BGP session with peer 192.0.2.1',
+      '[pybal] Starting BGP session with peer 192.0.2.1',
       '[bgp.FSM@active peer 192.0.2.1:179] State is now: CONNECT',
       '[bgp.FSM@active peer 192.0.2.1:179] State is now: OPENSENT',
       '[bgp.FSM@active peer 192.0.2.1:179] State is now: OPENCONFIRM',
@@ -480,8 +480,23 @@ describe('bgp/speaker: a scripted peer', () => {
     expect(written).to.be.below(300_000);
     peer.stream.resume();
     await net.run(60);
+    expect(director.states, 'a minute without reading is forgiven').to.deep.equal(['cr1 up']);
     expect(director.speaker.flushed('cr1')).to.equal(true);
     expect(status(director)).to.include({ established: true, prefixesSent: 1 });
+  });
+
+  it('is left when it has not read for eight minutes, however alive it seems', async () => {
+    const { net, director, script } = await established();
+    script().stream.pause();
+    director.speaker.set(
+      'cr1',
+      Array.from({ length: 40_000 }, (_, i) => route(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)),
+    );
+    await net.run(470);
+    expect(director.states).to.deep.equal(['cr1 up']);
+    await net.run(20);
+    expect(director.states.slice(0, 2)).to.deep.equal(['cr1 up', 'cr1 down']);
+    expect(director.lines().join('\n')).to.include('Send Hold Timer Expired (8/0)');
   });
 
   it('may leak a table to us: counted, and nothing kept', async () => {
