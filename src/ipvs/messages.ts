@@ -4,11 +4,15 @@
 import { type Family, familyOf } from '../lib/address.ts';
 import {
   addressAt,
+  align,
+  ATTRIBUTE_HEADER,
   type Attributes,
   genericOf,
   Malformed,
   type Messages,
   type MessageWriter,
+  putAddress,
+  putText,
 } from '../netlink/codec.ts';
 import {
   destinationKey,
@@ -50,11 +54,13 @@ const FORWARD_MASK = 7;
 
 const afOf = (address: string): number => (familyOf(address) === 6 ? AF.inet6 : AF.inet);
 
-/** An attribute: how it is written, and how what was read goes into a draft. */
+/** An attribute of fixed size: how its value is put into a message, and how what was read goes into a draft. */
 interface Row<T, Draft> {
   readonly code: number;
   readonly name: string;
-  readonly encode: (writer: MessageWriter, code: number, item: T) => void;
+  /** Bytes of the value. */
+  readonly size: number;
+  readonly put: (view: DataView, at: number, item: T) => void;
   readonly decode: (attribute: Attributes, draft: Draft) => void;
 }
 
@@ -71,67 +77,83 @@ interface ServiceDraft {
   netmask: number;
 }
 
-// IPVS_SVC_ATTR_*. First three lists say which service, for deletions and questions; the fourth how it should be.
+// IPVS_SVC_ATTR_*
 const SERVICE_AF: Row<IpvsService, ServiceDraft> = {
   code: 1,
   name: 'AF',
-  encode: (writer, code, service) => writer.u16(code, afOf(service.address)),
+  size: 2,
+  put: (view, at, service) => view.setUint16(at, afOf(service.address), true),
   decode: (attribute, draft) => void (draft.af = attribute.u16()),
 };
+/** Which service, for deletions and questions: an endpoint, or a mark. */
 const ENDPOINT: readonly Row<IpvsService, ServiceDraft>[] = [
+  SERVICE_AF,
   {
     code: 2,
     name: 'PROTOCOL',
-    encode: (writer, code, { protocol }) => writer.u16(code, protocol === 'fwmark' ? 0 : PROTOCOL[protocol]),
+    size: 2,
+    put: (view, at, { protocol }) => view.setUint16(at, protocol === 'fwmark' ? 0 : PROTOCOL[protocol], true),
     decode: (attribute, draft) => void (draft.protocol = attribute.u16()),
   },
   {
     code: 3,
     name: 'ADDR',
-    encode: (writer, code, service) => writer.address(code, service.address, 16),
+    size: 16,
+    put: (view, at, service) => putAddress(view, at, service.address, 16),
     decode: (attribute, draft) => void (draft.addressAt = addressOffset(attribute)),
   },
   {
     code: 4,
     name: 'PORT',
-    encode: (writer, code, service) => writer.u16be(code, service.port),
+    size: 2,
+    put: (view, at, service) => view.setUint16(at, service.port),
     decode: (attribute, draft) => void (draft.port = attribute.u16be()),
   },
 ];
 const MARK: readonly Row<IpvsService, ServiceDraft>[] = [
+  SERVICE_AF,
   {
     code: 5,
     name: 'FWMARK',
-    encode: (writer, code, service) => writer.u32(code, service.fwmark),
+    size: 4,
+    put: (view, at, service) => view.setUint32(at, service.fwmark, true),
     decode: (attribute, draft) => void (draft.fwmark = attribute.u32()),
   },
 ];
+/** How it should be. */
 const SERVICE_SETTINGS: readonly Row<IpvsService, ServiceDraft>[] = [
   {
     code: 6,
     name: 'SCHED_NAME',
-    encode: (writer, code, service) => writer.text(code, service.scheduler),
+    size: 16,
+    put: (view, at, service) => putText(view, at, service.scheduler, 16),
     decode: (attribute, draft) => void (draft.scheduler = attribute.text()),
   },
   {
     code: 7,
     name: 'FLAGS', // struct ip_vs_flags: the mask says that each bit is meant
-    encode: (writer, code, service) => writer.u32pair(code, service.flags & ~FLAG.hashed, 0xffffffff),
+    size: 8,
+    put: (view, at, service) => {
+      view.setUint32(at, service.flags & ~FLAG.hashed, true);
+      view.setUint32(at + 4, 0xffffffff, true);
+    },
     decode: (attribute, draft) => void (draft.flags = attribute.u32pair() & ~FLAG.hashed),
   },
   {
     code: 8,
     name: 'TIMEOUT',
-    encode: (writer, code, service) => writer.u32(code, service.persistenceSeconds),
+    size: 4,
+    put: (view, at, service) => view.setUint32(at, service.persistenceSeconds, true),
     decode: (attribute, draft) => void (draft.persistenceSeconds = attribute.u32()),
   },
   {
     code: 9,
     name: 'NETMASK', // IPv4: the mask in network order. IPv6: the prefix length in host order.
-    encode: (writer, code, service) =>
+    size: 4,
+    put: (view, at, service) =>
       familyOf(service.address) === 6
-        ? writer.u32(code, service.persistencePrefix)
-        : writer.u32be(code, ipv4Mask(service.persistencePrefix)),
+        ? view.setUint32(at, service.persistencePrefix, true)
+        : view.setUint32(at, ipv4Mask(service.persistencePrefix)),
     decode: (attribute, draft) => void (draft.netmask = attribute.u32()),
   },
 ];
@@ -151,19 +173,22 @@ const DESTINATION_IDENTITY: readonly Row<IpvsDestination, DestinationDraft>[] = 
   {
     code: 1,
     name: 'ADDR',
-    encode: (writer, code, destination) => writer.address(code, destination.address, 16),
+    size: 16,
+    put: (view, at, destination) => putAddress(view, at, destination.address, 16),
     decode: (attribute, draft) => void (draft.addressAt = addressOffset(attribute)),
   },
   {
     code: 2,
     name: 'PORT',
-    encode: (writer, code, destination) => writer.u16be(code, destination.port),
+    size: 2,
+    put: (view, at, destination) => view.setUint16(at, destination.port),
     decode: (attribute, draft) => void (draft.port = attribute.u16be()),
   },
   {
     code: 11,
     name: 'ADDR_FAMILY', // Linux 3.18; a tunnel may lead to a real server of the other family.
-    encode: (writer, code, destination) => writer.u16(code, afOf(destination.address)),
+    size: 2,
+    put: (view, at, destination) => view.setUint16(at, afOf(destination.address), true),
     decode: (attribute, draft) => void (draft.af = attribute.u16()),
   },
 ];
@@ -171,31 +196,38 @@ const DESTINATION_SETTINGS: readonly Row<IpvsDestination, DestinationDraft>[] = 
   {
     code: 3,
     name: 'FWD_METHOD',
-    encode: (writer, code, destination) => writer.u32(code, FORWARD[destination.forward]),
+    size: 4,
+    put: (view, at, destination) => view.setUint32(at, FORWARD[destination.forward], true),
     decode: (attribute, draft) => void (draft.forward = attribute.u32()),
   },
   {
     code: 4,
     name: 'WEIGHT',
-    encode: (writer, code, destination) => writer.u32(code, destination.weight),
+    size: 4,
+    put: (view, at, destination) => view.setUint32(at, destination.weight, true),
     decode: (attribute, draft) => void (draft.weight = attribute.i32()),
   },
   {
     code: 5,
     name: 'U_THRESH',
-    encode: (writer, code, destination) => writer.u32(code, destination.upperThreshold),
+    size: 4,
+    put: (view, at, destination) => view.setUint32(at, destination.upperThreshold, true),
     decode: (attribute, draft) => void (draft.upperThreshold = attribute.u32()),
   },
   {
     code: 6,
     name: 'L_THRESH',
-    encode: (writer, code, destination) => writer.u32(code, destination.lowerThreshold),
+    size: 4,
+    put: (view, at, destination) => view.setUint32(at, destination.lowerThreshold, true),
     decode: (attribute, draft) => void (draft.lowerThreshold = attribute.u32()),
   },
 ];
 
-const SERVICE_BY_CODE = byCode([SERVICE_AF, ...ENDPOINT, ...MARK, ...SERVICE_SETTINGS]);
-const DESTINATION_BY_CODE = byCode([...DESTINATION_IDENTITY, ...DESTINATION_SETTINGS]);
+const ENDPOINT_SERVICE = [...ENDPOINT, ...SERVICE_SETTINGS];
+const MARKED_SERVICE = [...MARK, ...SERVICE_SETTINGS];
+const DESTINATION = [...DESTINATION_IDENTITY, ...DESTINATION_SETTINGS];
+const SERVICE_BY_CODE = byCode([...ENDPOINT_SERVICE, ...MARK]);
+const DESTINATION_BY_CODE = byCode(DESTINATION);
 
 const OP_COMMAND: Readonly<Record<IpvsOp['do'], number>> = {
   'add-service': COMMAND.newService,
@@ -206,11 +238,43 @@ const OP_COMMAND: Readonly<Record<IpvsOp['do'], number>> = {
   'delete-destination': COMMAND.deleteDestination,
 };
 
-/** One change. `family` is the number that IPVS has in this kernel. */
-export function encodeOp(writer: MessageWriter, op: IpvsOp, family: number, flags: number, seq: number): void {
-  writer.beginGeneric(family, OP_COMMAND[op.do], VERSION, flags, seq);
-  encodeService(writer, op.service, op.do === 'add-service' || op.do === 'set-service');
-  if ('destination' in op) encodeDestination(writer, op.destination, op.do !== 'delete-destination');
+/**
+ * One change. `family` is the number that IPVS has in this kernel. `previous` is what was written just before into the same
+ * batch: most of a batch are destinations of one service, and their messages differ in a few bytes.
+ */
+export function encodeOp(
+  writer: MessageWriter,
+  op: IpvsOp,
+  previous: IpvsOp | null,
+  family: number,
+  flags: number,
+  seq: number,
+): void {
+  const command = OP_COMMAND[op.do];
+  switch (op.do) {
+    case 'add-service':
+    case 'set-service':
+    case 'delete-service':
+      writer.beginGeneric(family, command, VERSION, flags, seq);
+      encodeService(writer, op.service, op.do !== 'delete-service');
+      return;
+    case 'add-destination':
+    case 'set-destination':
+    case 'delete-destination': {
+      const rows = op.do === 'delete-destination' ? DESTINATION_IDENTITY : DESTINATION;
+      if (previous !== null && previous.do === op.do && previous.service === op.service) {
+        writer.again(seq);
+        putAtEnd(writer, rows, op.destination);
+        return;
+      }
+      writer.beginGeneric(family, command, VERSION, flags, seq);
+      encodeService(writer, op.service, false);
+      encodeNest(writer, NEST.destination, rows, op.destination);
+      return;
+    }
+    default:
+      op satisfies never;
+  }
 }
 
 /** The question for all services (a dump), answered by one `decodeService` each. */
@@ -236,18 +300,27 @@ export function encodeGetInfo(writer: MessageWriter, family: number, flags: numb
 }
 
 function encodeService(writer: MessageWriter, service: IpvsService, settings: boolean): void {
-  const nest = writer.nest(NEST.service);
-  SERVICE_AF.encode(writer, SERVICE_AF.code, service);
-  for (const row of service.protocol === 'fwmark' ? MARK : ENDPOINT) row.encode(writer, row.code, service);
-  if (settings) for (const row of SERVICE_SETTINGS) row.encode(writer, row.code, service);
-  writer.endNest(nest);
+  const rows =
+    service.protocol === 'fwmark' ? (settings ? MARKED_SERVICE : MARK) : settings ? ENDPOINT_SERVICE : ENDPOINT;
+  encodeNest(writer, NEST.service, rows, service);
 }
 
-function encodeDestination(writer: MessageWriter, destination: IpvsDestination, settings: boolean): void {
-  const nest = writer.nest(NEST.destination);
-  for (const row of DESTINATION_IDENTITY) row.encode(writer, row.code, destination);
-  if (settings) for (const row of DESTINATION_SETTINGS) row.encode(writer, row.code, destination);
-  writer.endNest(nest);
+function encodeNest<T, Draft>(writer: MessageWriter, nest: number, rows: readonly Row<T, Draft>[], item: T): void {
+  const start = writer.nest(nest);
+  for (const row of rows) row.put(writer.view, writer.attribute(row.code, row.size), item);
+  writer.endNest(start);
+}
+
+/** Put other values into the attributes that the present message ends with. */
+function putAtEnd<T, Draft>(writer: MessageWriter, rows: readonly Row<T, Draft>[], item: T): void {
+  let at = writer.length;
+  for (let i = rows.length - 1; i >= 0; i--) {
+    const row = rows[i];
+    if (row === undefined) continue;
+    at -= align(row.size);
+    row.put(writer.view, at, item);
+    at -= ATTRIBUTE_HEADER;
+  }
 }
 
 /** A service out of a dump; null if it is of a kind that the table cannot say (an unknown protocol). Throws Malformed. */

@@ -5,7 +5,7 @@ import { familyOf } from '../lib/address.ts';
 import { SystemError } from '../lib/errors.ts';
 import { openLibc } from '../ffi/libc.ts';
 import { familyNumber } from '../netlink/generic.ts';
-import { BATCH_CHANGES, NETLINK_GENERIC, NetlinkSocket } from '../netlink/socket.ts';
+import { BATCH_CHANGES, type Encode, NETLINK_GENERIC, NetlinkSocket } from '../netlink/socket.ts';
 import type { Files, Kernel, Processes } from '../world/world.ts';
 import { ipvsadmLine } from './ipvsadm.ts';
 import {
@@ -62,20 +62,20 @@ async function apply(
   breathe: () => Promise<void>,
   ops: readonly IpvsOp[],
 ): Promise<readonly (null | SystemError)[]> {
+  let family: number;
+  try {
+    // Asked each time: the module may have been unloaded and loaded again, and then the old number is another family's.
+    family = familyNumber(socket, IPVS_FAMILY);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return ops.map(() => error);
+  }
+  const encode: Encode<IpvsOp> = (writer, op, flags, seq, previous) =>
+    encodeOp(writer, op, previous, family, flags, seq);
   const results: (null | SystemError)[] = [];
-  let at = 0;
-  while (at < ops.length) {
+  for (let at = 0; at < ops.length; ) {
     if (at > 0) await breathe();
-    try {
-      // Asked before each batch: the module may have been unloaded and loaded, and then its number is another family's.
-      const family = familyNumber(socket, IPVS_FAMILY);
-      const encode = (writer: Parameters<typeof encodeOp>[0], op: IpvsOp, flags: number, seq: number) =>
-        encodeOp(writer, op, family, flags, seq);
-      at = socket.batch(ops, at, encode, ipvsadmLine, results);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      while (at < ops.length) results[at++] = error;
-    }
+    at = socket.batch(ops, at, encode, ipvsadmLine, results);
   }
   return results;
 }

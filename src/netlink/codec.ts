@@ -23,12 +23,12 @@ export const NLM_F = {
 
 const HEADER = 16;
 const GENERIC_HEADER = 4;
-const ATTRIBUTE_HEADER = 4;
+export const ATTRIBUTE_HEADER = 4;
 /** NLA_F_NESTED and NLA_F_NET_BYTEORDER are flags in the type. */
 const TYPE_MASK = 0x3fff;
 const NESTED = 0x8000;
 
-const align = (length: number): number => (length + 3) & ~3;
+export const align = (length: number): number => (length + 3) & ~3;
 
 /** The kernel said something that is not netlink: lengths that lie, or a field of the wrong size. */
 export class Malformed extends Error {
@@ -41,13 +41,14 @@ export class Malformed extends Error {
 /** Messages, one behind the other, in one buffer of fixed size. Writing beyond it is a RangeError: ask `left` first. */
 export class MessageWriter {
   readonly bytes: Uint8Array;
-  readonly #view: DataView;
+  /** The same memory, for values of attributes. */
+  readonly view: DataView;
   #length = 0;
   #message = 0;
 
   constructor(capacity: number) {
     this.bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.bytes.buffer);
+    this.view = new DataView(this.bytes.buffer);
   }
 
   get length(): number {
@@ -68,11 +69,11 @@ export class MessageWriter {
     this.close();
     const at = this.#length;
     this.#message = at;
-    this.#view.setUint32(at, HEADER, true);
-    this.#view.setUint16(at + 4, type, true);
-    this.#view.setUint16(at + 6, flags, true);
-    this.#view.setUint32(at + 8, seq, true);
-    this.#view.setUint32(at + 12, 0, true);
+    this.view.setUint32(at, HEADER, true);
+    this.view.setUint16(at + 4, type, true);
+    this.view.setUint16(at + 6, flags, true);
+    this.view.setUint32(at + 8, seq, true);
+    this.view.setUint32(at + 12, 0, true);
     this.#length = at + HEADER;
   }
 
@@ -80,111 +81,91 @@ export class MessageWriter {
   beginGeneric(family: number, command: number, version: number, flags: number, seq: number): void {
     this.begin(family, flags, seq);
     const at = this.#length;
-    this.#view.setUint32(at, command | (version << 8), true);
+    this.view.setUint32(at, command | (version << 8), true);
     this.#length = at + GENERIC_HEADER;
   }
 
   /** Add flags to the message that is being written. */
   addFlags(flags: number): void {
     const at = this.#message + 6;
-    this.#view.setUint16(at, this.#view.getUint16(at, true) | flags, true);
+    this.view.setUint16(at, this.view.getUint16(at, true) | flags, true);
   }
 
   /** End the message that is being written: its length is known now. */
   close(): void {
-    if (this.#length > this.#message) this.#view.setUint32(this.#message, this.#length - this.#message, true);
+    if (this.#length > this.#message) this.view.setUint32(this.#message, this.#length - this.#message, true);
   }
 
-  /** Bytes without an attribute header, padded: a family's fixed header. */
+  /** Bytes without an attribute header, a multiple of 4: a family's fixed header. */
   raw(bytes: Uint8Array): void {
-    const at = this.#length;
-    this.bytes.set(bytes, at);
-    this.#pad(at, bytes.length);
+    this.bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
   }
 
+  /** An attribute with `size` bytes of payload; returns where those go. Its padding is there already. */
+  attribute(type: number, size: number): number {
+    const at = this.#length;
+    const end = at + ATTRIBUTE_HEADER + align(size);
+    if (end > this.bytes.length) throw new RangeError('the message buffer is full');
+    this.view.setUint32(at, (ATTRIBUTE_HEADER + size) | (type << 16), true);
+    if ((size & 3) !== 0) this.view.setUint32(end - 4, 0);
+    this.#length = end;
+    return at + ATTRIBUTE_HEADER;
+  }
   u8(type: number, value: number): void {
-    const at = this.#attribute(type, 1);
-    this.#view.setUint32(at, value & 0xff, true); // The padding is written with it.
-    this.#length = at + 4;
-  }
-  u16(type: number, value: number): void {
-    const at = this.#attribute(type, 2);
-    this.#view.setUint32(at, value & 0xffff, true);
-    this.#length = at + 4;
-  }
-  /** A u16 in network order: ports. */
-  u16be(type: number, value: number): void {
-    const at = this.#attribute(type, 2);
-    this.#view.setUint32(at, ((value & 0xff) << 8) | ((value >> 8) & 0xff), true);
-    this.#length = at + 4;
+    this.view.setUint8(this.attribute(type, 1), value);
   }
   u32(type: number, value: number): void {
-    const at = this.#attribute(type, 4);
-    this.#view.setUint32(at, value, true);
-    this.#length = at + 4;
-  }
-  u32be(type: number, value: number): void {
-    const at = this.#attribute(type, 4);
-    this.#view.setUint32(at, value);
-    this.#length = at + 4;
-  }
-  /** Two u32: flags and their mask. */
-  u32pair(type: number, first: number, second: number): void {
-    const at = this.#attribute(type, 8);
-    this.#view.setUint32(at, first, true);
-    this.#view.setUint32(at + 4, second, true);
-    this.#length = at + 8;
+    this.view.setUint32(this.attribute(type, 4), value, true);
   }
   /** ASCII, NUL-terminated. */
   text(type: number, value: string): void {
-    const at = this.#attribute(type, value.length + 1);
-    for (let i = 0; i < value.length; i++) this.bytes[at + i] = value.charCodeAt(i);
-    this.#pad(at, value.length, 1);
+    putText(this.view, this.attribute(type, value.length + 1), value, value.length + 1);
   }
-  blob(type: number, value: Uint8Array): void {
-    const at = this.#attribute(type, value.length);
-    this.bytes.set(value, at);
-    this.#pad(at, value.length);
-  }
-  /** A canonical IP address in `size` bytes, 4 or 16; an IPv4 one in 16 stands first, the rest is 0 (as IPVS has it). */
   address(type: number, address: string, size: 4 | 16): void {
-    const at = this.#attribute(type, size);
-    if (address.includes(':')) {
-      if (size !== 16) throw new RangeError(`${address} does not fit ${size} bytes`);
-      this.bytes.set(addressBytes(address), at);
-    } else {
-      this.#view.setUint32(at, parseIpv4(address));
-      for (let rest = 4; rest < size; rest += 4) this.#view.setUint32(at + rest, 0);
-    }
-    this.#length = at + size;
-    if (this.#length > this.bytes.length) throw new RangeError('the message buffer is full');
+    putAddress(this.view, this.attribute(type, size), address, size);
   }
 
   /** Open a nested attribute; hand the answer to `endNest`. */
   nest(type: number): number {
     const at = this.#length;
-    this.#view.setUint32(at, (type | NESTED) << 16, true);
+    this.view.setUint32(at, (type | NESTED) << 16, true);
     this.#length = at + ATTRIBUTE_HEADER;
     return at;
   }
   endNest(at: number): void {
-    this.#view.setUint16(at, this.#length - at, true);
+    this.view.setUint16(at, this.#length - at, true);
   }
 
-  /** Header of an attribute with `size` bytes of payload; returns where the payload goes. */
-  #attribute(type: number, size: number): number {
+  /** Write the present message once more behind itself, with another number. Its values are to be put in place. */
+  again(seq: number): void {
+    this.close();
+    const from = this.#message;
     const at = this.#length;
-    this.#view.setUint32(at, (ATTRIBUTE_HEADER + size) | (type << 16), true);
-    return at + ATTRIBUTE_HEADER;
-  }
-
-  /** End a payload of `size` bytes plus `zeros` NULs at `at`. */
-  #pad(at: number, size: number, zeros = 0): void {
-    const end = at + align(size + zeros);
+    const end = at + (at - from);
     if (end > this.bytes.length) throw new RangeError('the message buffer is full');
-    this.bytes.fill(0, at + size, end);
+    this.bytes.copyWithin(at, from, at);
+    this.view.setUint32(at + 8, seq, true);
+    this.#message = at;
     this.#length = end;
   }
+}
+
+/** ASCII in `size` bytes, the rest NUL. */
+export function putText(view: DataView, at: number, text: string, size: number): void {
+  if (text.length >= size) throw new RangeError(`'${text}' does not fit ${size} bytes`);
+  for (let i = 0; i < size; i++) view.setUint8(at + i, i < text.length ? text.charCodeAt(i) : 0);
+}
+
+/** A canonical IP address in 4 or 16 bytes; an IPv4 one in 16 stands first, the rest is 0 (as IPVS has it). */
+export function putAddress(view: DataView, at: number, address: string, size: 4 | 16): void {
+  if (address.includes(':')) {
+    if (size !== 16) throw new RangeError(`${address} does not fit ${size} bytes`);
+    for (const [i, octet] of addressBytes(address).entries()) view.setUint8(at + i, octet);
+    return;
+  }
+  view.setUint32(at, parseIpv4(address));
+  for (let rest = 4; rest < size; rest += 4) view.setUint32(at + rest, 0);
 }
 
 /** Dotted quad, known to be canonical, to its number; without the allocations of a general parser. */

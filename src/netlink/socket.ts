@@ -34,8 +34,8 @@ const MAX_REQUEST_BYTES = 512;
 /** Changes per `send`, and so per turn of the event loop: about 1 ms. */
 export const BATCH_CHANGES = 250;
 
-/** Write one request: `flags` and `seq` go into its header. */
-export type Encode<T> = (writer: MessageWriter, item: T, flags: number, seq: number) => void;
+/** Write one request: `flags` and `seq` go into its header. `previous` was written just before it, into the same batch. */
+export type Encode<T> = (writer: MessageWriter, item: T, flags: number, seq: number, previous: T | null) => void;
 
 export class NetlinkSocket {
   readonly #libc: Libc;
@@ -126,9 +126,12 @@ export class NetlinkSocket {
     if (count === 0) return to;
     const first = this.#reserve(count);
     writer.clear();
+    let previous: T | null = null;
     for (let i = from; i < to; i++) {
+      const item = items[i] as T;
       results[i] = null;
-      encode(writer, items[i] as T, NLM_F.request, (first + i - from) >>> 0);
+      encode(writer, item, NLM_F.request, first + i - from, previous);
+      previous = item;
     }
     writer.addFlags(NLM_F.ack);
     let heardOf = from; // The kernel answers in order: everything before this index is known.

@@ -15,14 +15,14 @@ import { arbitraryDestination, arbitraryService } from '../../support/ipvs-arbit
 const hex = (text: string): string => text.replace(/\s+/g, '');
 
 function encoded(write: (writer: MessageWriter) => void): Uint8Array {
-  const writer = new MessageWriter(1024);
+  const writer = new MessageWriter(2048);
   writer.bytes.fill(0xee);
   write(writer);
   writer.close();
   return writer.bytes.slice(0, writer.length);
 }
 
-const encode = (op: IpvsOp) => encoded((writer) => encodeOp(writer, op, 0x20, 5, 1));
+const encode = (op: IpvsOp) => encoded((writer) => encodeOp(writer, op, null, 0x20, 5, 1));
 const asHex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 function only(bytes: Uint8Array): Messages {
   const message = new Messages(bytes);
@@ -41,6 +41,7 @@ const service: IpvsService = {
   persistenceSeconds: 300,
   persistencePrefix: 24,
 };
+const other = { key: serviceKey('tcp', '10.9.0.2', 80), address: '10.9.0.2' };
 const destination: IpvsDestination = {
   key: destinationKey('10.2.0.21', 8080),
   address: '10.2.0.21',
@@ -56,8 +57,8 @@ const IDENTITY =
 describe('ipvs/messages', () => {
   it('adds a service with all that the kernel demands', () => {
     expect(asHex(encode({ do: 'add-service', service }))).to.equal(
-      hex(`68000000 2000 0500 01000000 00000000  01 01 0000  5400 0180 ${IDENTITY}
-           0800 0600 77727200  0c00 0700 04000000 ffffffff  0800 0800 2c010000  0800 0900 ffffff00`),
+      hex(`74000000 2000 0500 01000000 00000000  01 01 0000  6000 0180 ${IDENTITY}
+           1400 0600 77727200 00000000 00000000 00000000  0c00 0700 04000000 ffffffff  0800 0800 2c010000  0800 0900 ffffff00`),
     );
   });
 
@@ -88,6 +89,25 @@ describe('ipvs/messages', () => {
   it('asks for the destinations of a service by its identity', () => {
     expect(asHex(encoded((writer) => encodeListDestinations(writer, service, 0x20, 0x301, 1)))).to.equal(
       hex(`44000000 2000 0103 01000000 00000000  08 01 0000  3000 0180 ${IDENTITY}`),
+    );
+  });
+
+  it('writes the same whatever was written before it', () => {
+    const op = fc
+      .tuple(fc.constantFrom('add', 'set', 'delete'), fc.option(arbitraryDestination), fc.nat(1))
+      .map(([verb, real, which]): IpvsOp => {
+        const on = which === 0 ? service : { ...service, ...other };
+        return real === null
+          ? { do: `${verb}-service` as const, service: on }
+          : { do: `${verb}-destination` as const, service: on, destination: real };
+      });
+    fc.assert(
+      fc.property(fc.array(op, { maxLength: 8 }), (ops) => {
+        const batch = encoded((writer) => {
+          for (const [i, each] of ops.entries()) encodeOp(writer, each, ops[i - 1] ?? null, 0x20, 5, 1);
+        });
+        expect(asHex(batch)).to.equal(ops.map((each) => asHex(encode(each))).join(''));
+      }),
     );
   });
 
