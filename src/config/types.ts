@@ -76,6 +76,7 @@ export interface PeerConfig {
   /** RFC 1997, each as `(asn << 16 | value)`. */
   readonly communities: readonly number[];
   readonly localPref: number | null;
+  /** null: no route of this family is sent to this peer. */
   readonly nextHopIpv4: string | null;
   readonly nextHopIpv6: string | null;
 }
@@ -83,6 +84,7 @@ export interface PeerConfig {
 export interface GlobalConfig {
   readonly bgp: boolean;
   readonly routerId: string | null;
+  /** Where to listen; '::' is every address of both families. */
   readonly bgpLocalAddresses: readonly string[];
   readonly bgpLocalPort: number;
   readonly instrumentation: boolean;
@@ -102,7 +104,7 @@ export interface GlobalConfig {
   readonly resolveIntervalSeconds: number;
 }
 
-/** A section that could not be used as it stands. `running` is its last good reading; without one its kernel objects are frozen. */
+/** A service's section that could not be used as it stands. `running` is its last good reading; without one its kernel objects are frozen. */
 export interface Quarantined {
   readonly name: string;
   readonly place: Place;
@@ -117,6 +119,7 @@ export interface Config {
   readonly global: GlobalConfig;
   /** In file order. Quarantined ones that run on their last good text are included. */
   readonly services: readonly ServiceConfig[];
+  /** Empty when `global.bgp` is off. */
   readonly peers: readonly PeerConfig[];
   readonly quarantined: readonly Quarantined[];
   readonly complaints: readonly Complaint[];
