@@ -97,7 +97,7 @@ const NUMBER = /[+-]?(?:0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+|(?:\d+\.?\d*|\.
 const STRING_START = /([uUbBrR]{0,2})('''|"""|'|")/y;
 const NAME = /[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*/y;
 const SPACE = /(?:\s|#[^\n]*|\\\n)*/y;
-const SPACE_ON_LINE = /[ \t\f]*/y;
+const SPACE_ON_LINE = /(?:[ \t\f]|\\\n)*/y;
 
 class Parser {
   readonly #text: string;

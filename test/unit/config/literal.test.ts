@@ -39,6 +39,7 @@ const GOOD: readonly string[] = [
   '"""a"b"""',
   "'a' 'b'",
   "[ 'a'\n 'b' ]",
+  "'a' \\\n'b'",
   "'it\\'s'",
   '"say \\"x\\""',
   "'\\n\\t\\r\\a\\b\\f\\v\\\\'",

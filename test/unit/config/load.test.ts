@@ -142,6 +142,13 @@ describe('config/load', () => {
       ]);
     });
 
+    it('a duplicate without a last good text freezes nothing that is the other one', async () => {
+      const { config } = await new Machine().load(service('a', 80) + service('b', 80));
+      expect(config?.quarantined.map(({ name, running, frozen }) => [name, running, frozen])).to.deep.equal([
+        ['b', null, null],
+      ]);
+    });
+
     it('a bad line in [DEFAULT] holds every section at its last good text', async () => {
       const machine = new Machine();
       await machine.load(GLOBAL + service('a', 80, 'rise = 2'));
