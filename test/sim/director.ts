@@ -43,7 +43,7 @@ export class Director {
     plan: DirectorPlan,
     program: Program,
     events: DirectorEvents,
-    options: Pick<MachineOptions, 'programs' | 'monitors' | 'watcher' | 'logged'>,
+    options: Pick<MachineOptions, 'programs' | 'monitors' | 'watcher' | 'ran' | 'logged'>,
   ) {
     this.plan = plan;
     this.#topology = topology;

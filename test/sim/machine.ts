@@ -23,6 +23,7 @@ export interface MachineOptions {
   /** By name in lower case, aliases included. */
   readonly monitors: ReadonlyMap<string, MonitorModule>;
   readonly watcher: KernelWatcher;
+  readonly ran?: (path: string) => void;
   readonly logged?: (record: LogRecord) => void;
 }
 
@@ -60,7 +61,9 @@ export class Machine {
     this.kernel = new MachineKernel(scheduler, this.random.fork('kernel'), tally, options.watcher);
     this.disk = new Disk(scheduler, this.random.fork('disk'), tally, () => this.#wall());
     this.resolver = new Resolver(site.zone, this.random.fork('names'), tally);
-    this.commands = new ProcessTable(options.programs, this.random.fork('processes'), tally, () => {});
+    this.commands = new ProcessTable(options.programs, this.random.fork('processes'), tally, ({ path }) =>
+      options.ran?.(path),
+    );
     this.kernel.reboot(this.#ownAddresses());
   }
 

@@ -1,0 +1,605 @@
+// Everything that can happen to a simulated site: operators, deploys, broken hardware, other people's tools. An event that
+// lasts answers with how it ends. Each counts itself in the tally by kind and place when it begins; faults that need the
+// daemon to run into them count where they are met (kernel.ts, network.ts …).
+
+import type { Director } from './director.ts';
+import type { Random } from './random.ts';
+import { SOURCE_FAULTS } from './pool-store.ts';
+import type { Scene } from './scene.ts';
+import { BROKEN } from './server.ts';
+import { type PoolEntry, type ServicePlan, POOL_SERVER, destinationKeyOf, isV6, serviceKeyOf } from './topology.ts';
+
+/** Undoes the event; null: nothing to undo. */
+export type End = (() => void) | null;
+
+export interface EventKind {
+  readonly name: string;
+  /** How likely, against the others. */
+  readonly weight: number;
+  readonly meanMs: number;
+  /** False: nothing here to do it to. */
+  begin(scene: Scene, random: Random): End | false;
+}
+
+const directorOf = (scene: Scene, random: Random): Director => random.pick([...scene.directors.values()]);
+const serviceOf = (scene: Scene, random: Random): ServicePlan => random.pick(scene.topology.services);
+
+function say(scene: Scene, text: string): void {
+  scene.site.journal.write('event', text);
+}
+
+function hit(scene: Scene, kind: string, place: string): void {
+  scene.site.tally.hit(kind, place);
+}
+
+// Real servers and paths.
+
+const breakServer: EventKind = {
+  name: 'server',
+  weight: 10,
+  meanMs: 60_000,
+  begin: (scene, random) => {
+    const healthy = [...scene.servers.values()].filter(({ state }) => state === 'serving');
+    if (healthy.length === 0) return false;
+    const server = random.pick(healthy);
+    const state = random.pick(BROKEN);
+    say(scene, `${server.plan.host} is ${state}`);
+    hit(scene, 'server', state);
+    server.set(state);
+    scene.truth.look();
+    return () => {
+      say(scene, `${server.plan.host} serves again`);
+      server.set('serving');
+      scene.truth.look();
+    };
+  },
+};
+
+/** Everything at once: a switch, a bad deploy. */
+const breakAll: EventKind = {
+  name: 'all servers',
+  weight: 1,
+  meanMs: 40_000,
+  begin: (scene, random) => {
+    const healthy = [...scene.servers.values()].filter(({ state }) => state === 'serving');
+    if (healthy.length === 0) return false;
+    const state = random.pick(BROKEN);
+    say(scene, `all servers are ${state}`);
+    hit(scene, 'all servers', state);
+    for (const server of healthy) server.set(state);
+    scene.truth.look();
+    return () => {
+      say(scene, 'all servers serve again');
+      for (const server of healthy) server.set('serving');
+      scene.truth.look();
+    };
+  },
+};
+
+const blip: EventKind = {
+  name: 'server blip',
+  weight: 3,
+  meanMs: 2000,
+  begin: (scene, random) => breakServer.begin(scene, random),
+};
+
+const cutPath: EventKind = {
+  name: 'path',
+  weight: 3,
+  meanMs: 25_000,
+  begin: (scene, random) => {
+    const { network } = scene.site;
+    const director = directorOf(scene, random);
+    const from = director.machine.host;
+    const [place, to] = random.pick([
+      ['to a server', random.pick([...scene.servers.values()]).host] as const,
+      ['to a router', random.pick(scene.routers).host] as const,
+      ['to the pool server', network.at(POOL_SERVER.address)] as const,
+    ]);
+    if (to === undefined || network.isCut(from, to)) return false;
+    const oneWay = random.chance(0.3);
+    const backwards = random.chance(0.5);
+    say(scene, `path between ${from.name} and ${to.name} is cut${oneWay ? ' one way' : ''}`);
+    hit(scene, oneWay ? 'path cut one way' : 'path cut', place);
+    const undo = place === 'to a server' ? null : scene.truth.disturb(director.name, 'path');
+    network.cutPath(backwards ? to : from, backwards ? from : to, oneWay);
+    scene.truth.look();
+    return () => {
+      say(scene, `path between ${from.name} and ${to.name} is whole again`);
+      network.healPath(from, to);
+      undo?.();
+      scene.truth.look();
+    };
+  },
+};
+
+const moveHost: EventKind = {
+  name: 'names',
+  weight: 1.5,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const server = random.pick([...scene.servers.values()]);
+    const number = server.plan.host.slice(2);
+    const net = random.int(3, 8);
+    const next = [`10.0.${net}.${number}`, `2001:db8:${net}::${number}`];
+    for (const address of next) scene.site.network.give(server.host, address);
+    say(scene, `${server.plan.host} moves to ${next.join(', ')}`);
+    hit(scene, 'names', 'host moves');
+    scene.truth.setAddresses(server.plan.host, next);
+    return null;
+  },
+};
+
+const failResolver: EventKind = {
+  name: 'resolver',
+  weight: 1,
+  meanMs: 60_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { resolver } = director.machine;
+    if (resolver.state !== 'answers') return false;
+    resolver.state = random.pick(['silent', 'failing'] as const);
+    say(scene, `resolver of ${director.name} is ${resolver.state}`);
+    const undo = scene.truth.disturb(director.name, 'names');
+    return () => {
+      say(scene, `resolver of ${director.name} answers`);
+      resolver.state = 'answers';
+      undo();
+    };
+  },
+};
+
+// Pools.
+
+const editPool: EventKind = {
+  name: 'pool edit',
+  weight: 6,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const service = serviceOf(scene, random);
+    const before = scene.store.current(service.name);
+    const [what, after] = editedPool(scene, random, before);
+    say(scene, `pool of ${service.name}: ${what}`);
+    hit(scene, 'pool edit', what);
+    scene.store.publish(service, after);
+    scene.truth.touch();
+    scene.truth.look();
+    return null;
+  },
+};
+
+function editedPool(
+  scene: Scene,
+  random: Random,
+  before: readonly PoolEntry[],
+): readonly [string, readonly PoolEntry[]] {
+  const one = random.pick(before);
+  const change = (edit: Partial<PoolEntry>): readonly PoolEntry[] =>
+    before.map((entry) => (entry === one ? { ...entry, ...edit } : entry));
+  const absent = [...scene.servers.keys()].filter((host) => !before.some((entry) => entry.host === host));
+  switch (random.int(0, 5)) {
+    case 0:
+      return ['weight', change({ weight: random.pick([1, 2, 5, 10, 20, 50]) })];
+    case 1:
+      return one.enabled
+        ? ['server disabled', change({ enabled: false })]
+        : ['server enabled', change({ enabled: true })];
+    case 2:
+      if (before.length > 1) return ['server removed', before.filter((entry) => entry !== one)];
+      break;
+    case 3:
+      if (absent.length > 0) {
+        return ['server added', [...before, { host: random.pick(absent), weight: 10, enabled: true }]];
+      }
+      break;
+    case 4:
+      if (before.length > 2) return ['most servers removed', before.slice(0, 1)];
+      break;
+    default:
+      if (absent.length > 0) {
+        return ['all servers added', [...before, ...absent.map((host) => ({ host, weight: 10, enabled: true }))]];
+      }
+  }
+  return ['order', random.shuffle(before)];
+}
+
+const failSource: EventKind = {
+  name: 'pool source',
+  weight: 4,
+  meanMs: 40_000,
+  begin: (scene, random) => {
+    const service = serviceOf(scene, random);
+    if (scene.store.fault(service.name) !== null) return false;
+    const possible = SOURCE_FAULTS.filter(
+      (fault) => service.source === 'http' || !['error 500', 'hang', 'cut off', 'redirect'].includes(fault),
+    );
+    const fault = random.pick(possible);
+    say(scene, `pool source of ${service.name}: ${fault}`);
+    scene.store.setFault(service, fault);
+    scene.truth.touch();
+    return () => {
+      say(scene, `pool source of ${service.name} is well again`);
+      scene.store.setFault(service, null);
+      scene.truth.touch();
+    };
+  },
+};
+
+// Configuration.
+
+const reload: EventKind = {
+  name: 'reload',
+  weight: 2,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    if (!director.running) return false;
+    say(scene, `${director.name} gets SIGHUP`);
+    hit(scene, 'reload', 'nothing changed');
+    director.hangUp();
+    return null;
+  },
+};
+
+const editConfig: EventKind = {
+  name: 'configuration',
+  weight: 3,
+  meanMs: 40_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    if (director.broken !== null || director.file.length !== scene.topology.services.length) return false;
+    const service = random.pick(director.file);
+    const what = random.pick(['removed', 'broken', 'scheduler', 'threshold', 'interval', 'policy'] as const);
+    if (what === 'removed' && director.file.length < 2) return false;
+    say(scene, `configuration of ${director.name}: ${service.name} ${what}`);
+    hit(scene, 'configuration', what);
+    const replaced = (edit: Partial<ServicePlan>): readonly ServicePlan[] =>
+      director.file.map((candidate) => (candidate === service ? { ...candidate, ...edit } : candidate));
+    if (what === 'removed')
+      director.edit(
+        director.file.filter((candidate) => candidate !== service),
+        null,
+      );
+    else if (what === 'broken') director.edit(director.file, service.name);
+    else if (what === 'scheduler')
+      director.edit(replaced({ scheduler: random.pick(['wrr', 'rr', 'sed', 'lc']) }), null);
+    else if (what === 'threshold') director.edit(replaced({ threshold: random.pick([0, 0.3, 0.5, 0.8]) }), null);
+    else if (what === 'interval') director.edit(replaced({ intervalSeconds: random.pick([5, 10, 15]) }), null);
+    else director.edit(replaced({ announce: random.pick(['served', 'healthy', 'always'] as const) }), null);
+    apply(scene, director);
+    return () => {
+      say(scene, `configuration of ${director.name} is as it was`);
+      director.edit(scene.topology.services, null);
+      apply(scene, director);
+    };
+  },
+};
+
+function apply(scene: Scene, director: Director): void {
+  director.hangUp();
+  scene.truth.touch(director.name);
+  scene.truth.look();
+}
+
+// Directors.
+
+const crash: EventKind = {
+  name: 'crash',
+  weight: 3,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    if (!director.running) return false;
+    say(scene, `${director.name} is killed`);
+    hit(scene, 'kill -9', 'director');
+    director.kill();
+    scene.gone(director);
+    scene.comeBack(director, random.exponential(8000));
+    return null;
+  },
+};
+
+const terminate: EventKind = {
+  name: 'stop',
+  weight: 2,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    if (!director.running || director.stopping) return false;
+    say(scene, `${director.name} gets SIGTERM`);
+    hit(scene, 'SIGTERM', 'director');
+    scene.gone(director);
+    const { generation } = director.machine;
+    director.terminate();
+    // TimeoutStopSec: whoever has not gone by then is killed, which it should not have come to.
+    scene.site.scheduler.at(30_000, () => {
+      if (!director.running || director.machine.generation !== generation) return;
+      scene.laws.violate(12, director.name, 'has not stopped 30 s after SIGTERM');
+    });
+    scene.comeBack(director, 31_000);
+    return null;
+  },
+};
+
+const pause: EventKind = {
+  name: 'pause',
+  weight: 2,
+  meanMs: 8000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { life } = director.machine;
+    if (life === null || !life.running) return false;
+    say(scene, `${director.name} gets no time`);
+    hit(scene, 'SIGSTOP', 'director');
+    life.stop();
+    const undo = scene.truth.disturb(director.name, 'paused');
+    return () => {
+      say(scene, `${director.name} goes on`);
+      life.go();
+      undo();
+    };
+  },
+};
+
+const powerCut: EventKind = {
+  name: 'power',
+  weight: 1,
+  meanMs: 20_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    if (!director.machine.host.power) return false;
+    say(scene, `${director.name} loses power`);
+    hit(scene, 'power cut', 'director');
+    director.powerOff();
+    scene.gone(director);
+    return () => {
+      say(scene, `${director.name} boots`);
+      director.machine.powerOn();
+      scene.laws.rebooted(director.name);
+      scene.foreign.get(director.name)?.clear();
+      scene.start(director);
+    };
+  },
+};
+
+const breakKernel: EventKind = {
+  name: 'kernel',
+  weight: 3,
+  meanMs: 15_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { kernel } = director.machine;
+    const { faults } = kernel;
+    if (faults.denied !== null || faults.hangs || faults.fails > 0 || faults.loses > 0) return false;
+    const what = random.pick(['EPERM', 'hangs', 'fails', 'loses'] as const);
+    say(scene, `kernel of ${director.name}: ${what}`);
+    const undo = scene.truth.disturb(director.name, 'kernel');
+    if (what === 'EPERM') faults.denied = what;
+    else if (what === 'hangs') faults.hangs = true;
+    else if (what === 'fails') faults.fails = random.pick([0.1, 0.5, 1]);
+    else faults.loses = random.pick([0.1, 0.5]);
+    if (what === 'EPERM' || what === 'hangs') scene.laws.kernelLost(director);
+    const { boots } = director.machine;
+    return () => {
+      say(scene, `kernel of ${director.name} is well again`);
+      if (director.machine.boots === boots) {
+        faults.denied = null;
+        faults.fails = 0;
+        faults.loses = 0;
+        kernel.goOn();
+      }
+      undo();
+    };
+  },
+};
+
+const breakDirector: EventKind = {
+  name: 'is it me?',
+  weight: 2,
+  meanMs: 25_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { host, commands } = director.machine;
+    if (host.connectError !== null) return false;
+    host.connectError = random.pick(['EMFILE', 'ENETUNREACH', 'EADDRNOTAVAIL']);
+    commands.startError = random.pick(['EMFILE', 'EAGAIN']);
+    say(scene, `${director.name} cannot open anything: ${host.connectError}`);
+    const undo = scene.truth.disturb(director.name, 'own');
+    return () => {
+      say(scene, `${director.name} can open connections again`);
+      host.connectError = null;
+      commands.startError = null;
+      undo();
+    };
+  },
+};
+
+const fillDisk: EventKind = {
+  name: 'disk',
+  weight: 1,
+  meanMs: 60_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { disk } = director.machine;
+    if (disk.writeError !== null) return false;
+    disk.writeError = random.pick(['ENOSPC', 'EROFS', 'EIO']);
+    say(scene, `disk of ${director.name}: ${disk.writeError}`);
+    const undo = scene.truth.disturb(director.name, 'disk');
+    return () => {
+      say(scene, `disk of ${director.name} is well again`);
+      disk.writeError = null;
+      undo();
+    };
+  },
+};
+
+const jumpClock: EventKind = {
+  name: 'clock',
+  weight: 1,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const { machine, name } = directorOf(scene, random);
+    const ms = random.pick([-3_600_000, -5000, 5000, 3_600_000]);
+    machine.wallSkewMs += ms;
+    say(scene, `wall clock of ${name} jumps by ${ms} ms`);
+    hit(scene, 'clock jump', ms < 0 ? 'back' : 'ahead');
+    return null;
+  },
+};
+
+// Somebody else.
+
+const vandal: EventKind = {
+  name: 'vandal',
+  weight: 4,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { kernel } = director.machine;
+    const foreign = scene.foreign.get(director.name) ?? new Set();
+    const ours = [...kernel.table.values()].filter(({ service }) => !foreign.has(service.key));
+    if (!director.machine.host.power || ours.length === 0) return false;
+    const entry = random.pick(ours);
+    const destinations = [...entry.destinations.values()];
+    const what = random.pick([
+      'flush',
+      'service',
+      'destination',
+      'weight',
+      'scheduler',
+      'VIP',
+      'server added',
+    ] as const);
+    if (destinations.length === 0 && (what === 'destination' || what === 'weight')) return false;
+    scene.laws.vandalized(director);
+    scene.truth.disturb(director.name, 'vandal')();
+    say(scene, `somebody at ${director.name}: ${what} of ${entry.service.key}`);
+    hit(scene, 'vandal', what);
+    const one = destinations.length === 0 ? null : random.pick(destinations);
+    const { key } = entry.service;
+    switch (what) {
+      case 'flush':
+        for (const { service } of ours) kernel.deleteService(service.key);
+        break;
+      case 'service':
+        kernel.deleteService(key);
+        break;
+      case 'destination':
+        if (one !== null) kernel.deleteDestination(key, one.key);
+        break;
+      case 'weight':
+        if (one !== null) kernel.setDestination(key, { ...one, weight: one.weight + 7 });
+        break;
+      case 'scheduler':
+        kernel.setService({ ...entry.service, scheduler: entry.service.scheduler === 'lc' ? 'rr' : 'lc' });
+        break;
+      case 'VIP':
+        kernel.deleteAddress(entry.service.address);
+        break;
+      case 'server added': {
+        const address = isV6(entry.service.address) ? '2001:db8:66::66' : '10.66.66.66';
+        const { port } = entry.service;
+        const destination = { address, port, forward: 'dr', weight: 1, upperThreshold: 0, lowerThreshold: 0 } as const;
+        kernel.setDestination(key, { key: destinationKeyOf(address, port), ...destination });
+        break;
+      }
+      default:
+        what satisfies never;
+    }
+    return null;
+  },
+};
+
+const stranger: EventKind = {
+  name: 'foreign entry',
+  weight: 1,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { kernel, host } = director.machine;
+    if (!host.power) return false;
+    const number = random.int(1, 250);
+    const foreign = scene.foreign.get(director.name);
+    if (random.chance(0.3)) {
+      const address = `10.99.0.${number}`;
+      kernel.setAddress(address, 0);
+      foreign?.add(address);
+      scene.laws.foreign(director.name, address);
+      hit(scene, 'foreign entry', 'address');
+    } else {
+      const plan = { vip: `10.98.0.${number}`, port: 99 };
+      const key = serviceKeyOf(plan);
+      kernel.setService({
+        key,
+        protocol: 'tcp',
+        address: plan.vip,
+        port: plan.port,
+        fwmark: 0,
+        scheduler: 'rr',
+        flags: 0,
+        persistenceSeconds: 0,
+        persistencePrefix: 32,
+      });
+      foreign?.add(key);
+      scene.laws.foreign(director.name, key);
+      hit(scene, 'foreign entry', 'service');
+    }
+    say(scene, `somebody at ${director.name} makes an entry of their own`);
+    return null;
+  },
+};
+
+// Routers.
+
+const failRouter: EventKind = {
+  name: 'router',
+  weight: 1.5,
+  meanMs: 15_000,
+  begin: (scene, random) => {
+    const router = random.pick(scene.routers);
+    if (!router.running) return false;
+    const disturbed = [...scene.directors.keys()].map((name) => scene.truth.disturb(name, 'path'));
+    const done = (): void => {
+      for (const undo of disturbed) undo();
+    };
+    if (random.chance(0.4)) {
+      say(scene, `${router.plan.name} clears its sessions`);
+      hit(scene, 'router', 'clear');
+      router.clear();
+      done();
+      return null;
+    }
+    say(scene, `${router.plan.name} crashes`);
+    hit(scene, 'router', 'crash');
+    router.crash();
+    return () => {
+      say(scene, `${router.plan.name} is back`);
+      router.restart();
+      done();
+    };
+  },
+};
+
+export const EVENTS: readonly EventKind[] = [
+  breakServer,
+  breakAll,
+  blip,
+  cutPath,
+  moveHost,
+  failResolver,
+  editPool,
+  failSource,
+  reload,
+  editConfig,
+  crash,
+  terminate,
+  pause,
+  powerCut,
+  breakKernel,
+  breakDirector,
+  fillDisk,
+  jumpClock,
+  vandal,
+  stranger,
+  failRouter,
+];

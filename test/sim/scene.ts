@@ -1,0 +1,171 @@
+// One simulated site, built from its topology: directors, routers, real servers, the pool store, and everything that watches
+// them. What happens to it is in events.ts, in which order in simulation.ts.
+
+import type { LogRecord } from '../../src/log/record.ts';
+import type { MonitorModule } from '../../src/health/monitor.ts';
+import { CHECK_PROGRAM } from './conf.ts';
+import { Director, type Program } from './director.ts';
+import { Laws } from './laws.ts';
+import { forwardingProblems, problemsOf } from './oracle.ts';
+import { PoolStore } from './pool-store.ts';
+import type { Outcome } from './processes.ts';
+import { Router } from './router.ts';
+import { SentRoutes } from './sent.ts';
+import { RealServer } from './server.ts';
+import type { Site } from './site.ts';
+import type { Topology } from './topology.ts';
+import { Truth, noticeMs } from './truth.ts';
+
+const HUNG: Outcome = { durationMs: Number.POSITIVE_INFINITY, exitCode: 0, output: '' };
+/** systemd's RestartSec, from here to three times as long. */
+const RESTART_MS = 1000;
+
+export class Scene {
+  readonly site: Site;
+  readonly topology: Topology;
+  readonly directors: ReadonlyMap<string, Director>;
+  readonly routers: readonly Router[];
+  readonly servers: ReadonlyMap<string, RealServer>;
+  readonly store: PoolStore;
+  readonly truth: Truth;
+  readonly sent: SentRoutes;
+  readonly laws: Laws;
+  /** Kernel entries that others made, by director. */
+  readonly foreign = new Map<string, Set<string>>();
+  readonly #restarts = new Map<string, () => void>();
+  readonly #away = new Map<string, () => void>();
+
+  constructor(site: Site, topology: Topology, program: Program, monitors: ReadonlyMap<string, MonitorModule>) {
+    this.site = site;
+    this.topology = topology;
+    this.servers = new Map(topology.servers.map((plan) => [plan.host, new RealServer(site, plan)]));
+    for (const server of this.servers.values()) for (const { port } of topology.services) server.serve(port);
+    this.directors = new Map(
+      topology.directors.map((plan) => [plan.name, this.#director(plan.name, plan, program, monitors)]),
+    );
+    const directors = [...this.directors.values()];
+    const machines = directors.map(({ machine }) => machine);
+    this.store = new PoolStore(site, machines);
+    for (const service of topology.services) this.store.publish(service, topology.pools.get(service.name) ?? []);
+    this.truth = new Truth(site, topology, this.store, this.servers, directors);
+    this.routers = topology.routers.map(
+      (plan) =>
+        new Router(site, plan, topology.holdTimeSeconds, {
+          forwards: (router, vip, to) => site.journal.write(router.plan.name, `sends ${vip} to ${to ?? 'nobody'}`),
+        }),
+    );
+    this.sent = new SentRoutes(
+      new Set(topology.directors.map(({ name }) => name)),
+      new Set(topology.routers.map(({ name }) => name)),
+      (session, message) => this.laws.sent(session, message),
+    );
+    this.laws = new Laws(site, this.truth, this.directors, this.sent);
+    site.network.tap = (from, to, end, bytes) => this.sent.tap(from, to, end, bytes);
+    for (const { name } of directors) this.foreign.set(name, new Set());
+  }
+
+  #director(
+    name: string,
+    plan: Topology['directors'][number],
+    program: Program,
+    monitors: ReadonlyMap<string, MonitorModule>,
+  ): Director {
+    return new Director(
+      this.site,
+      this.topology,
+      plan,
+      program,
+      {
+        exited: (director, code, wanted) => {
+          this.laws.exited(director, code, wanted);
+          this.gone(director);
+          if (!wanted) this.comeBack(director, RESTART_MS);
+        },
+      },
+      {
+        monitors,
+        programs: new Map([[CHECK_PROGRAM, (args) => this.#check(name, args)]]),
+        watcher: {
+          wrote: (write) => this.laws.wrote(name, write),
+          read: (what, keys) => this.laws.read(name, what, keys),
+        },
+        ran: (path) => this.laws.ranCommand(name, path),
+        logged: (record) => this.#logged(name, record),
+      },
+    );
+  }
+
+  /** A bug that the daemon itself reports is a finding. */
+  #logged(name: string, record: LogRecord): void {
+    if (/TypeError|ReferenceError|RangeError|unhandled|bug of ours/i.test(record.text)) {
+      this.laws.violate(0, name, `logged ${record.level} [${record.system}] ${record.text}`);
+    }
+  }
+
+  /** What the check program on a director finds out about a real server. */
+  #check(name: string, [address = '']: readonly string[]): Outcome {
+    const director = this.directors.get(name);
+    const server = [...this.servers.values()].find(({ host }) => host.addresses.has(address));
+    if (director === undefined || server === undefined) return HUNG;
+    const { network } = this.site;
+    const from = director.machine.host;
+    if (!network.reaches(from, server.host) || !network.reaches(server.host, from)) return HUNG;
+    return server.check();
+  }
+
+  // Directors come and go.
+
+  start(director: Director): void {
+    if (director.running) return;
+    this.site.journal.write(director.name, 'starts');
+    director.start();
+    this.#away.get(director.name)?.();
+    this.#away.delete(director.name);
+    this.truth.look();
+  }
+
+  /** It does not run any more: from now on until it is started. */
+  gone(director: Director): void {
+    if (!this.#away.has(director.name)) this.#away.set(director.name, this.truth.disturb(director.name, 'restart'));
+  }
+
+  comeBack(director: Director, afterMs: number): void {
+    this.#restarts.get(director.name)?.();
+    const wait = afterMs * (1 + 2 * director.machine.random.unit());
+    this.#restarts.set(
+      director.name,
+      this.site.scheduler.at(wait, () => this.start(director)),
+    );
+  }
+
+  // Judging.
+
+  /** How long a quiet site may need to settle, ms. */
+  get settleMs(): number {
+    const services = [...this.directors.values()].flatMap((director) => [...director.services.values()]);
+    const slowest = Math.max(...services.map((service) => noticeMs(service) + service.shrinkConfirmSeconds * 1000));
+    // A pool source in its longest back-off, names, BGP after SYNs that went unanswered.
+    return (
+      slowest + 45_000 + this.topology.resolveIntervalSeconds * 1000 + 2 * this.topology.holdTimeSeconds * 1000 + 60_000
+    );
+  }
+
+  /** After a calm: everything must be as the oracle says. */
+  judgeCalm(): void {
+    for (const director of this.directors.values()) {
+      const foreign = this.foreign.get(director.name) ?? new Set();
+      for (const problem of problemsOf(director, this.truth, this.sent, this.routers, foreign)) {
+        this.laws.violate(0, director.name, `not converged after a calm: ${problem}`);
+      }
+      for (const key of foreign) {
+        const { table, addresses } = director.machine.kernel;
+        if (!table.has(key) && !addresses.has(key)) this.laws.violate(8, director.name, `foreign ${key} is gone`);
+      }
+    }
+    const vips = [...new Set(this.topology.services.map(({ vip }) => vip))];
+    for (const problem of forwardingProblems(this.routers, [...this.directors.values()], vips)) {
+      this.laws.violate(0, 'routers', `not converged after a calm: ${problem}`);
+    }
+    if (Reflect.has(globalThis, 'anybalRanPoolData')) this.laws.violate(11, 'somebody', 'ran code from pool data');
+  }
+}
