@@ -2,6 +2,7 @@
 
 import {
   type DirectorPlan,
+  KEEPALIVE,
   LOCAL_AS,
   POOL_SERVER,
   type PoolEntry,
@@ -75,12 +76,15 @@ function monitorLines(service: ServicePlan, monitor: ServicePlan['monitors'][num
   ];
   switch (monitor) {
     case 'ProxyFetch':
-      return [`proxyfetch.url = http://${service.name}.example/`, ...timing('proxyfetch')];
+      return [`proxyfetch.url = [ 'http://${service.name}.example/' ]`, ...timing('proxyfetch')];
     case 'IdleConnection':
       return [
         `idleconnection.max-delay = ${service.maxDelaySeconds}`,
         `idleconnection.connect-timeout = ${service.timeoutSeconds}`,
         `idleconnection.timeout-clean-reconnect = ${service.timeoutSeconds}`,
+        `idleconnection.keepalive-idle = ${KEEPALIVE.idleSeconds}`,
+        `idleconnection.keepalive-interval = ${KEEPALIVE.intervalSeconds}`,
+        `idleconnection.keepalive-retries = ${KEEPALIVE.retries}`,
       ];
     case 'RunCommand':
       return [

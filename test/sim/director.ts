@@ -16,6 +16,9 @@ export interface Running {
 /** Starts a daemon in a world. `exit` is called at most once. */
 export type Program = (world: World, configPath: string, exit: (code: number) => void) => Running;
 
+/** How long after a signal, or a start, something may still be done by the reading before. */
+const READING_MS = 5000;
+
 export interface DirectorEvents {
   exited(director: Director, code: number, wanted: boolean): void;
 }
@@ -33,6 +36,8 @@ export class Director {
   #stopping = false;
   /** As last read, and usable. */
   services: ReadonlyMap<string, ServicePlan> = new Map();
+  /** As read before that, while the daemon may still act by it. */
+  #earlier: { readonly services: ReadonlyMap<string, ServicePlan>; readonly until: number }[] = [];
   /** Sections that were broken when they were last read and never were whole on this director. */
   frozen: ReadonlySet<string> = new Set();
   startedAt = Number.NEGATIVE_INFINITY;
@@ -132,6 +137,13 @@ export class Director {
     this.machine.disk.put(CONFIG_PATH, text);
   }
 
+  /** Every reading that the daemon may be acting by now, the last one first. */
+  get readings(): readonly ReadonlyMap<string, ServicePlan>[] {
+    const { now } = this.machine.site.scheduler;
+    this.#earlier = this.#earlier.filter(({ until }) => until >= now);
+    return [this.services, ...this.#earlier.map(({ services }) => services)];
+  }
+
   /** What a reader of the file as it stands has to run: a broken section goes on as it was. */
   #read(): void {
     const services = new Map<string, ServicePlan>();
@@ -142,6 +154,8 @@ export class Director {
       else if (before !== undefined) services.set(service.name, before);
       else frozen.add(service.name);
     }
+    const until = this.machine.site.scheduler.now + READING_MS;
+    this.#earlier = [{ services: this.services, until }, ...this.#earlier];
     this.services = services;
     this.frozen = frozen;
   }

@@ -101,7 +101,8 @@ const cutPath: EventKind = {
     const backwards = random.chance(0.5);
     say(scene, `path between ${from.name} and ${to.name} is cut${oneWay ? ' one way' : ''}`);
     hit(scene, oneWay ? 'path cut one way' : 'path cut', place);
-    const undo = place === 'to a server' ? null : scene.truth.disturb(director.name, 'path');
+    const kind = place === 'to a router' ? 'path' : 'source';
+    const undo = place === 'to a server' ? null : scene.truth.disturb(director.name, kind);
     network.cutPath(backwards ? to : from, backwards ? from : to, oneWay);
     scene.truth.look();
     return () => {
@@ -209,19 +210,23 @@ const failSource: EventKind = {
   meanMs: 40_000,
   begin: (scene, random) => {
     const service = serviceOf(scene, random);
-    if (scene.store.fault(service.name) !== null) return false;
+    if (scene.store.fault(service.name) !== null || scene.store.faultedLately(service.name)) return false;
     const possible = SOURCE_FAULTS.filter(
       (fault) => service.source === 'http' || !['error 500', 'hang', 'cut off', 'redirect'].includes(fault),
     );
     const fault = random.pick(possible);
     say(scene, `pool source of ${service.name}: ${fault}`);
     scene.store.setFault(service, fault);
-    scene.truth.touch();
-    return () => {
+    const undo = scene.truth.disturbSource(service.name);
+    const end = (): void => {
+      if (scene.store.fault(service.name) !== fault) return;
       say(scene, `pool source of ${service.name} is well again`);
       scene.store.setFault(service, null);
-      scene.truth.touch();
+      undo();
     };
+    // Whoever serves a short list for long enough means it.
+    if (fault === 'empty' || fault === 'truncated') scene.site.scheduler.at(service.shrinkConfirmSeconds * 800, end);
+    return end;
   },
 };
 

@@ -24,6 +24,8 @@ const LIST_MS = 45_000;
 /** From a vandal's act to its repair: the reconcile period, a second look, the writes. */
 const REPAIR_SLACK_MS = 3000;
 const FAIL_SAFE_SLACK_MS = 2500;
+/** From handing a route's withdrawal to the speaker to its leaving. */
+const TIMER_MS = 20;
 /** A route that was there this recently is announced again after a session reset, not anew. */
 const RECENT_MS = 15_000;
 
@@ -33,6 +35,7 @@ interface Traces {
   /** Since when an own write made it what it must be before it is announced. */
   readonly made: Map<string, number>;
   readonly announced: Map<string, number>;
+  readonly withdrawn: Map<string, number>;
   readonly foreign: Set<string>;
 }
 
@@ -73,7 +76,7 @@ export class Laws {
   #tracesOf(director: string): Traces {
     let traces = this.#traces.get(director);
     if (traces === undefined) {
-      traces = { read: new Map(), made: new Map(), announced: new Map(), foreign: new Set() };
+      traces = { read: new Map(), made: new Map(), announced: new Map(), withdrawn: new Map(), foreign: new Set() };
       this.#traces.set(director, traces);
     }
     return traces;
@@ -135,8 +138,18 @@ export class Laws {
     this.violate(3, director.name, `write that changes nothing: ${detail}`);
   }
 
+  /** By the last reading that knows it. */
   #serviceOf(director: Director, key: string): ServicePlan | null {
-    return [...director.services.values()].find((service) => serviceKeyOf(service) === key) ?? null;
+    return this.#plans(director).find((service) => serviceKeyOf(service) === key) ?? null;
+  }
+
+  #plans(director: Director): readonly ServicePlan[] {
+    return director.readings.flatMap((reading) => [...reading.values()]);
+  }
+
+  /** No reading lacks it. */
+  #isConfigured(director: Director, is: (service: ServicePlan) => boolean): boolean {
+    return director.readings.every((reading) => [...reading.values()].some(is));
   }
 
   #destinationSet(director: Director, write: KernelWrite, destination: IpvsDestination, detail: string): void {
@@ -158,7 +171,7 @@ export class Laws {
   }
 
   #serviceDeleted(director: Director, key: string, detail: string): void {
-    if (this.#serviceOf(director, key) !== null || director.frozen.size > 0) {
+    if (director.frozen.size > 0 || this.#isConfigured(director, (service) => serviceKeyOf(service) === key)) {
       this.violate(7, director.name, `service of the configuration deleted: ${detail}`);
     }
     const vip = [...this.#truth.topology.services].find((service) => serviceKeyOf(service) === key)?.vip;
@@ -166,7 +179,7 @@ export class Laws {
   }
 
   #addressDeleted(director: Director, vip: string, detail: string): void {
-    if ([...director.services.values()].some((service) => service.vip === vip) || director.frozen.size > 0) {
+    if (director.frozen.size > 0 || this.#isConfigured(director, (service) => service.vip === vip)) {
       this.violate(7, director.name, `VIP of the configuration deleted: ${detail}`);
     }
     this.#mustNotBeAnnounced(director, vip, detail);
@@ -176,6 +189,10 @@ export class Laws {
     if (this.#truth.disturbed(director.name, ['vandal', 'kernel'], this.#truth.ago(director.name, RECENT_MS))) return;
     if (this.#sent.announces(director.name, vip)) {
       this.violate(2, director.name, `unprogrammed while ${vip} is announced: ${detail}`);
+    }
+    const gone = this.#truth.now - (this.#tracesOf(director.name).withdrawn.get(vip) ?? Number.NEGATIVE_INFINITY);
+    if (gone < this.#truth.topology.withdrawWaitSeconds * 1000 - TIMER_MS) {
+      this.violate(2, director.name, `unprogrammed ${gone.toFixed(1)} ms after ${vip} was withdrawn: ${detail}`);
     }
   }
 
@@ -189,7 +206,7 @@ export class Laws {
     const current = this.#truth.addresses(host, service.vip);
     const moved = !current.includes(destination.address) || this.#movedLately(host, service);
     const unlisted = this.#unlistedAt(service, host, since);
-    if (moved || unlisted) return;
+    if (moved || unlisted || this.#forgot(director)) return;
     const downSince = this.#truth.ago(director.name, noticeMs(service));
     if (!this.#truth.wasDown(director.name, service.name, host, downSince)) {
       const fault = this.#truth.store.fault(service.name);
@@ -211,19 +228,27 @@ export class Laws {
   #floor(director: Director, service: ServicePlan, before: IpvsEntry, since: number, detail: string): void {
     if (this.#truth.disturbed(director.name, ['vandal', 'kernel'], since)) return;
     const left = before.destinations.size - 1;
+    const same = this.#plans(director).filter(({ name }) => name === service.name);
+    const threshold = Math.min(...same.map((plan) => plan.threshold));
     const floors = this.#truth.versions(service.name, since).map(({ entries }) => {
       const eligible = entries.filter(({ enabled }) => enabled).length;
-      return Math.min(eligible, Math.ceil(Number((service.threshold * entries.length).toFixed(9))));
+      return Math.min(eligible, Math.ceil(Number((threshold * entries.length).toFixed(9))));
     });
     const floor = Math.min(...floors);
     if (left < floor) this.violate(1, director.name, `${left} of at least ${floor} servers are left: ${detail}`);
+  }
+
+  /** It came back without what its disk should have kept: addresses and lists may be older than they look. */
+  #forgot(director: Director): boolean {
+    const { now } = this.#truth;
+    return now - director.startedAt < 120_000 && this.#truth.disturbed(director.name, ['disk'], now - 1_200_000);
   }
 
   /** The start of the time from which a list may still have its effect. */
   #listSince(director: Director, service: ServicePlan): number {
     const stale = this.#truth.now - director.startedAt < 120_000;
     if (stale) return Number.NEGATIVE_INFINITY;
-    return this.#truth.ago(director.name, LIST_MS + service.shrinkConfirmSeconds * 1000);
+    return this.#truth.listAgo(director.name, service.name, LIST_MS + service.shrinkConfirmSeconds * 1000);
   }
 
   #unlistedAt(service: ServicePlan, host: string, since: number): boolean {
@@ -253,6 +278,7 @@ export class Laws {
     }
     if (message.is !== 'update') return;
     for (const address of message.withdrawn) {
+      this.#tracesOf(director.name).withdrawn.set(address, this.#truth.now);
       this.#site.journal.write(director.name, `to ${session.router}: withdraw ${address}`);
       if (!session.routes.has(address)) {
         this.violate(3, director.name, `withdraws ${address}, which it has not announced to ${session.router}`);
@@ -291,7 +317,7 @@ export class Laws {
       this.violate(2, name, `announces ${vip}, which is not on the host`);
       return;
     }
-    const voters = [...director.services.values()].filter((service) => service.vip === vip && service.bgp);
+    const voters = this.#plans(director).filter((service) => service.vip === vip && service.bgp);
     const good = voters.filter((service) => this.#mayAnnounce(director, service));
     if (good.length === 0) {
       this.violate(2, name, `announces ${vip}, and the kernel serves none of ${voters.map((s) => s.name).join(', ')}`);
@@ -328,7 +354,7 @@ export class Laws {
 
   /** Some service of this VIP takes new connections, by the kernel's table. */
   #isServedAt(director: Director, vip: string): boolean {
-    return [...director.services.values()].some((service) => {
+    return this.#plans(director).some((service) => {
       const entry = service.vip === vip ? director.machine.kernel.table.get(serviceKeyOf(service)) : undefined;
       return entry !== undefined && (isServed(entry) || service.announce === 'always');
     });
@@ -343,9 +369,12 @@ export class Laws {
     const generation = director.machine.generation;
     const limit = this.#truth.topology.reconcileLimitSeconds * 1000 + FAIL_SAFE_SLACK_MS;
     this.#site.scheduler.at(limit, () => {
-      const { faults } = director.machine.kernel;
-      const still = faults.hangs || faults.denied !== null;
-      if (!still || !director.running || director.machine.generation !== generation) return;
+      if (
+        !this.#truth.ongoing(name, 'kernel', since) ||
+        !director.running ||
+        director.machine.generation !== generation
+      )
+        return;
       if (this.#truth.disturbed(name, ['paused', 'restart'], since)) return;
       for (const session of this.#sent.sessions(name)) {
         const [route] = session.routes.keys();

@@ -135,7 +135,12 @@ export class Network {
 
   /** Keep-alive looks at its path only when the path changes. */
   #pathsChanged(hosts: readonly Host[]): void {
-    for (const host of hosts) for (const end of host.ends) end.pathChanged();
+    for (const host of hosts) {
+      for (const end of host.ends) {
+        end.pathChanged();
+        end.other?.pathChanged();
+      }
+    }
   }
 
   listen(host: Host, life: Life, at: Endpoint, accept: (stream: Stream) => void): () => void {

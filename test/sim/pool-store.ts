@@ -37,6 +37,7 @@ export class PoolStore {
   readonly #services = new Map<string, ServicePlan>();
   readonly #published = new Map<string, Published[]>();
   readonly #faults = new Map<string, SourceFault>();
+  readonly #faultEnded = new Map<string, number>();
   #version = 0;
 
   constructor(site: Site, machines: readonly Machine[]) {
@@ -66,9 +67,16 @@ export class PoolStore {
     return this.#faults.get(service) ?? null;
   }
 
+  /** A fault of this source ended so short a time ago that a poll may have seen nothing between it and the next. */
+  faultedLately(service: string): boolean {
+    return this.#site.scheduler.now - (this.#faultEnded.get(service) ?? Number.NEGATIVE_INFINITY) < 60_000;
+  }
+
   setFault(service: ServicePlan, fault: SourceFault | null): void {
-    if (fault === null) this.#faults.delete(service.name);
-    else this.#faults.set(service.name, fault);
+    if (fault === null) {
+      this.#faults.delete(service.name);
+      this.#faultEnded.set(service.name, this.#site.scheduler.now);
+    } else this.#faults.set(service.name, fault);
     this.#write(service);
   }
 

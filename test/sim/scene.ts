@@ -116,7 +116,7 @@ export class Scene {
   // Directors come and go.
 
   start(director: Director): void {
-    if (director.running) return;
+    if (director.running || !director.machine.host.power) return;
     this.site.journal.write(director.name, 'starts');
     director.start();
     this.#away.get(director.name)?.();

@@ -74,6 +74,10 @@ export class End implements Stream {
     return this.#is === 'held';
   }
 
+  get other(): End | null {
+    return this.#other;
+  }
+
   // The owner's side.
 
   on(handlers: StreamHandlers): void {

@@ -66,6 +66,8 @@ export interface Topology {
 }
 
 export const POOL_SERVER = { address: '10.0.9.1', port: 8080 } as const;
+/** IdleConnection's TCP keepalive, shorter than PyBal's: a server that lost its power must be missed within a calm. */
+export const KEEPALIVE = { idleSeconds: 10, intervalSeconds: 5, retries: 3 } as const;
 export const LOCAL_AS = 64_600;
 export const BGP_PORT = 179;
 

@@ -5,13 +5,16 @@ import type { Machine } from './machine.ts';
 import type { PoolStore } from './pool-store.ts';
 import type { RealServer } from './server.ts';
 import type { Site } from './site.ts';
-import { type ServerPlan, type ServicePlan, type Topology, isV6 } from './topology.ts';
+import { KEEPALIVE, type ServerPlan, type ServicePlan, type Topology, isV6 } from './topology.ts';
 
 /**
  * kernel: its calls fail, hang or lose writes. vandal: somebody else writes to it. paused: the process gets no time. restart:
- * it was not running. path: packets to or from a router are dropped, or the router is away. own: it cannot open anything.
+ * it was not running. path: packets to or from a router are dropped, or the router is away. own: it cannot open anything. source: pool lists do not get through.
  */
-export type Disturbance = 'kernel' | 'vandal' | 'paused' | 'restart' | 'path' | 'own' | 'disk' | 'names';
+export type Disturbance = 'kernel' | 'vandal' | 'paused' | 'restart' | 'path' | 'own' | 'disk' | 'names' | 'source';
+
+/** What keeps a director from doing in time what it knows to do. */
+const HINDERS: readonly Disturbance[] = ['kernel', 'paused', 'restart', 'own', 'disk', 'names'];
 
 interface Span {
   readonly kind: Disturbance;
@@ -72,14 +75,31 @@ export class Truth {
   // Disturbances.
 
   disturb(director: string, kind: Disturbance): () => void {
-    const span: Span = { kind, from: this.now, to: null };
-    const spans = this.#spans.get(director) ?? [];
-    // What ended long ago plays no part any more.
-    this.#spans.set(director, [...spans.filter(({ to }) => to === null || to > this.now - 1_200_000), span]);
+    const end = this.#begin(director, kind);
     if (kind !== 'vandal') this.touch(director);
     return () => {
-      span.to ??= this.now;
+      end();
       if (kind !== 'vandal') this.touch(director);
+    };
+  }
+
+  /** The source of this service's list does not serve it as published. */
+  disturbSource(service: string): () => void {
+    const end = this.#begin(sourceOf(service), 'source');
+    this.touch();
+    return () => {
+      end();
+      this.touch();
+    };
+  }
+
+  #begin(whose: string, kind: Disturbance): () => void {
+    const span: Span = { kind, from: this.now, to: null };
+    const spans = this.#spans.get(whose) ?? [];
+    // What ended long ago plays no part any more.
+    this.#spans.set(whose, [...spans.filter(({ to }) => to === null || to > this.now - 1_200_000), span]);
+    return () => {
+      span.to ??= this.now;
     };
   }
 
@@ -90,14 +110,30 @@ export class Truth {
     );
   }
 
-  /** `ms` ago, not counting time in which the director could not act: then as long before that. */
+  /** Has this been going on without a break since then? */
+  ongoing(director: string, kind: Disturbance, since: number): boolean {
+    return this.#spansOf(director, [kind]).some(({ from, to }) => from <= since && to === null);
+  }
+
+  /** `ms` ago; if the director could not act at some time since then, as long before that. */
   ago(director: string, ms: number): number {
-    let since = this.now - ms;
-    const spans = this.#spans.get(director) ?? [];
-    for (let i = spans.length - 1; i >= 0; i--) {
-      const span = spans[i];
-      if (span === undefined || span.kind === 'vandal' || span.kind === 'path') continue;
-      if (span.to === null || span.to >= since) since = Math.min(since, span.from - ms);
+    return this.#before(this.now - ms, ms, this.#spansOf(director, HINDERS));
+  }
+
+  /** As `ago`, for what it knows of a list. */
+  listAgo(director: string, service: string, ms: number): number {
+    const spans = [...this.#spansOf(director, [...HINDERS, 'source']), ...(this.#spans.get(sourceOf(service)) ?? [])];
+    return this.#before(this.now - ms, ms, spans);
+  }
+
+  #spansOf(director: string, kinds: readonly Disturbance[]): readonly Span[] {
+    return (this.#spans.get(director) ?? []).filter(({ kind }) => kinds.includes(kind));
+  }
+
+  #before(since: number, ms: number, spans: readonly Span[]): number {
+    for (const span of [...spans].sort((a, b) => b.from - a.from)) {
+      if (span.from - ms < since && (span.to === null || span.to >= since))
+        return this.#before(span.from - ms, ms, spans);
     }
     return since;
   }
@@ -222,14 +258,16 @@ export class Truth {
   }
 }
 
+const sourceOf = (service: string): string => `source of ${service}`;
+
 /** How long a monitor may take to notice, plus what a decision and its writes take, ms. */
 export function noticeMs(service: ServicePlan): number {
   const polled = service.monitors.some((monitor) => monitor !== 'IdleConnection');
   const held = service.monitors.includes('IdleConnection');
-  return (
-    Math.max(
-      polled ? (service.intervalSeconds + service.timeoutSeconds) * 1000 : 0,
-      held ? (service.maxDelaySeconds + service.timeoutSeconds) * 1000 : 0,
-    ) + 3000
+  const keepAlive = KEEPALIVE.idleSeconds + KEEPALIVE.intervalSeconds * KEEPALIVE.retries;
+  const seconds = Math.max(
+    polled ? service.intervalSeconds + service.timeoutSeconds : 0,
+    held ? Math.max(service.maxDelaySeconds, keepAlive) + service.timeoutSeconds : 0,
   );
+  return seconds * 1000 + 3000;
 }

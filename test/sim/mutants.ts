@@ -1,0 +1,228 @@
+// Known bugs, one and more per law, planted between the daemon and its world: what the daemon would do wrongly is done for it,
+// or what it should see is hidden from it. The simulator must find each of them; otherwise a clean run says nothing.
+
+import { SystemError } from '../../src/lib/errors.ts';
+import type { IpvsEntry, IpvsOp, IpvsTable, ServiceKey } from '../../src/ipvs/table.ts';
+import type { World } from '../../src/world/world.ts';
+import { CONFIG_PATH } from './conf.ts';
+import type { Program } from './director.ts';
+
+export interface Mutant {
+  readonly law: number;
+  readonly bug: string;
+  plant(program: Program): Program;
+}
+
+const inWorld =
+  (change: (world: World) => World) =>
+  (program: Program): Program =>
+  (world, configPath, exit) =>
+    program(change(world), configPath, exit);
+
+/** As if the daemon did not obey an option: its value is another one than the file says. */
+function deaf(option: string, value: string): (program: Program) => Program {
+  const line = new RegExp(`^${option} = .*$`, 'gm');
+  return inWorld(withConfig((text) => text.replace(line, `${option} = ${value}`)));
+}
+
+function withConfig(edit: (text: string) => string): (world: World) => World {
+  return (world) => ({
+    ...world,
+    files: {
+      ...world.files,
+      read: async (path, maxBytes) => {
+        const bytes = await world.files.read(path, maxBytes);
+        return path === CONFIG_PATH ? new TextEncoder().encode(edit(new TextDecoder().decode(bytes))) : bytes;
+      },
+    },
+  });
+}
+
+/** The kernel as the daemon would have it: reads are answered from its own writes. */
+function believing(world: World): World {
+  let believed: Map<ServiceKey, IpvsEntry> | null = null;
+  return {
+    ...world,
+    ipvs: {
+      list: async (keys) => {
+        believed ??= new Map(await world.ipvs.list());
+        const table: IpvsTable = believed;
+        return keys === undefined ? new Map(table) : new Map([...table].filter(([key]) => keys.includes(key)));
+      },
+      apply: async (ops) => {
+        const done = await world.ipvs.apply(ops);
+        if (believed !== null) for (const op of ops) believe(believed, op);
+        return done.map(() => null);
+      },
+    },
+  };
+}
+
+function believe(table: Map<ServiceKey, IpvsEntry>, op: IpvsOp): void {
+  const { key } = op.service;
+  const destinations = new Map(table.get(key)?.destinations);
+  switch (op.do) {
+    case 'delete-service':
+      table.delete(key);
+      return;
+    case 'add-service':
+    case 'set-service':
+      table.set(key, { service: op.service, destinations });
+      return;
+    case 'delete-destination':
+      destinations.delete(op.destination.key);
+      break;
+    default:
+      destinations.set(op.destination.key, op.destination);
+  }
+  table.set(key, { service: table.get(key)?.service ?? op.service, destinations });
+}
+
+/** A failed read is answered with the one before. */
+function blithe(world: World): World {
+  let last: IpvsTable | null = null;
+  let lastVips: Awaited<ReturnType<World['vips']['list']>> | null = null;
+  const inTime = <T>(read: Promise<T>, before: T | null): Promise<T> =>
+    before === null ? read : Promise.race([read, world.clock.sleep(1000).then(() => before)]).catch(() => before);
+  return {
+    ...world,
+    ipvs: {
+      apply: (ops) => Promise.race([world.ipvs.apply(ops), world.clock.sleep(1000).then(() => ops.map(() => null))]),
+      list: async (keys) => {
+        const read = await inTime(world.ipvs.list(), last);
+        last = read;
+        return keys === undefined ? read : new Map([...read].filter(([key]) => keys.includes(key)));
+      },
+    },
+    vips: {
+      apply: (ops) => Promise.race([world.vips.apply(ops), world.clock.sleep(1000).then(() => ops.map(() => null))]),
+      list: async (keys) => {
+        const read = await inTime(world.vips.list(), lastVips);
+        lastVips = read;
+        return keys === undefined ? read : new Map([...read].filter(([key]) => keys.includes(key)));
+      },
+    },
+  };
+}
+
+/** Our own fault is taken for the server's. */
+function selfless(world: World): World {
+  const blame = (thrown: unknown): never => {
+    const own =
+      thrown instanceof SystemError && ['EMFILE', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EAGAIN'].includes(thrown.code);
+    throw own ? new SystemError('ECONNREFUSED', thrown.call) : thrown;
+  };
+  const failed = { exitCode: 1, signal: null, timedOut: false, output: '', durationMs: 1, leftovers: 'none' } as const;
+  return {
+    ...world,
+    streams: { ...world.streams, connect: (options, cut) => world.streams.connect(options, cut).catch(blame) },
+    processes: {
+      run: (command, cut) =>
+        world.processes.run(command, cut).catch((thrown: unknown) => {
+          if (thrown instanceof SystemError && thrown.code !== 'ECANCELED') return failed;
+          throw thrown;
+        }),
+    },
+  };
+}
+
+/** Pool data is run to see what it is. */
+function trusting(world: World): World {
+  const run = (bytes: Uint8Array): Uint8Array => {
+    const text = new TextDecoder().decode(bytes.subarray(0, 1000));
+    if (text.includes('globalThis.anybalRanPoolData = true')) Reflect.set(globalThis, 'anybalRanPoolData', true);
+    return bytes;
+  };
+  return {
+    ...world,
+    http: {
+      ...world.http,
+      get: async (request, cut) => {
+        const response = await world.http.get(request, cut);
+        return { ...response, body: run(response.body) };
+      },
+    },
+    files: { ...world.files, read: async (path, maxBytes) => run(await world.files.read(path, maxBytes)) },
+  };
+}
+
+/** Does something of its own with the kernel at the start, and each time something is asked of it by SIGHUP. */
+function meddling(
+  at: { readonly start: boolean; readonly hangUp: boolean; readonly everyMs: number | null },
+  ops: (table: IpvsTable) => readonly IpvsOp[],
+): (program: Program) => Program {
+  return (program) => (world, configPath, exit) => {
+    const meddle = async (): Promise<void> => {
+      try {
+        const wanted = ops(await world.ipvs.list());
+        if (wanted.length > 0) await world.ipvs.apply(wanted);
+      } catch {
+        // The kernel does not answer.
+      }
+    };
+    const loop = async (everyMs: number): Promise<void> => {
+      for (;;) {
+        await world.clock.sleep(everyMs);
+        await meddle();
+      }
+    };
+    if (at.everyMs !== null) void loop(at.everyMs);
+    const begin = at.start ? meddle() : null;
+    const running = program(world, configPath, exit);
+    return {
+      ...running,
+      hangUp: () => {
+        running.hangUp();
+        if (at.hangUp) void Promise.resolve(begin).then(meddle);
+      },
+    };
+  };
+}
+
+const deleteAll = (table: IpvsTable): readonly IpvsOp[] =>
+  [...table.values()].map(({ service }) => ({ do: 'delete-service', service }) as const);
+
+const setAll = (table: IpvsTable): readonly IpvsOp[] =>
+  [...table.values()].flatMap(({ service, destinations }) =>
+    [...destinations.values()].map((destination) => ({ do: 'set-destination', service, destination }) as const),
+  );
+
+/** The configuration's own VIPs are 192.0.2.0/24 and 2001:db8:ffff::/48: everything else must be a leftover. */
+const deleteForeign = (table: IpvsTable): readonly IpvsOp[] =>
+  deleteAll(new Map([...table].filter(([, { service }]) => !/^(192\.0\.2\.|2001:db8:ffff:)/.test(service.address))));
+
+export const MUTANTS: readonly Mutant[] = [
+  { law: 1, bug: 'the depool threshold is forgotten', plant: deaf('depool-threshold', '0') },
+  { law: 2, bug: 'writes are believed instead of read back', plant: inWorld(believing) },
+  { law: 2, bug: 'what a route leads to is taken away with the route', plant: deaf('withdraw-wait', '0') },
+  {
+    law: 3,
+    bug: 'a reload writes everything again',
+    plant: meddling({ start: false, hangUp: true, everyMs: null }, setAll),
+  },
+  {
+    law: 4,
+    bug: 'a broken section takes the ones after it along',
+    plant: inWorld(withConfig((text) => text.replace(/\nprotocol = tpc[^]*$/, '\nprotocol = tpc\n'))),
+  },
+  { law: 5, bug: 'unknown is taken for down', plant: inWorld(selfless) },
+  { law: 6, bug: 'an empty list is accepted', plant: deaf('pool-shrink-confirm', '0') },
+  {
+    law: 7,
+    bug: 'the table is flushed at the start',
+    plant: meddling({ start: true, hangUp: false, everyMs: null }, deleteAll),
+  },
+  {
+    law: 8,
+    bug: 'foreign entries are cleaned up',
+    plant: meddling({ start: false, hangUp: false, everyMs: 60_000 }, deleteForeign),
+  },
+  { law: 9, bug: 'drift is looked for once a minute', plant: deaf('reconcile-period', '60') },
+  { law: 10, bug: 'a kernel that does not answer counts as unchanged', plant: inWorld(blithe) },
+  { law: 11, bug: 'pool data is run', plant: inWorld(trusting) },
+  {
+    law: 12,
+    bug: 'a wanted stop exits with 1',
+    plant: (program) => (world, configPath, exit) => program(world, configPath, (code) => exit(code === 0 ? 1 : code)),
+  },
+];
