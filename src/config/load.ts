@@ -38,8 +38,7 @@ export async function loadConfig(
   const stateDirectoryOr = (scanned: ScannedText | null) => options.stateDirectory ?? stateDirectoryOf(scanned);
   let text: string;
   try {
-    // A Latin-1 comment must not refuse a file: bytes that are not UTF-8 become U+FFFD.
-    text = new TextDecoder().decode(await world.files.read(path, MAX_BYTES));
+    text = await readText(world, path);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     complaints.push(fileComplaint('error', path, `can not be read: ${error.message}`));
@@ -55,6 +54,18 @@ export async function loadConfig(
   return { config, complaints: all, stateDirectory, lastGood: decoded.lastGood };
 }
 
+/**
+ * Where the file says that monitors of one's own are: whoever makes World.monitor must know it before the file can be
+ * decoded. The default where the file can not be read; loadConfig will say why.
+ */
+export async function monitorDirectories(world: Pick<World, 'files'>, path: string): Promise<readonly string[]> {
+  const text = await readText(world, path).catch((error: unknown) => {
+    if (error instanceof SystemError) return '';
+    throw error;
+  });
+  return peekGlobal(scanText(text, path), 'monitor-directories') as readonly string[];
+}
+
 /** Remember each section's text as its last good one. Rejects with a SystemError when the disk does. */
 export async function keepSections(
   world: Pick<World, 'files'>,
@@ -65,6 +76,11 @@ export async function keepSections(
   await world.files.replace(sectionsPath(stateDirectory), new TextEncoder().encode(`${json}\n`));
 }
 
+/** A Latin-1 comment must not refuse a file: bytes that are not UTF-8 become U+FFFD. */
+async function readText(world: Pick<World, 'files'>, path: string): Promise<string> {
+  return new TextDecoder().decode(await world.files.read(path, MAX_BYTES));
+}
+
 async function readSections(
   world: Pick<World, 'files'>,
   stateDirectory: string,
@@ -72,7 +88,7 @@ async function readSections(
 ): Promise<SectionTexts> {
   const path = sectionsPath(stateDirectory);
   try {
-    return parseSections(JSON.parse(new TextDecoder().decode(await world.files.read(path, MAX_BYTES))));
+    return parseSections(JSON.parse(await readText(world, path)));
   } catch (error) {
     if (!(error instanceof SystemError && (error.code === 'ENOENT' || error.code === 'ENOTDIR')))
       complaints.push(fileComplaint('warning', path, `last good sections can not be read: ${errorText(error)}`));
@@ -94,11 +110,15 @@ function parseSections(json: unknown): SectionTexts {
 
 /** Known before anything is decoded, because decoding needs what lies there. */
 function stateDirectoryOf(scanned: ScannedText | null): string {
-  const row = GLOBAL_OPTIONS.find((option) => option.name === 'state-directory');
-  if (row === undefined) throw new Error('the option table has no state-directory');
+  return peekGlobal(scanned, 'state-directory') as string;
+}
+
+/** The value of one option of [global] by itself, its default if it is wrong or not there. */
+function peekGlobal(scanned: ScannedText | null, name: 'state-directory' | 'monitor-directories'): unknown {
+  const row = GLOBAL_OPTIONS.find((option) => option.name === name);
+  if (row === undefined) throw new Error(`the option table has no ${name}`);
   const section = scanned?.sections.find((one) => one.name === 'global');
-  const given = section === undefined ? null : peek(section, row);
-  return typeof given === 'string' ? given : row.default;
+  return (section === undefined ? null : peek(section, row)) ?? row.default;
 }
 
 function sectionsPath(stateDirectory: string): string {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { checkReport } from '../../../src/config/check.ts';
-import { keepSections, type Loaded, loadConfig } from '../../../src/config/load.ts';
+import { keepSections, type Loaded, loadConfig, monitorDirectories } from '../../../src/config/load.ts';
 import { printComplaint, SystemError } from '../../../src/lib/errors.ts';
 import { fakeMonitor } from '../../support/fake-monitor.ts';
 import { memoryFiles, utf8 } from '../../support/memory-files.ts';
@@ -189,6 +189,20 @@ describe('config/load', () => {
       ]);
       expect(config?.quarantined).to.deep.equal([]);
     });
+  });
+
+  it('tells where monitors are before anything is decoded, broken or not', async () => {
+    const machine = new Machine();
+    const directories = async (text: string | null) => {
+      if (text === null) machine.disk.delete(PATH);
+      else machine.disk.set(PATH, utf8(text));
+      return monitorDirectories(machine.world, PATH);
+    };
+    const byDefault = ['/usr/local/lib/anybal/monitors'];
+    expect(await directories("[global]\nmonitor-directories = [ '/a', '/b' ]\nbgp = oops")).to.deep.equal(['/a', '/b']);
+    expect(await directories('[global]\nmonitor-directories = /a')).to.deep.equal(byDefault);
+    expect(await directories('')).to.deep.equal(byDefault);
+    expect(await directories(null)).to.deep.equal(byDefault);
   });
 
   it('remembers a section only as long as it is in the file', async () => {
