@@ -31,6 +31,7 @@ type Handle = (request: ServedRequest) => ServedResponse | Promise<ServedRespons
 export class Web {
   readonly #network: Network;
   readonly #sites = new Map<string, WebSite>();
+  readonly #served = new Map<Host, ServedTable>();
 
   constructor(network: Network) {
     this.#network = network;
@@ -46,6 +47,7 @@ export class Web {
   }
 
   http(host: Host, life: Life, names: Names, served: ServedTable): Http {
+    this.#served.set(host, served);
     return {
       get: (request, cut) => this.#get(host, life, names, request, cut),
       serve: (at, handle) =>
@@ -63,8 +65,9 @@ export class Web {
   }
 
   #get(host: Host, life: Life, names: Names, request: HttpRequest, cut: Cut): Promise<HttpResponse> {
-    const url = new URL(request.url);
     const call = `GET ${request.url}`;
+    const url = URL.canParse(request.url) ? new URL(request.url) : null;
+    if (url === null || !/^https?:$/.test(url.protocol)) return Promise.reject(new SystemError('EINVAL', call));
     return life.promise((resolve, reject) => {
       let done = false;
       let cancelStep = (): void => {};
@@ -98,7 +101,7 @@ export class Web {
           then(3000, () => fail('EHOSTUNREACH'));
         } else if (!this.#network.reaches(host, to) || !this.#network.reaches(to, host)) {
           tally.hit('packets are dropped', 'http');
-        } else this.#exchange(address, url, request, then, fail, (response) => finish(() => resolve(response)));
+        } else this.#exchange(to, address, url, request, then, fail, (response) => finish(() => resolve(response)));
       };
       const name = url.hostname.replace(/^\[|\]$/g, '');
       const literal = canonicalAddress(name);
@@ -113,6 +116,7 @@ export class Web {
   }
 
   #exchange(
+    to: Host,
     address: string,
     url: URL,
     request: HttpRequest,
@@ -121,32 +125,58 @@ export class Web {
     answer: (response: HttpResponse) => void,
   ): void {
     const roundTrip = 2 * this.#network.latency();
-    const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
-    const site = this.#sites.get(`${address} ${port}`);
-    if (site === undefined) {
+    const key = `${address} ${url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port)}`;
+    const headers = lowerCase(request.headers ?? {});
+    const asked = { method: 'GET', url: `${url.pathname}${url.search}`, headers };
+    const reply = (response: HttpResponse, delayMs: number): void =>
+      then(delayMs, () => {
+        if (response.body.length > request.maxBytes) fail('EFBIG');
+        else answer(response);
+      });
+    const site = this.#sites.get(key);
+    const served = this.#served.get(to);
+    if (site !== undefined) then(2 * roundTrip, () => answerOf(site(asked), roundTrip, then, fail, reply));
+    else if (served?.has(key) === true) {
+      then(2 * roundTrip, () => {
+        void served.ask(key, asked).then((response) => {
+          if (response === null) fail('ECONNRESET');
+          else reply(asReceived(response), roundTrip);
+        });
+      });
+    } else {
       this.#network.tally.hit('refused', 'http');
       then(roundTrip, () => fail('ECONNREFUSED'));
-      return;
     }
-    then(2 * roundTrip, () => {
-      const reply = site({ method: 'GET', url: `${url.pathname}${url.search}`, headers: request.headers ?? {} });
-      switch (reply.is) {
-        case 'hang':
-          return;
-        case 'cut off':
-          then(roundTrip, () => fail('ECONNRESET'));
-          return;
-        case 'response':
-          then(reply.delayMs, () => {
-            if (reply.response.body.length > request.maxBytes) fail('EFBIG');
-            else answer(reply.response);
-          });
-          return;
-        default:
-          reply satisfies never;
-      }
-    });
   }
+}
+
+function answerOf(
+  reply: WebAnswer,
+  roundTrip: number,
+  then: (delayMs: number, fn: () => void) => void,
+  fail: (code: string) => void,
+  answer: (response: HttpResponse, delayMs: number) => void,
+): void {
+  switch (reply.is) {
+    case 'hang':
+      return;
+    case 'cut off':
+      then(roundTrip, () => fail('ECONNRESET'));
+      return;
+    case 'response':
+      answer(reply.response, reply.delayMs);
+      return;
+    default:
+      reply satisfies never;
+  }
+}
+
+function lowerCase(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+function asReceived({ status, headers, body }: ServedResponse): HttpResponse {
+  return { status, headers: lowerCase(headers), body: new TextEncoder().encode(body) };
 }
 
 /** What the processes of one machine serve over HTTP, by Unix path or endpoint. */
@@ -168,6 +198,11 @@ export class ServedTable {
   /** Ask as a client on the same machine would. Null: nobody listens. */
   async ask(key: string, request: ServedRequest): Promise<ServedResponse | null> {
     const entry = this.#handlers.get(key);
-    return entry === undefined || !entry.life.running ? null : entry.handle(request);
+    if (entry === undefined || !entry.life.running) return null;
+    try {
+      return await entry.handle(request);
+    } catch {
+      return { status: 500, headers: {}, body: '' };
+    }
   }
 }

@@ -162,9 +162,10 @@ export class Machine {
         life.promise((resolve, reject) => {
           life.after(0.05, () => {
             try {
-              const close = network.listen(this.host, life, at, onStream);
+              const local = at.port === 0 ? { ...at, port: network.freePort(this.host) } : at;
+              const close = network.listen(this.host, life, local, onStream);
               resolve({
-                local: at,
+                local,
                 close: () => life.promise((done) => void life.after(0.05, () => (close(), done()))),
               });
             } catch (thrown) {

@@ -3,7 +3,7 @@
 // chunking, back-pressure, retransmission until it gives up, FIN, RST, refused and unanswered connections, half-open ones.
 // Sockets belong to the host's kernel: they outlive neither a power cut (silently gone) nor their process (FIN).
 
-import { printEndpoint } from '../../src/lib/address.ts';
+import { canonicalAddress, printEndpoint } from '../../src/lib/address.ts';
 import { SystemError } from '../../src/lib/errors.ts';
 import type { Cut } from '../../src/lib/cut.ts';
 import type { ConnectOptions, Endpoint, Stream } from '../../src/world/world.ts';
@@ -143,6 +143,7 @@ export class Network {
     }
   }
 
+  /** Returns a function that closes the listener. Throws EADDRINUSE, EADDRNOTAVAIL. */
   listen(host: Host, life: Life, at: Endpoint, accept: (stream: Stream) => void): () => void {
     const key = printEndpoint(at.address, at.port);
     if (host.listeners.has(key)) throw new SystemError('EADDRINUSE', `listen ${key}`);
@@ -153,6 +154,13 @@ export class Network {
     return () => {
       if (host.listeners.get(key) === listening) host.listeners.delete(key);
     };
+  }
+
+  /** What the kernel gives for port 0. */
+  freePort(host: Host): number {
+    const port = host.nextPort;
+    host.nextPort = port >= 60_999 ? 32_768 : port + 1;
+    return port;
   }
 
   connect(from: Host, life: Life, options: ConnectOptions, cut: Cut): Promise<Stream> {
@@ -175,6 +183,10 @@ export class Network {
       forget = cut.onAbort(() => fail('ECANCELED'));
       if (done) return;
 
+      if (canonicalAddress(options.address) === null) {
+        later(0.01, () => fail('EINVAL'));
+        return;
+      }
       if (from.connectError !== null) {
         const code = from.connectError;
         this.tally.hit(code, 'connect');
@@ -226,8 +238,7 @@ export class Network {
     resolve: (stream: Stream) => void,
   ): void {
     if (!life.alive || !to.power) return;
-    const port = from.nextPort;
-    from.nextPort = port >= 60_999 ? 32_768 : port + 1;
+    const port = this.freePort(from);
     const v6 = options.address.includes(':');
     const source = options.localAddress ?? [...from.addresses].find((a) => a.includes(':') === v6) ?? options.address;
     const local = { address: source, port };
