@@ -53,28 +53,29 @@ function decodeParameters(reader: Reader): Capability[] {
   return capabilities;
 }
 
-/** One parameter per capability, as PyBal and most routers send them; the extended form only when it must (RFC 9072 §2). */
+/** All capabilities in one parameter, as PyBal and BIRD do; the extended form only when it must be (RFC 9072 §2). */
 export function encodeOpen(writer: Writer, open: Open): void {
   writer.u8(VERSION).u16(open.as).u16(open.holdTimeSeconds).bytes(addressBytes(open.routerId));
-  const values = open.capabilities.map((capability) => {
-    const value = new Writer(32);
-    encodeCapability(value, capability);
-    return value.finish();
-  });
-  const plainLength = values.reduce((sum, value) => sum + 2 + value.length, 0);
-  const extended = plainLength > 255 || values.some((value) => value.length > 255);
-  if (extended)
+  const value = new Writer(64);
+  for (const capability of open.capabilities) encodeCapability(value, capability);
+  const { length } = value;
+  if (length === 0) {
+    writer.u8(0);
+    return;
+  }
+  if (length + 2 <= EXTENDED)
+    writer
+      .u8(length + 2)
+      .u8(PARAMETER_CAPABILITIES)
+      .u8(length);
+  else
     writer
       .u8(EXTENDED)
       .u8(EXTENDED)
-      .u16(plainLength + values.length);
-  else writer.u8(plainLength);
-  for (const value of values) {
-    writer.u8(PARAMETER_CAPABILITIES);
-    if (extended) writer.u16(value.length);
-    else writer.u8(value.length);
-    writer.bytes(value);
-  }
+      .u16(length + 3)
+      .u8(PARAMETER_CAPABILITIES)
+      .u16(length);
+  writer.bytes(value.finish());
 }
 
 /** What this side brings to a session. */

@@ -230,7 +230,7 @@ export class Peer {
 
   #losesCollision(side: Side, agreed: Negotiated): boolean {
     const other = this.#sessions[side === 'active' ? 'passive' : 'active'];
-    if (other.state.is === 'Established') return true;
+    // An established one has no rival: nobody is let in, and the other session was given up when it came up.
     if (other.state.is !== 'OpenConfirm') return false;
     const routerId = other.local?.routerId ?? '0.0.0.0';
     const kept = survivor({ routerId, as: this.#config.localAs }, { routerId: agreed.peerId, as: agreed.peerAs });
