@@ -68,57 +68,44 @@ function refusal(read: () => unknown): string {
 const MARKER = 'ff'.repeat(16);
 
 describe('bgp/message: vectors', () => {
-  it("writes PyBal's OPEN for AS 64600 octet by octet", () => {
-    const open = encodeMessage({
-      is: 'open',
-      open: {
-        as: 64600,
-        holdTimeSeconds: 180,
-        routerId: '127.127.127.127',
-        capabilities: [
-          { is: 'multiprotocol', afi: 1, safi: 1 },
-          { is: 'multiprotocol', afi: 2, safi: 1 },
-        ],
-      },
-    });
-    // PyBal puts both capabilities into one parameter (43 octets, parameter length 14); we send one parameter each.
-    expect(open).to.deep.equal(
-      bytes(`
-        ${MARKER}          // marker
-        00 2d              // length: 45
-        01                 // OPEN
-        04                 // version
-        fc 58              // AS 64600
-        00 b4              // hold time 180
-        7f 7f 7f 7f        // BGP identifier
-        10                 // optional parameters: 16 octets
-        02 06              // capabilities, 6 octets
-        01 04 00 01 00 01  // multiprotocol: IPv4 unicast
-        02 06              // capabilities, 6 octets
-        01 04 00 02 00 01  // multiprotocol: IPv6 unicast
-      `),
-    );
-  });
-
-  it("reads PyBal's own OPEN: 43 octets, one parameter with two capabilities", () => {
-    const pybal = bytes(`
-      ${MARKER} 00 2b 01        // 43 octets, OPEN
-      04 fc 58 00 b4 7f 7f 7f 7f
-      0e                        // optional parameters: 14 octets
-      02 0c                     // capabilities, 12 octets
-      01 04 00 01 00 01
-      01 04 00 02 00 01
-    `);
-    expect(pybal).to.have.length(43);
-    expect(openOf(frameOf(pybal))).to.deep.equal({
+  it("writes and reads PyBal's OPEN for AS 64600, octet by octet", () => {
+    const open = {
       as: 64600,
       holdTimeSeconds: 180,
       routerId: '127.127.127.127',
       capabilities: [
-        { is: 'multiprotocol', afi: 1, safi: 1 },
-        { is: 'multiprotocol', afi: 2, safi: 1 },
+        { is: 'multiprotocol' as const, afi: 1, safi: 1 },
+        { is: 'multiprotocol' as const, afi: 2, safi: 1 },
       ],
-    });
+    };
+    const octets = bytes(`
+      ${MARKER}          // marker
+      00 2b              // length: 43
+      01                 // OPEN
+      04                 // version
+      fc 58              // AS 64600
+      00 b4              // hold time 180
+      7f 7f 7f 7f        // BGP identifier
+      0e                 // optional parameters: 14 octets
+      02 0c              // capabilities, 12 octets
+      01 04 00 01 00 01  // multiprotocol: IPv4 unicast
+      01 04 00 02 00 01  // multiprotocol: IPv6 unicast
+    `);
+    expect(encodeMessage({ is: 'open', open })).to.deep.equal(octets);
+    expect(openOf(frameOf(octets))).to.deep.equal(open);
+  });
+
+  it('reads capabilities that come in a parameter each', () => {
+    const open = bytes(`
+      04 fc 58 00 b4 7f 7f 7f 7f
+      0a              // optional parameters: 10 octets
+      02 02 02 00     // capabilities, 2 octets: route refresh
+      02 04 80 02 ca fe // capabilities, 4 octets: one that nobody knows
+    `);
+    expect(decodeOpen(new Reader(open)).capabilities).to.deep.equal([
+      { is: 'route-refresh' },
+      { is: 'unknown', code: 128, data: bytes('ca fe') },
+    ]);
   });
 
   it('writes KEEPALIVE, ROUTE-REFRESH and NOTIFICATION', () => {

@@ -5,6 +5,7 @@ import type { PeerConfig } from '../../../src/config/types.ts';
 import { Knife } from '../../../src/lib/cut.ts';
 import { notification } from '../../../src/bgp/notification.ts';
 import type { Stream } from '../../../src/world/world.ts';
+import type { Host } from '../../sim/network.ts';
 import { BgpNet, type Node, peerConfig, route, Script } from '../../support/bgp-net.ts';
 
 const DIRECTOR = '192.0.2.9';
@@ -238,6 +239,40 @@ describe('bgp/speaker: reconnecting', () => {
 });
 
 describe('bgp/speaker: two connections at once', () => {
+  /** A director whose call was refused and that waits for the next try, and the router's own call to it. */
+  async function calledWhileWaiting() {
+    const net = new BgpNet();
+    const director = net.node('director', [DIRECTOR]);
+    const router = net.network.host('router', [ROUTER]);
+    await director.configure({ peers: [routerPeer()] });
+    await net.run(0.1);
+    expect(status(director).state).to.equal('Idle');
+    let calls = 0;
+    net.network.listen(router, director.life, { address: ROUTER, port: 179 }, () => calls++);
+    const call = async () => {
+      const dial = net.network.connect(router, director.life, { address: DIRECTOR, port: 179 }, new Knife());
+      return new Script(await net.settled(dial));
+    };
+    return { net, director, call, calls: () => calls };
+  }
+
+  it('do not come about when the peer calls while we wait to try again', async () => {
+    const { net, director, call, calls } = await calledWhileWaiting();
+    const theirs = await call();
+    theirs.open({ holdTimeSeconds: 0 });
+    theirs.say({ is: 'keepalive' });
+    await net.run(60);
+    expect(status(director)).to.include({ established: true, side: 'passive' });
+    expect(calls()).to.equal(0);
+  });
+
+  it('nor does a removed peer get another call', async () => {
+    const { net, director, calls } = await calledWhileWaiting();
+    await director.configure({ peers: [] });
+    await net.run(60);
+    expect(calls()).to.equal(0);
+  });
+
   it('end as one that both sides keep, whoever has the higher identifier and whatever comes first', async () => {
     let twice = 0;
     for (let seed = 1; seed <= 40; seed++) {
@@ -275,6 +310,29 @@ describe('bgp/speaker: two connections at once', () => {
     }
     expect(twice).to.be.below(8);
   });
+
+  for (const [routerId, kept] of [
+    ['192.0.2.1', 'ours'],
+    ['192.0.2.200', "the peer's"],
+  ] as const) {
+    it(`are told apart when the second OPEN comes: with ${routerId} against ${DIRECTOR}, ${kept} stays`, async () => {
+      const { net, director, router, script } = await scripted();
+      const ours = script();
+      ours.open({ routerId, holdTimeSeconds: 0 });
+      await net.run(0.1);
+      expect(status(director).state).to.equal('OpenConfirm');
+      const call = net.network.connect(router, director.life, { address: DIRECTOR, port: 179 }, new Knife());
+      const theirs = new Script(await net.settled(call));
+      await net.run(0.1);
+      expect([ours.notifications, theirs.notifications]).to.deep.equal([[], []]);
+      theirs.open({ routerId, holdTimeSeconds: 0 });
+      await net.run(0.1);
+      expect([ours.notifications, theirs.notifications]).to.deep.equal(kept === 'ours' ? [[], ['6/7']] : [['6/7'], []]);
+      (kept === 'ours' ? ours : theirs).say({ is: 'keepalive' });
+      await net.run(0.1);
+      expect(status(director)).to.include({ established: true, side: kept === 'ours' ? 'active' : 'passive' });
+    });
+  }
 
   it('a second call to an established session is turned away with 6/7', async () => {
     const { net, director, router } = await pair();
@@ -400,12 +458,12 @@ describe('bgp/speaker: stopping', () => {
 });
 
 /** A director and a scripted router that has accepted its call. */
-async function scripted(): Promise<{ net: BgpNet; director: Node; script: () => Script }> {
+async function scripted(): Promise<{ net: BgpNet; director: Node; router: Host; script: () => Script }> {
   const net = new BgpNet();
   const director = net.node('director', [DIRECTOR]);
-  const router = net.node('router', [ROUTER]);
+  const router = net.network.host('router', [ROUTER]);
   let current: Script | null = null;
-  net.network.listen(router.host, router.life, { address: ROUTER, port: 179 }, (stream: Stream) => {
+  net.network.listen(router, director.life, { address: ROUTER, port: 179 }, (stream: Stream) => {
     current = new Script(stream);
   });
   const script = () => {
@@ -414,7 +472,7 @@ async function scripted(): Promise<{ net: BgpNet; director: Node; script: () => 
   };
   await director.configure({ peers: [routerPeer()] });
   await net.run(0.1);
-  return { net, director, script };
+  return { net, director, router, script };
 }
 
 async function established(): ReturnType<typeof scripted> {
@@ -483,6 +541,27 @@ describe('bgp/speaker: a scripted peer', () => {
     expect(director.states, 'a minute without reading is forgiven').to.deep.equal(['cr1 up']);
     expect(director.speaker.flushed('cr1')).to.equal(true);
     expect(status(director)).to.include({ established: true, prefixesSent: 1 });
+    await net.run(1000);
+    expect(director.states, 'what was late is forgotten').to.deep.equal(['cr1 up']);
+  });
+
+  it('gets no keepalives on top of what it does not read', async () => {
+    const { net, director, script } = await scripted();
+    script().open({ holdTimeSeconds: 9 });
+    script().say({ is: 'keepalive' });
+    await net.run(0.1);
+    script().stream.pause();
+    director.speaker.set(
+      'cr1',
+      Array.from({ length: 40_000 }, (_, i) => route(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)),
+    );
+    const { messagesOut } = status(director).counters;
+    for (let i = 0; i < 20; i++) {
+      script().say({ is: 'keepalive' });
+      await net.run(3);
+    }
+    expect(status(director).counters.messagesOut).to.equal(messagesOut);
+    expect(director.states).to.deep.equal(['cr1 up']);
   });
 
   it('is left when it has not read for eight minutes, however alive it seems', async () => {

@@ -1,0 +1,119 @@
+// One session on a clock and a stream that are moved by hand: what happens when our own event loop was late.
+
+import { expect } from 'chai';
+import type { Cause } from '../../../src/bgp/fsm.ts';
+import { encodeMessage } from '../../../src/bgp/message.ts';
+import { localOpen, type LocalOpen } from '../../../src/bgp/open.ts';
+import { Session } from '../../../src/bgp/session.ts';
+import type { Mono, Stream, StreamHandlers, Wall } from '../../../src/world/world.ts';
+
+/** Timers fire only when told to, however late. */
+class LateClock {
+  #now = 0;
+  #timers: { due: number; fn: () => void }[] = [];
+  readonly now = () => this.#now as Mono;
+  readonly wall = () => this.#now as Wall;
+  readonly at = (delayMs: number, fn: () => void) => {
+    const timer = { due: this.#now + delayMs, fn };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  };
+  readonly sleep = () => Promise.resolve();
+
+  /** Time passes, and nobody looks. */
+  sleepThrough(ms: number): void {
+    this.#now += ms;
+  }
+
+  /** As an event loop that wakes: everything that is due, and only that. */
+  wake(): void {
+    for (const timer of this.#timers.filter(({ due }) => due <= this.#now)) {
+      if (!this.#timers.includes(timer)) continue;
+      this.#timers = this.#timers.filter((other) => other !== timer);
+      timer.fn();
+    }
+  }
+}
+
+const ours: LocalOpen = { as: 64600, routerId: '192.0.2.9', holdTimeSeconds: 9, families: [4], peerAs: null };
+const theirs: LocalOpen = { ...ours, as: 64500, routerId: '192.0.2.1' };
+
+function establishedSession() {
+  const clock = new LateClock();
+  const ends: Cause[] = [];
+  let handlers: StreamHandlers | null = null;
+  const stream: Stream = {
+    local: { address: '192.0.2.9', port: 179 },
+    remote: { address: '192.0.2.1', port: 40_000 },
+    on: (given) => {
+      handlers = given;
+    },
+    write: () => true,
+    end: () => {},
+    pause: () => {},
+    resume: () => {},
+    close: () => {},
+  };
+  const never = () => Promise.reject(new Error('not here'));
+  const session = new Session(
+    { clock, random: () => 0.5, streams: { connect: never, listen: never } },
+    { passive: true, connectRetrySeconds: 5, connect: stream.remote },
+    {
+      localOpen: () => ours,
+      losesCollision: () => false,
+      stateChanged: () => {},
+      up: () => {},
+      down: (cause) => ends.push(cause),
+      received: () => {},
+      receivedAll: () => {},
+      refused: () => {},
+    },
+    { messagesIn: 0, messagesOut: 0, updatesIn: 0, updatesOut: 0, prefixesIn: 0, updatesForgiven: 0, established: 0 },
+  );
+  const hear = (bytes: Uint8Array) => handlers?.onData(bytes);
+  session.start();
+  session.accept(stream);
+  hear(encodeMessage({ is: 'open', open: localOpen(theirs) }));
+  hear(encodeMessage({ is: 'keepalive' }));
+  expect(session.state.is).to.equal('Established');
+  return { clock, session, ends, hear };
+}
+
+describe('bgp/session: a late event loop', () => {
+  it('reads what the peer has sent meanwhile before it calls the peer dead', () => {
+    const { clock, session, hear } = establishedSession();
+    clock.sleepThrough(30_000);
+    // Timers come before sockets when an event loop wakes up.
+    clock.wake();
+    hear(encodeMessage({ is: 'keepalive' }));
+    clock.sleepThrough(1_000);
+    clock.wake();
+    expect(session.state.is).to.equal('Established');
+  });
+
+  it('calls a peer dead a moment later that has really said nothing', () => {
+    const { clock, session, ends } = establishedSession();
+    clock.sleepThrough(30_000);
+    clock.wake();
+    expect(session.state.is).to.equal('Established');
+    clock.sleepThrough(300);
+    clock.wake();
+    expect(session.state.is).to.equal('Idle');
+    expect(ends).to.have.length(1);
+    expect(ends[0]).to.deep.include({ is: 'sent' });
+  });
+
+  it('calls a silent peer dead on time when nothing was late', () => {
+    const { clock, session } = establishedSession();
+    for (let i = 0; i < 8; i++) {
+      clock.sleepThrough(1_000);
+      clock.wake();
+    }
+    expect(session.state.is).to.equal('Established');
+    clock.sleepThrough(1_000);
+    clock.wake();
+    expect(session.state.is).to.equal('Idle');
+  });
+});
