@@ -71,7 +71,7 @@ export interface Listener {
 export interface Streams {
   /** Resolves when connected (and TLS is up). Rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, or ECANCELED when cut. */
   connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
-  /** Rejects with EADDRINUSE, EACCES … */
+  /** `::` is every address of both families; IPv4 peers have IPv4 addresses there too. Rejects with EADDRINUSE, EACCES … */
   listen(options: Endpoint, onStream: (stream: Stream) => void): Promise<Listener>;
 }
 

@@ -155,7 +155,9 @@ async function serve(at: Endpoint | { readonly path: string }, handle: Handle, l
   else {
     const call = `listen ${printEndpoint(at.address, at.port)}`;
     if (isIP(at.address) === 0) throw new SystemError('EINVAL', call, 'not a literal address');
-    await listening(server, call, () => server.listen({ host: at.address, port: at.port, ipv6Only: true }));
+    await listening(server, call, () =>
+      server.listen({ host: at.address, port: at.port, ipv6Only: at.address !== '::' }),
+    );
   }
   server.on('error', () => {});
   return {

@@ -86,7 +86,8 @@ export function createStreams(
       });
       const fail = (error: Error) => reject(systemError(error, call));
       server.once('error', fail);
-      server.listen({ host: at.address, port: at.port, ipv6Only: true, backlog: BACKLOG }, () => {
+      // Of IPv6 addresses only the unspecified one takes IPv4 too.
+      server.listen({ host: at.address, port: at.port, ipv6Only: at.address !== '::', backlog: BACKLOG }, () => {
         server.off('error', fail);
         // accept(2) out of descriptors: the connection waits in the backlog, libuv tries again.
         server.on('error', () => {});
@@ -179,10 +180,15 @@ function descriptorOf(socket: Socket): number {
   return fd;
 }
 
+/** An IPv4 peer of a socket that listens on `::` has an address like `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2). */
+function unmapped(address: string): string {
+  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
+}
+
 /** `socket` is what is read and written; `raw` the TCP socket below it, the same one unless there is TLS. */
 function streamOf(socket: Socket, raw: Socket, socketOptions: SocketOptions | null, lingerMs: number): Stream {
-  const local = { address: raw.localAddress ?? '', port: raw.localPort ?? 0 };
-  const remote = { address: raw.remoteAddress ?? '', port: raw.remotePort ?? 0 };
+  const local = { address: unmapped(raw.localAddress ?? ''), port: raw.localPort ?? 0 };
+  const remote = { address: unmapped(raw.remoteAddress ?? ''), port: raw.remotePort ?? 0 };
   const call = `stream ${printEndpoint(remote.address, remote.port)}`;
   let handlers: StreamHandlers | null = null;
   let failure: SystemError | null = null;

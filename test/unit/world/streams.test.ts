@@ -171,6 +171,28 @@ describe('A TCP stream', () => {
     expect(performance.now() - started).to.be.within(99, 1500);
   });
 
+  it('is accepted on :: from both families, with addresses as the peer knows them', async () => {
+    const accepted: string[] = [];
+    const listener = await streams.listen({ address: '::', port: 0 }, (stream) => {
+      accepted.push(`${stream.remote.address} to ${stream.local.address}`);
+      stream.on({ onData() {}, onEnd: () => stream.close('fin'), onDrain() {}, onClose() {} });
+    });
+    for (const address of ['127.0.0.1', '::1']) {
+      const stream = await streams.connect({ address, port: listener.local.port }, new Knife());
+      await recorder(world, stream).until(() => accepted.length === (address === '::1' ? 2 : 1));
+      stream.close('rst');
+    }
+    await listener.close();
+    expect(accepted).to.deep.equal(['127.0.0.1 to 127.0.0.1', '::1 to ::1']);
+  });
+
+  it('on another IPv6 address is accepted from IPv6 only', async () => {
+    const six = await streams.listen({ address: '::1', port: 0 }, (stream) => stream.close('rst'));
+    const four = await streams.listen({ address: '127.0.0.1', port: six.local.port }, (stream) => stream.close('rst'));
+    await six.close();
+    await four.close();
+  });
+
   it('of which a port number is impossible is EINVAL', async () => {
     for (const bad of [0, -1, 65_536, 1.5, Number.NaN]) {
       expect(await codeOf(streams.connect({ address: '127.0.0.1', port: bad }, new Knife()))).to.equal('EINVAL');
