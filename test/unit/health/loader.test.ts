@@ -1,0 +1,111 @@
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { loadMonitor, MonitorRefused } from '../../../src/health/loader.ts';
+
+const MODULE = `export default { apiVersion: 1, name: 'Mine', kind: 'poll', aliases: ['Other'], options: [],
+  timing: () => ({ intervalSeconds: 1, timeoutSeconds: 1 }), create: () => ({ check: async () => ({ is: 'up' }) }) };`;
+
+describe('loadMonitor', () => {
+  const root = mkdtempSync(join(tmpdir(), 'health-loader-'));
+  let folders = 0;
+  after(() => rmSync(root, { recursive: true }));
+
+  /** A new folder with these files: modules are cached by path. */
+  function folder(files: Readonly<Record<string, string>>): string {
+    const path = join(root, String(++folders));
+    mkdirSync(path, { mode: 0o755 });
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text, { mode: 0o644 });
+    return path;
+  }
+  const refusal = async (name: string, path: string) => {
+    try {
+      await loadMonitor(name, [path]);
+    } catch (error) {
+      if (error instanceof MonitorRefused) return error.message.replaceAll(path, '…');
+      throw error;
+    }
+    return 'accepted';
+  };
+
+  it('finds the built-in monitors in any case', async () => {
+    for (const name of ['ProxyFetch', 'proxyfetch', 'IDLECONNECTION', 'RunCommand']) {
+      expect((await loadMonitor(name, []))?.name.toLowerCase()).to.equal(name.toLowerCase());
+    }
+  });
+
+  it('answers null for what is not there, or is no name', async () => {
+    for (const name of [
+      'Nothing',
+      '',
+      '../proxyfetch',
+      'proxyfetch.js',
+      '/etc/passwd',
+      'a\0b',
+      'README',
+      '__skeleton__',
+    ]) {
+      expect(await loadMonitor(name, [join(root, 'missing')]), name).to.equal(null);
+    }
+  });
+
+  it('prefers a configured directory, the first one first, and knows aliases', async () => {
+    const first = folder({ 'proxyfetch.mjs': MODULE });
+    const second = folder({ 'proxyfetch.mjs': MODULE.replace('Mine', 'Second'), 'mine.mjs': MODULE });
+    expect((await loadMonitor('ProxyFetch', [first, second]))?.name).to.equal('Mine');
+    expect((await loadMonitor('ProxyFetch', [second, first]))?.name).to.equal('Second');
+    expect((await loadMonitor('oTHER', [first]))?.name).to.equal('Mine');
+  });
+
+  it('refuses files and folders that others can write', async () => {
+    const file = folder({ 'mine.mjs': MODULE });
+    chmodSync(join(file, 'mine.mjs'), 0o664);
+    expect(await refusal('mine', file)).to.equal('…/mine.mjs: …/mine.mjs can be written by others (mode 0664)');
+    const open = folder({ 'mine.mjs': MODULE });
+    chmodSync(open, 0o777);
+    expect(await refusal('mine', open)).to.equal('…/mine.mjs: … can be written by others (mode 0777)');
+    const linked = folder({});
+    symlinkSync(join(file, 'mine.mjs'), join(linked, 'mine.mjs'));
+    expect(await refusal('mine', linked)).to.match(/can be written by others \(mode 0664\)$/);
+    expect(await loadMonitor('Other', [file, open])).to.equal(null);
+  });
+
+  it('refuses files that belong to somebody else', async function () {
+    // Only root can give a file away; anybody else would own it again.
+    if (process.getuid?.() !== 0) this.skip();
+    const given = folder({ 'mine.mjs': MODULE });
+    chownSync(join(given, 'mine.mjs'), 12345, 12345);
+    expect(await refusal('mine', given)).to.equal('…/mine.mjs: …/mine.mjs belongs to user 12345, not to root');
+  });
+
+  it('tells a missing import from a missing monitor, and a crash from both', async () => {
+    const path = folder({
+      'lost.mjs': `import './nowhere.mjs'; ${MODULE}`,
+      'crash.mjs': `throw new Error('at import');`,
+      'syntax.mjs': 'export default {',
+    });
+    expect(await refusal('lost', path)).to.match(/^…\/lost.mjs: an import of it is missing: .*nowhere/);
+    expect(await refusal('crash', path)).to.equal('…/crash.mjs: at import');
+    expect(await refusal('syntax', path)).to.match(/^…\/syntax.mjs: Unexpected end of input/);
+  });
+
+  for (const [from, to, reason] of [
+    ['apiVersion: 1', 'apiVersion: 2', 'it is made for version 2 of the contract, this is 1'],
+    ["name: 'Mine'", "name: 'a b'", 'name is not a word of letters and digits'],
+    ["['Other']", "'Other'", 'aliases is not a list of names'],
+    ["'poll'", "'pole'", "kind is neither 'poll' nor 'watch'"],
+    ['timing:', 'timings:', 'create or timing is missing'],
+    ['options: []', 'options: [{}]', 'an option has no name, kind or doc'],
+    [
+      'options: []',
+      "options: [{ name: 'x', kind: 'int', doc: '' }, { name: 'x', kind: 'int', doc: '' }]",
+      'option x is there twice',
+    ],
+    ['export default', 'export const monitor =', 'it has no default export that is a monitor'],
+  ] as const) {
+    it(`refuses a module: ${reason}`, async () => {
+      expect(await refusal('mine', folder({ 'mine.mjs': MODULE.replace(from, to) }))).to.equal(`…/mine.mjs: ${reason}`);
+    });
+  }
+});

@@ -1,0 +1,100 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { combine } from '../../../src/health/combine.ts';
+import type { Health } from '../../../src/health/monitor.ts';
+import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from '../../../src/health/rise.ts';
+import type { Mono } from '../../../src/world/world.ts';
+
+const at = (ms: number) => ms as Mono;
+const UP: Health = { is: 'up' };
+const DOWN: Health = { is: 'down', reason: '503' };
+const UNKNOWN: Health = { is: 'unknown', reason: 'EMFILE' };
+
+function after(results: readonly Health[], counts = AT_ONCE, start: MonitorState = noResult(at(0))): MonitorState {
+  return results.reduce((state, health, i) => learnResult(state, health, counts, at(i + 1)), start);
+}
+
+const anyHealth = fc.constantFrom(UP, DOWN, UNKNOWN);
+const anyCounts = fc.record({ rise: fc.integer({ min: 1, max: 4 }), fall: fc.integer({ min: 1, max: 4 }) });
+
+describe('rise and fall', () => {
+  it('lets the first result that says anything decide', () => {
+    expect(after([DOWN], { rise: 3, fall: 3 })).to.include({ known: 'down', reason: '503', since: 1 });
+    expect(after([UNKNOWN, UNKNOWN, UP], { rise: 3, fall: 3 })).to.include({ known: 'up', since: 3 });
+    expect(after([UNKNOWN]).known).to.equal(null);
+  });
+
+  it('needs fall bad results in a row for down and rise good ones for up', () => {
+    const counts = { rise: 2, fall: 3 };
+    expect(after([UP, DOWN, DOWN], counts).known).to.equal('up');
+    expect(after([UP, DOWN, DOWN, UP, DOWN, DOWN], counts).known).to.equal('up');
+    expect(after([UP, DOWN, DOWN, DOWN], counts).known).to.equal('down');
+    expect(after([DOWN, UP], counts).known).to.equal('down');
+    expect(after([DOWN, UP, UP], counts).known).to.equal('up');
+  });
+
+  it('freezes the verdict while nothing can be told', () => {
+    const frozen = after([UP, UNKNOWN]);
+    expect(frozen).to.include({ known: 'up', blind: 'EMFILE', since: 2 });
+    expect(isNow(frozen)).to.equal('unknown');
+    expect(isNow(after([UP, UNKNOWN, UP]))).to.equal('up');
+  });
+
+  it('replaces a verdict from before a restart by the next result', () => {
+    const kept = inherit(after([UP]));
+    expect(isNow(kept)).to.equal('up');
+    expect(after([DOWN], { rise: 5, fall: 5 }, kept).known).to.equal('down');
+    expect(after([UP, DOWN], { rise: 5, fall: 5 }, kept).known).to.equal('up');
+  });
+
+  it('agrees with a plain reading of the rule: unknown results might as well not have happened', () => {
+    fc.assert(
+      fc.property(fc.array(anyHealth, { maxLength: 30 }), anyCounts, (results, counts) => {
+        const told = results.map(({ is }) => is).filter((is) => is !== 'unknown');
+        let known: string | null = told[0] ?? null;
+        for (let i = 1; i < told.length; i++) {
+          const needed = told[i] === 'up' ? counts.rise : counts.fall;
+          const row = told.slice(Math.max(0, i + 1 - needed), i + 1);
+          if (row.length === needed && row.every((is) => is === told[i])) known = told[i] ?? null;
+        }
+        expect(after(results, counts).known).to.equal(known);
+        expect(after(results, counts).blind !== null).to.equal(results.at(-1)?.is === 'unknown');
+      }),
+    );
+  });
+});
+
+describe('combine', () => {
+  const named = (...states: readonly (readonly Health[])[]) =>
+    states.map((results, i) => ({ name: `M${i}`, state: after(results) }));
+
+  it('is up without monitors', () => {
+    expect(combine([], null, at(9))).to.deep.equal({ is: 'up', since: 9, reason: 'no monitors', partial: true });
+  });
+
+  it('is up when all are up', () => {
+    expect(combine(named([UP], [UP]), null, at(9))).to.include({ is: 'up', partial: true });
+  });
+
+  it('is down when any is down, and names each that is', () => {
+    const health = combine(named([DOWN], [UP], [UNKNOWN], [DOWN]), null, at(9));
+    expect(health).to.deep.equal({ is: 'down', since: 9, reason: 'M0: 503; M3: 503', partial: true });
+    expect(combine(named([DOWN], [DOWN]), null, at(9)).partial).to.equal(false);
+  });
+
+  it('is unknown while one has no result or cannot tell, and none is down', () => {
+    expect(combine(named([UP], []), null, at(9))).to.include({
+      is: 'unknown',
+      reason: 'M1: no result yet',
+      partial: true,
+    });
+    expect(combine(named([UP, UNKNOWN], [UP]), null, at(9))).to.include({ is: 'unknown', reason: 'M0: EMFILE' });
+    expect(combine(named([]), null, at(9)).partial).to.equal(false);
+  });
+
+  it('keeps since while the health is what it was', () => {
+    const before = combine(named([DOWN], [UP]), null, at(9));
+    expect(combine(named([DOWN], [DOWN]), before, at(20)).since).to.equal(9);
+    expect(combine(named([UP], [UP]), before, at(20)).since).to.equal(20);
+  });
+});
