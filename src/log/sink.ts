@@ -49,9 +49,18 @@ interface Output {
   retry: NodeJS.Timeout | undefined;
 }
 
-/** `JOURNAL_STREAM` is set: priorities. Otherwise timestamps. */
-export function lineStyle(format: 'text' | 'json', env: Readonly<Record<string, string | undefined>>): LineStyle {
-  return { format, prefix: env['JOURNAL_STREAM'] === undefined ? 'time' : 'priority' };
+/**
+ * Priorities if the descriptor is the stream that systemd connected to the journal, which stamps the time itself; it says so
+ * in JOURNAL_STREAM as `device:inode` (systemd.exec(5)). Otherwise timestamps.
+ */
+export function lineStyle(
+  format: 'text' | 'json',
+  to: SinkSettings['to'],
+  env: Readonly<Record<string, string | undefined>>,
+): LineStyle {
+  if ('path' in to) return { format, prefix: 'time' };
+  const { dev, ino } = fstatSync(to.fd);
+  return { format, prefix: env['JOURNAL_STREAM'] === `${dev}:${ino}` ? 'priority' : 'time' };
 }
 
 /** Throws a SystemError when the file can not be opened. */

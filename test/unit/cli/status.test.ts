@@ -1,9 +1,14 @@
 import { expect } from 'chai';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { printStatus, status } from '../../../src/cli/status.ts';
 import { duration, table } from '../../../src/cli/table.ts';
 import { apiResponse } from '../../../src/control/api.ts';
 import { makeView } from '../../../src/control/view.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
+import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
+import { createRealWorld } from '../../../src/world/real/world.ts';
 import { check, inputs, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
 
 const busy = () =>
@@ -126,6 +131,28 @@ Kernel
     const view = makeView(await inputs());
     const alarms = [{ level: 'critical', code: 'x', text: '\x1b[2J\nOK' } as const];
     expect(printStatus({ ...view, alarms })).to.contain('CRITICAL: \\x1b[2J\\x0aOK\n');
+  });
+
+  it('speaks with the API over a Unix socket', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-status-'));
+    const socket = join(folder, 'control.sock');
+    const world = await createRealWorld({ backend: 'userspace', log: () => {}, loadMonitor: async () => null });
+    const given = await inputs();
+    const server = await world.http.serve({ path: socket }, (request) => apiResponse(request, makeView(given), null));
+    try {
+      let out = '';
+      const real = {
+        get: (path: string, url: string) => getOverUnixSocket(path, url, 5000, 1 << 20),
+        print: (text: string) => void (out += text),
+        printError: (text: string) => void (out += text),
+      };
+      expect(await status({ socket, json: false }, real)).to.equal(0);
+      expect(out).to.equal(printStatus(makeView(given)));
+    } finally {
+      await server.close();
+      await world.close();
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('exits 3 when no daemon answers', async () => {

@@ -2,6 +2,9 @@ import { expect } from 'chai';
 import { apiResponse } from '../../../src/control/api.ts';
 import type { View, ViewInputs } from '../../../src/control/types.ts';
 import { makeView } from '../../../src/control/view.ts';
+import type { PeerStatus } from '../../../src/bgp/peer.ts';
+import type { CheckStatus } from '../../../src/health/runner.ts';
+import type { PoolStatus } from '../../../src/pools/pools.ts';
 import { nothingKnown } from '../../../src/decision/learn.ts';
 import { check, inputs, NOW, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
 import { decodeText } from '../../support/config.ts';
@@ -14,6 +17,22 @@ const service = (view: View, name: string) => {
 };
 
 describe('The view', () => {
+  it('takes the status of each organ as it is', async () => {
+    // What is tested here is that these lines compile.
+    const takes = (checks: readonly CheckStatus[], source: PoolStatus, peers: readonly PeerStatus[]) =>
+      ({ checks, sources: new Map([['text_80', source]]), peers }) satisfies Partial<ViewInputs>;
+    const source = {
+      url: 'file:///x',
+      state: 'current',
+      servers: 3,
+      ageSeconds: 1,
+      note: null,
+      lastError: null,
+    } as const;
+    const given = await inputs(undefined, takes([], { ...source, pending: null, unresolved: [], complaints: [] }, []));
+    expect(service(makeView(given), 'text_80').source?.state).to.equal('current');
+  });
+
   it('of a daemon that knows nothing yet is empty and raises no alarm', async () => {
     const view = makeView({
       ...(await inputs()),

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { fstatSync } from 'node:fs';
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -115,14 +116,21 @@ describe('The log', function () {
   });
 
   it('names the file that can not be opened', () => {
-    const settings = { style: lineStyle('text', {}), level: 'info', wall: () => 0 } as const;
+    const settings = { style: { format: 'text', prefix: 'time' }, level: 'info', wall: () => 0 } as const;
     expect(() => createLogSink({ ...settings, to: { path: join(folder, 'no', 'log') } }))
       .to.throw(SystemError, 'no/log')
       .with.property('code', 'ENOENT');
   });
 
-  it('is written for journald when JOURNAL_STREAM is set, and with timestamps otherwise', () => {
-    expect(lineStyle('text', { JOURNAL_STREAM: '8:1234' })).to.deep.equal({ format: 'text', prefix: 'priority' });
-    expect(lineStyle('text', {})).to.deep.equal({ format: 'text', prefix: 'time' });
+  it('is written for journald when the descriptor is its stream, and with timestamps otherwise', () => {
+    const { dev, ino } = fstatSync(2);
+    const journal = { JOURNAL_STREAM: `${dev}:${ino}` };
+    expect(lineStyle('text', { fd: 2 }, journal)).to.deep.equal({ format: 'text', prefix: 'priority' });
+    expect(lineStyle('text', { fd: 2 }, {})).to.deep.equal({ format: 'text', prefix: 'time' });
+    expect(lineStyle('json', { fd: 2 }, { JOURNAL_STREAM: '1:2' })).to.deep.equal({ format: 'json', prefix: 'time' });
+    expect(lineStyle('text', { path: '/var/log/pybal.log' }, journal)).to.deep.equal({
+      format: 'text',
+      prefix: 'time',
+    });
   });
 });
