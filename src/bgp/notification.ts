@@ -54,8 +54,9 @@ const rows = {
 export type ErrorName = keyof typeof rows;
 
 const names: ReadonlyMap<string, string> = new Map(Object.values(rows).map((row) => [`${row[0]}/${row[1]}`, row[2]]));
-const majors: readonly string[] = Object.values(rows).map((row) => row[2].split(':')[0] ?? '');
-const majorOf: ReadonlyMap<number, string> = new Map(Object.values(rows).map((row, i) => [row[0], majors[i] ?? '']));
+const majorNames: ReadonlyMap<number, string> = new Map(
+  Object.values(rows).map(([code, , name]) => [code, name.split(':')[0] ?? name]),
+);
 
 /** RFC 9003 §2: the text is at most 255 octets of UTF-8. */
 const MAX_TEXT_BYTES = 255;
@@ -78,14 +79,10 @@ export function ceaseWithText(name: 'ceaseShutdown' | 'ceaseReset', text: string
   return notification(name, new Writer(1 + bytes.length).u8(bytes.length).bytes(bytes).finish());
 }
 
-export function isCease(n: Notification): boolean {
-  return n.code === 6;
-}
-
 /** `Cease: Administrative Shutdown (6/2): "maintenance"`. Safe to print: text from the wire is sanitised. */
 export function describeNotification(n: Notification): string {
   const key = `${n.code}/${n.subcode}`;
-  const name = names.get(key) ?? majorOf.get(n.code) ?? 'Unknown Error';
+  const name = names.get(key) ?? majorNames.get(n.code) ?? 'Unknown Error';
   const text = shutdownText(n);
   const hex = () => Array.from(n.data.subarray(0, 32), (byte) => byte.toString(16).padStart(2, '0')).join('');
   if (text !== null) return text === '' ? `${name} (${key})` : `${name} (${key}): "${text}"`;

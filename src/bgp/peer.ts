@@ -10,7 +10,7 @@ import type { Mono, Stream } from '../world/world.ts';
 import { survivor } from './collision.ts';
 import type { Cause, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
-import { describeNotification, isCease, type Notification, notification } from './notification.ts';
+import { describeNotification, type Notification, notification } from './notification.ts';
 import type { Negotiated } from './open.ts';
 import { type Counters, Session, type SessionWorld } from './session.ts';
 import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
@@ -56,7 +56,7 @@ export interface PeerStatus {
   readonly lastError: string | null;
 }
 
-/** Seconds between attempts after a lost or refused connection: doubling, with jitter. */
+/** Seconds between attempts after a lost or refused connection (IdleHoldTime, RFC 4271 §8.1.1): doubling, with jitter. */
 const RETRY = { first: 1.5, last: 5 } as const;
 /** After protocol errors, which do not heal by trying; while it lasts the peer's calls are refused too. */
 const DAMPING = { first: 10, last: 120, forgottenAfterMs: 300_000 } as const;
@@ -93,7 +93,9 @@ export class Peer {
   #protocolErrors = 0;
   #damped = false;
   #lastError: string | null = null;
+  /** Said once for each session. */
   readonly #refused = new Set<string>();
+  #malformedSeen = false;
   readonly #table = new Map<string, ReceivedRoute>();
   #tableChanged = false;
 
@@ -253,7 +255,7 @@ export class Peer {
     this.#lastError = null;
     this.#upSide = side;
     this.#since = this.#context.world.clock.now();
-    this.#refused.clear();
+    this.#malformedSeen = false;
     this.#logFactory(`BGP session established for ASN ${this.#config.localAs} peer ${this.#config.address}`, {
       event: 'bgp-up',
       remoteAs: agreed.peerAs,
@@ -303,6 +305,8 @@ export class Peer {
   #damp(upForMs: number | null): void {
     if (upForMs !== null && upForMs > DAMPING.forgottenAfterMs) this.#protocolErrors = 0;
     this.#protocolErrors++;
+    // An attempt that was due earlier has to wait as well.
+    this.#cancelRetry();
     this.#damped = true;
   }
 
@@ -329,11 +333,14 @@ export class Peer {
   }
 
   #received(update: ReceivedUpdate): void {
-    for (const { treatment, text } of update.problems.slice(0, 1)) {
-      this.#log('debug', `Malformed UPDATE (${treatment}): ${text}`, this.#upSide ?? 'active');
+    const [problem] = update.problems;
+    if (problem !== undefined && !this.#malformedSeen) {
+      this.#malformedSeen = true;
+      const text = `Malformed UPDATE (${problem.treatment}), further ones are only counted: ${problem.text}`;
+      this.#log('warn', text, this.#leadingSide());
     }
-    if (this.#context.onRoutes !== null)
-      this.#tableChanged = learnRoutes(this.#table, this.name, update) || this.#tableChanged;
+    if (this.#context.onRoutes === null) return;
+    this.#tableChanged = learnRoutes(this.#table, this.name, update) || this.#tableChanged;
   }
 
   #tellTable(): void {
@@ -361,13 +368,14 @@ export class Peer {
   }
 }
 
-/** Errors that come back when the same two speakers meet again. Losses, expired timers and Ceases heal by themselves. */
+/** Hold Timer Expired, Cease, Send Hold Timer Expired: these heal by themselves, as a lost connection does. */
+const HEALING_CODES: readonly number[] = [4, 6, 8];
+
+/** Errors that come back whenever the same two speakers meet. */
 function isProtocolError(cause: Cause): boolean {
   if (cause.is !== 'sent' && cause.is !== 'received') return false;
-  return !isCease(cause.notification) && cause.notification.code !== HOLD_TIMER_EXPIRED;
+  return !HEALING_CODES.includes(cause.notification.code);
 }
-
-const HOLD_TIMER_EXPIRED = 4;
 
 export function describeCause(cause: Cause): string {
   switch (cause.is) {

@@ -42,6 +42,7 @@ export class Speaker {
   /** Removed or restarted ones whose last words may still be on their way. */
   readonly #leaving = new Set<Peer>();
   #routerId: string | null = null;
+  /** One after the other; never rejects. */
   #configuring: Promise<void> = Promise.resolve();
   #stopped = false;
   #strangers = { quietUntil: 0, count: 0 };
@@ -56,8 +57,9 @@ export class Speaker {
    * 6/6) and keeps its routes, a removed one is told so (6/3). A listener that cannot be opened is a warning.
    */
   configure(config: SpeakerConfig): Promise<void> {
-    this.#configuring = this.#configuring.then(() => this.#configure(config));
-    return this.#configuring;
+    const done = this.#configuring.then(() => this.#configure(config));
+    this.#configuring = done.catch(() => {});
+    return done;
   }
 
   /** All routes that a peer should have. Remembered for every reconnect; unknown peers are ignored. */
