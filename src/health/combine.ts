@@ -1,4 +1,4 @@
-// The monitors of one server, combined into its health: up when all are up, down when any is down. Pure; called by checks.ts.
+// The monitors of one server, combined into its health: up when all are up, down when any is down. Pure; called by server.ts.
 
 import type { ServerHealth } from '../decision/facts.ts';
 import type { Mono } from '../world/world.ts';

@@ -1,14 +1,14 @@
 // One Poll monitor of one server, asked again and again: first soon, then on a fixed grid of its own, never two at a time,
-// each time against a deadline. Made by checks.ts.
+// each time against a deadline. Made by service.ts.
 
 import { CheckCut, judge, TIMED_OUT } from './tools.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
 import type { Clock, Self } from '../world/world.ts';
 
 /** The first check of everything is spread over this time; so is what a reload adds. */
-const FIRST_SPREAD_MS = 1000;
+export const FIRST_SPREAD_MS = 1000;
 /** After the cut, a check may still say in its own words why it did not finish. */
-const LAST_WORDS_MS = 50;
+export const LAST_WORDS_MS = 50;
 /** A check that ignores the cut keeps the next one waiting this long. */
 const STUCK_MS = 30_000;
 /** So many checks that never end, and no more are started: each of them holds memory. */
@@ -27,7 +27,7 @@ export interface LoopContext {
   onAbandoned(last: boolean): void;
 }
 
-/** Either kind of loop, as checks.ts sees it. */
+/** Either kind of loop, as check.ts sees it. */
 export interface Loop {
   /** A check is under way, or a connection held. */
   readonly busy: boolean;

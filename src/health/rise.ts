@@ -1,4 +1,4 @@
-// Rise and fall: from single results of one monitor of one server to its verdict. Pure; called by checks.ts.
+// Rise and fall: from single results of one monitor of one server to its verdict. Pure; called by check.ts.
 
 import type { Mono } from '../world/world.ts';
 import type { Health } from './monitor.ts';

@@ -3,10 +3,12 @@
 
 import type { Fact } from '../decision/facts.ts';
 import type { World } from '../world/world.ts';
-import { type CheckStatus, Service, type ServiceToCheck, type Surroundings } from './checks.ts';
+import type { CheckStatus } from './check.ts';
+import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { makeGates } from './tools.ts';
 
-export type { CheckStatus, MonitorToRun, Observation, ServiceToCheck } from './checks.ts';
+export type { CheckStatus, Observation } from './check.ts';
+export type { MonitorToRun, ServiceToCheck } from './service.ts';
 
 /** How long stop() waits for checks to end after they were cut. */
 const STOP_LIMIT_MS = 2000;

@@ -1,12 +1,10 @@
 // One Watch monitor of one server: called again whenever it ended, with PyBal's back-off (Twisted's
-// ReconnectingClientFactory) while the server is down. Made by checks.ts.
+// ReconnectingClientFactory) while the server is down. Made by service.ts.
 
 import type { Health, Target, WatchInstance } from './monitor.ts';
-import { type Loop, type LoopContext, MAX_ABANDONED, promised } from './poll.ts';
+import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED, promised } from './poll.ts';
 import { asHealth, CheckCut, judge, TIMED_OUT } from './tools.ts';
 
-const FIRST_SPREAD_MS = 1000;
-const LAST_WORDS_MS = 50;
 /** At most one connection in this time, though the server closes each at once. */
 const MIN_HOLD_MS = 1000;
 /** When it was our own fault the server need not wait long for a new try. */

@@ -80,13 +80,17 @@ describe('ProxyFetch', () => {
       const ends = !what.includes('connection');
       if (ends) expect(await reasonOf(run(whole.port))).to.equal('up');
       const dripping = await serving((socket) =>
-        socket.once('data', async () => {
+        socket.once('data', () => {
           socket.setNoDelay(true);
-          for (const byte of text) {
-            socket.write(byte);
-            await new Promise((resolve) => setImmediate(resolve));
-          }
-          if (!ends) socket.end();
+          const bytes = [...text];
+          const drip = () => {
+            const byte = bytes.shift();
+            if (byte !== undefined) {
+              socket.write(byte);
+              setImmediate(drip);
+            } else if (!ends) socket.end();
+          };
+          drip();
         }),
       );
       expect(await reasonOf(run(dripping.port))).to.equal('up');

@@ -1,0 +1,201 @@
+// One monitor of one server at one address: its state, its counters, what it has to say. Owned by server.ts; the loop that
+// asks is poll.ts or watch.ts.
+
+import type { LogLevel } from '../log/record.ts';
+import type { Mono } from '../world/world.ts';
+import type { Health, Target } from './monitor.ts';
+import type { Loop } from './poll.ts';
+import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from './rise.ts';
+import type { Probe } from './server.ts';
+import type { Service, ServiceMonitor } from './service.ts';
+
+const MAX_SERIES = 200;
+
+/** A measurement of one check, complete with its metric's name. */
+export interface Observation {
+  readonly metric: string;
+  readonly kind: 'gauge' | 'counter';
+  /** `service`, `host` and `monitor` come first. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+export interface CheckStatus {
+  readonly service: string;
+  readonly host: string;
+  readonly address: string;
+  /** This address is being tried out and not in use yet. */
+  readonly candidate: boolean;
+  readonly monitor: string;
+  readonly is: 'up' | 'down' | 'unknown';
+  readonly since: Mono;
+  /** The last result in words; empty before the first. */
+  readonly last: string;
+  readonly lastAt: Mono | null;
+  readonly lastLatencyMs: number | null;
+  /** A check is under way, or a connection held. */
+  readonly busy: boolean;
+  readonly results: { readonly up: number; readonly down: number; readonly unknown: number };
+  readonly transitions: { readonly up: number; readonly down: number };
+  /** Checks that ignored the cut. */
+  readonly abandoned: number;
+  readonly observations: readonly Observation[];
+}
+
+/** One monitor of one server at one address. */
+export class Check {
+  readonly monitor: ServiceMonitor;
+  readonly #probe: Probe;
+  readonly #loop: Loop;
+  readonly #results = { up: 0, down: 0, unknown: 0 };
+  readonly #transitions = { up: 0, down: 0 };
+  readonly #series = new Map<string, { -readonly [K in keyof Observation]: Observation[K] }>();
+  #state: MonitorState;
+  #last: { readonly text: string; readonly at: Mono; readonly latencyMs: number } | null = null;
+  #abandoned = 0;
+  #stopped = false;
+
+  constructor(probe: Probe, monitor: ServiceMonitor, before: MonitorState | null) {
+    this.#probe = probe;
+    this.monitor = monitor;
+    const { world } = this.#service.around;
+    this.#state = before === null ? noResult(world.clock.now()) : inherit({ ...before, blind: null });
+    this.#loop = monitor.start({
+      clock: world.clock,
+      random: () => world.random(),
+      self: () => world.self(),
+      phase: phaseOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`),
+      target: () => this.#target(),
+      onResult: (health, latencyMs) => this.#onResult(health, latencyMs),
+      onAbandoned: (last) => this.#onAbandoned(last),
+    });
+  }
+
+  get #service(): Service {
+    return this.#probe.server.service;
+  }
+  get state(): MonitorState {
+    return this.#state;
+  }
+
+  #target(): Target {
+    const { config } = this.#service;
+    const { host, weight } = this.#probe.server;
+    return {
+      service: config.name,
+      host,
+      address: this.#probe.address,
+      port: config.realPort,
+      weight,
+      vip: config.vip,
+      servicePort: config.port,
+      protocol: config.protocol,
+    };
+  }
+
+  #onResult(health: Health, latencyMs: number): void {
+    if (this.#stopped) return;
+    const { world } = this.#service.around;
+    const now = world.clock.now();
+    const before = this.#state;
+    const { kind } = this.monitor.module;
+    this.#state = learnResult(before, health, kind === 'watch' ? AT_ONCE : this.#service.config, now);
+    this.#results[health.is]++;
+    const said = health.is === 'up' ? (health.detail ?? '') : health.reason;
+    this.#last = { text: said === '' ? health.is : `${health.is}: ${said}`, at: now, latencyMs };
+    const after = this.#state;
+    if (after.known !== null && after.known !== before.known) this.#transitions[after.known]++;
+    const blindnessChanged = (after.blind === null) !== (before.blind === null);
+    if (blindnessChanged) this.#onBlindness(after.blind);
+    const downAgain = before.inherited && !after.inherited && after.known === 'down';
+    if (after.known === 'down' && (before.known !== 'down' || downAgain)) this.#sayDown(after.reason);
+    if (blindnessChanged || after.known !== before.known) this.#probe.server.onTransition(this.#probe);
+  }
+
+  #sayDown(reason: string): void {
+    const text = reason === '' ? '(reason unknown)' : reason;
+    this.#service.log('error', `Monitoring instance ${this.#name} reports server ${this.#who} down: ${text}`, {
+      event: 'monitor-down',
+      server: this.#probe.server.host,
+      monitor: this.#name,
+    });
+  }
+
+  #onBlindness(blind: string | null): void {
+    if (blind === null) {
+      this.#service.onSeeing();
+      return;
+    }
+    this.#service.onBlind(`Monitoring instance ${this.#name} cannot tell the health of server ${this.#who}: ${blind}`);
+    this.log('debug', `cannot tell: ${blind}`);
+  }
+
+  #onAbandoned(last: boolean): void {
+    this.#abandoned++;
+    const more = last ? 'no more are started' : 'starting another';
+    this.log('error', `a check does not end after its deadline, ${this.#abandoned} so far: ${more}`);
+  }
+
+  get #name(): string {
+    return this.monitor.module.name;
+  }
+  /** `cp1 (enabled/up/pooled)` */
+  get #who(): string {
+    const { host } = this.#probe.server;
+    return `${host} (${this.#service.around.describe(this.#service.config.name, host)})`;
+  }
+
+  log(level: LogLevel, text: string): void {
+    if (this.#stopped) return;
+    const service = this.#service.config.name;
+    const data = { service, server: this.#probe.server.host, monitor: this.#name };
+    this.#service.around.world.log({ level, system: `${service} ${this.#name}`, text: `${this.#who}: ${text}`, data });
+  }
+
+  observe(kind: Observation['kind'], name: string, value: number, labels: Readonly<Record<string, string>>): void {
+    const key = JSON.stringify([name, labels]);
+    const known = this.#series.get(key);
+    if (known !== undefined) {
+      known.value = kind === 'counter' ? known.value + value : value;
+    } else if (this.#series.size < MAX_SERIES) {
+      const who = { service: this.#service.config.name, host: this.#probe.server.host, monitor: this.#name };
+      const metric = `pybal_monitor_${this.#name.toLowerCase()}_${name}`;
+      this.#series.set(key, { metric, kind, labels: { ...who, ...labels }, value });
+    }
+  }
+
+  status(): CheckStatus {
+    const state = this.#state;
+    return {
+      service: this.#service.config.name,
+      host: this.#probe.server.host,
+      address: this.#probe.address,
+      candidate: this.#probe.server.isCandidate(this.#probe),
+      monitor: this.#name,
+      is: isNow(state),
+      since: state.since,
+      last: this.#last?.text ?? '',
+      lastAt: this.#last?.at ?? null,
+      lastLatencyMs: this.#last?.latencyMs ?? null,
+      busy: this.#loop.busy,
+      results: { ...this.#results },
+      transitions: { ...this.#transitions },
+      abandoned: this.#abandoned,
+      observations: [...this.#series.values()].map((series) => ({ ...series })),
+    };
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    if (this.#state.blind !== null) this.#service.forgetBlind();
+    this.#service.around.onStopping(this.#loop.stop());
+  }
+}
+
+/** FNV-1a over UTF-16 units, as a fraction of 1: the same name has the same place after each restart. */
+function phaseOf(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) / 2 ** 32;
+}

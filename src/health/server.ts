@@ -1,0 +1,179 @@
+// One server: the address in use and the one that may replace it, and the facts that follow from its checks. Owned by
+// service.ts.
+
+import type { ServerHealth } from '../decision/facts.ts';
+import { Check } from './check.ts';
+import { combine } from './combine.ts';
+import type { Service } from './service.ts';
+
+export class Server {
+  readonly service: Service;
+  readonly host: string;
+  weight: number;
+  /** The address in use, and the one that will be when it is up. */
+  #current: Probe | null = null;
+  #next: Probe | null = null;
+  #health: ServerHealth | null = null;
+  #toldNoAddress = false;
+
+  constructor(service: Service, host: string, weight: number) {
+    this.service = service;
+    this.host = host;
+    this.weight = weight;
+  }
+
+  candidate(address: string | null): void {
+    if (address === null) {
+      if (this.#current === null && !this.#toldNoAddress) this.#tellAddress(null);
+      return;
+    }
+    if (address === (this.#next ?? this.#current)?.address) return;
+    this.#next?.stop();
+    this.#next = null;
+    if (address === this.#current?.address) return;
+    if (this.#current === null || !this.#current.standsUp) {
+      this.#use(new Probe(this, address));
+    } else {
+      this.service.log(
+        'info',
+        `Server ${this.host} has a new address ${address}, checking it before it replaces ${this.#current.address}`,
+      );
+      this.#next = new Probe(this, address);
+      this.onTransition(this.#next);
+    }
+  }
+
+  /** The VIP's family changed: the address is of the wrong one. */
+  forgetAddress(): void {
+    this.stop();
+    this.#current = this.#next = this.#health = null;
+    this.#tellAddress(null);
+    this.#emitHealth(null);
+  }
+
+  syncMonitors(): void {
+    for (const probe of [this.#current, this.#next]) {
+      probe?.sync();
+      if (probe !== null) this.onTransition(probe);
+    }
+  }
+
+  /** A check of this probe has another verdict than before. */
+  onTransition(probe: Probe): void {
+    if (probe === this.#current) {
+      this.#tellHealth();
+      if (this.#next !== null && !this.#current.standsUp) this.#use(this.#next);
+    } else if (probe === this.#next && probe.combined(null).is === 'up') {
+      this.#use(probe);
+    }
+  }
+
+  find(address: string, monitor: string, start: unknown): Check | undefined {
+    const probe = this.#current?.address === address ? this.#current : this.#next;
+    const check = probe?.address === address ? probe.checks.get(monitor) : undefined;
+    return check?.monitor.start === start ? check : undefined;
+  }
+
+  *checks(): Iterable<Check> {
+    for (const probe of [this.#current, this.#next]) if (probe !== null) yield* probe.checks.values();
+  }
+
+  isCandidate(probe: Probe): boolean {
+    return probe === this.#next;
+  }
+
+  stop(): void {
+    this.#current?.stop();
+    this.#next?.stop();
+  }
+
+  #use(probe: Probe): void {
+    const before = this.#current;
+    this.#current = probe;
+    this.#next = null;
+    before?.stop();
+    if (before !== null) {
+      this.service.log('info', `Server ${this.host} is now at ${probe.address} (was ${before.address})`);
+    }
+    this.#tellAddress(probe.address);
+    this.#tellHealth();
+  }
+
+  #tellAddress(address: string | null): void {
+    this.#toldNoAddress = address === null;
+    this.service.around.emit({ is: 'address', service: this.service.config.name, host: this.host, address });
+  }
+
+  #tellHealth(): void {
+    if (this.#current === null) return;
+    const before = this.#health;
+    const health = this.#current.combined(before);
+    // Nothing is known yet, and nothing was said yet.
+    if (before === null && health.is === 'unknown' && !health.partial && !this.#current.anyResult) return;
+    this.#health = health;
+    if (
+      before !== null &&
+      before.is === health.is &&
+      before.partial === health.partial &&
+      before.reason === health.reason
+    )
+      return;
+    if (health.is === 'up' && before?.is !== 'up') {
+      const status = this.service.around.describe(this.service.config.name, this.host);
+      this.service.log('info', `Server ${this.host} (${status}) is up`, { event: 'server-up', server: this.host });
+    }
+    this.#emitHealth(health);
+  }
+
+  #emitHealth(health: ServerHealth | null): void {
+    this.service.around.emit({ is: 'health', service: this.service.config.name, host: this.host, health });
+  }
+}
+
+/** All monitors of one server, asking one address. */
+export class Probe {
+  readonly server: Server;
+  readonly address: string;
+  readonly checks = new Map<string, Check>();
+
+  constructor(server: Server, address: string) {
+    this.server = server;
+    this.address = address;
+    this.sync();
+  }
+
+  /** Make the checks equal to the service's monitors. */
+  sync(): void {
+    const wanted = this.server.service.monitors;
+    for (const [name, check] of this.checks) {
+      if (wanted.get(name) === check.monitor) continue;
+      check.stop();
+      if (!wanted.has(name)) this.checks.delete(name);
+    }
+    for (const [name, monitor] of wanted) {
+      const known = this.checks.get(name);
+      if (known?.monitor !== monitor) this.checks.set(name, new Check(this, monitor, known?.state ?? null));
+    }
+  }
+
+  combined(previous: ServerHealth | null): ServerHealth {
+    const states = [...this.checks].map(([name, { state }]) => ({ name, state }));
+    return combine(states, previous, this.server.service.around.world.clock.now());
+  }
+
+  get anyResult(): boolean {
+    return (
+      this.checks.size === 0 ||
+      [...this.checks.values()].some(({ state }) => state.known !== null || state.blind !== null)
+    );
+  }
+
+  /** Up as far as anybody knows: what freezes does not change it. */
+  get standsUp(): boolean {
+    return [...this.checks.values()].every(({ state }) => state.known === 'up');
+  }
+
+  stop(): void {
+    for (const check of this.checks.values()) check.stop();
+  }
+}

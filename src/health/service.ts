@@ -1,0 +1,182 @@
+// One service to check: its monitors (one instance each, for all servers) and its servers. Owned by runner.ts. Below it:
+// Server → Probe (one address) → Check (one monitor). Each level makes the level below equal to what it was told, and
+// touches nothing that did not change.
+
+import type { ServiceConfig } from '../config/types.ts';
+import type { Fact, PoolHost } from '../decision/facts.ts';
+import { equal } from '../lib/equal.ts';
+import { errorText } from '../lib/errors.ts';
+import type { LogLevel } from '../log/record.ts';
+import type { World } from '../world/world.ts';
+import type { Check } from './check.ts';
+import type { MonitorModule, OptionRow, OptionsOf, Target } from './monitor.ts';
+import { type Loop, type LoopContext, PollLoop } from './poll.ts';
+import { Server } from './server.ts';
+import { type Gates, makeTools } from './tools.ts';
+import { WatchLoop } from './watch.ts';
+
+/** One service to check, as the daemon hands it over. */
+export interface ServiceToCheck {
+  readonly config: ServiceConfig;
+  readonly monitors: readonly MonitorToRun[];
+  readonly hosts: readonly PoolHost[];
+}
+
+export interface MonitorToRun {
+  readonly module: MonitorModule;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** What everything here shares. */
+export interface Surroundings {
+  readonly world: World;
+  readonly gates: Gates;
+  emit(fact: Fact): void;
+  /** `enabled/up/pooled`, for the log. */
+  describe(service: string, host: string): string;
+  /** Something was stopped; `done` resolves when it ended. */
+  onStopping(done: Promise<void>): void;
+}
+
+/** A monitor of a service with its options: one instance for all of its servers. */
+export interface ServiceMonitor extends MonitorToRun {
+  start(context: LoopContext): Loop;
+}
+
+export class Service {
+  readonly #around: Surroundings;
+  readonly #servers = new Map<string, Server>();
+  #config: ServiceConfig;
+  #hosts: readonly PoolHost[] = [];
+  #monitors = new Map<string, ServiceMonitor>();
+  /** Checks that cannot tell at the moment, to say so once and not once for each. */
+  #blind = 0;
+
+  constructor(around: Surroundings, config: ServiceConfig) {
+    this.#around = around;
+    this.#config = config;
+  }
+
+  get around(): Surroundings {
+    return this.#around;
+  }
+  get config(): ServiceConfig {
+    return this.#config;
+  }
+  get monitors(): ReadonlyMap<string, ServiceMonitor> {
+    return this.#monitors;
+  }
+
+  update({ config, monitors, hosts }: ServiceToCheck, candidates: ReadonlyMap<string, string | null>): void {
+    const before = this.#config;
+    this.#config = config;
+    const asksElsewhere =
+      before.vip !== config.vip || before.port !== config.port || before.realPort !== config.realPort;
+    const monitorsChanged = this.#updateMonitors(monitors, asksElsewhere);
+    if (hosts !== this.#hosts) this.#updateHosts(hosts, candidates);
+    if (monitorsChanged) for (const server of this.#servers.values()) server.syncMonitors();
+    if (before.family !== config.family) for (const server of this.#servers.values()) server.forgetAddress();
+  }
+
+  #updateMonitors(wanted: readonly MonitorToRun[], restartAll: boolean): boolean {
+    const before = this.#monitors;
+    this.#monitors = new Map();
+    for (const monitor of wanted) {
+      const { name } = monitor.module;
+      if (this.#monitors.has(name)) continue;
+      const known = before.get(name);
+      const same =
+        !restartAll && known?.module === monitor.module && equal(known.options, monitor.options) ? known : undefined;
+      this.#monitors.set(name, same ?? this.#makeMonitor(monitor));
+    }
+    return before.size !== this.#monitors.size || [...this.#monitors].some(([name, m]) => before.get(name) !== m);
+  }
+
+  #updateHosts(hosts: readonly PoolHost[], candidates: ReadonlyMap<string, string | null>): void {
+    this.#hosts = hosts;
+    const listed = new Set(hosts.map(({ host }) => host));
+    for (const [host, server] of this.#servers) {
+      if (listed.has(host)) continue;
+      server.stop();
+      this.#servers.delete(host);
+    }
+    for (const pooled of hosts) {
+      const known = this.#servers.get(pooled.host);
+      if (known !== undefined) {
+        known.weight = pooled.weight;
+        continue;
+      }
+      const server = new Server(this, pooled.host, pooled.weight);
+      this.#servers.set(pooled.host, server);
+      const address = candidates.get(pooled.host);
+      if (address !== undefined) server.candidate(address);
+    }
+  }
+
+  has(host: string): boolean {
+    return this.#servers.has(host);
+  }
+
+  candidate(host: string, address: string | null): void {
+    this.#servers.get(host)?.candidate(address);
+  }
+
+  stop(): void {
+    for (const server of this.#servers.values()) server.stop();
+    this.#servers.clear();
+  }
+
+  *checks(): Iterable<Check> {
+    for (const server of this.#servers.values()) yield* server.checks();
+  }
+
+  log(level: LogLevel, text: string, data: Readonly<Record<string, string>> = {}): void {
+    this.#around.world.log({ level, system: this.#config.name, text, data: { service: this.#config.name, ...data } });
+  }
+
+  /** A check cannot tell any more, or can tell again: said once for all of them. */
+  onBlind(text: string): void {
+    if (++this.#blind === 1) this.log('warn', text, { event: 'health-unknown' });
+  }
+  onSeeing(): void {
+    if (--this.#blind === 0) this.log('info', 'All checks can tell again', { event: 'health-known' });
+  }
+  /** A check that could not tell is gone. */
+  forgetBlind(): void {
+    this.#blind--;
+  }
+
+  /** One instance of a monitor. If it cannot be made, its checks are unknown and say why: nothing else suffers. */
+  #makeMonitor(monitor: MonitorToRun): ServiceMonitor {
+    const { module } = monitor;
+    const options = monitor.options as OptionsOf<readonly OptionRow[]>;
+    const find = (target: Target) => this.#servers.get(target.host)?.find(target.address, module.name, start);
+    const tools = makeTools(this.#around.world, this.#around.gates, {
+      log: (level, target, text) => find(target)?.log(level, text),
+      observe: (target, name, value, labels) => find(target)?.observe('gauge', name, value, labels ?? {}),
+      count: (target, name, labels) => find(target)?.observe('counter', name, 1, labels ?? {}),
+    });
+    let start: ServiceMonitor['start'];
+    try {
+      if (module.kind === 'poll') {
+        const instance = module.create(options, tools);
+        const timing = module.timing(options);
+        start = (context) => new PollLoop(context, instance, timing);
+      } else {
+        const instance = module.create(options, tools);
+        const timing = module.timing(options);
+        start = (context) => new WatchLoop(context, instance, timing);
+      }
+    } catch (error) {
+      const reason = `${module.name} cannot be set up: ${errorText(error)}`;
+      this.log('error', reason, { event: 'monitor-broken' });
+      start = (context) => brokenLoop(context, reason);
+    }
+    return { ...monitor, start };
+  }
+}
+
+function brokenLoop(context: LoopContext, reason: string): Loop {
+  const cancel = context.clock.at(0, () => context.onResult({ is: 'unknown', reason }, 0));
+  return { busy: false, stop: () => Promise.resolve(cancel()) };
+}
