@@ -1,13 +1,14 @@
 // The IPVS table as generic-netlink messages: one row per attribute, its encoding beside its decoding, and the commands. Pure.
 // Called by ipvs/netlink.ts. include/uapi/linux/ip_vs.h, net/netfilter/ipvs/ip_vs_ctl.c.
 
-import { type Family, familyOf } from '../lib/address.ts';
+import type { Family } from '../lib/address.ts';
 import {
   addressAt,
   align,
   ATTRIBUTE_HEADER,
   type Attributes,
   genericOf,
+  isIpv4,
   Malformed,
   type Messages,
   type MessageWriter,
@@ -52,7 +53,7 @@ const FORWARD: Readonly<Record<ForwardMethod, number>> = { nat: 0, local: 1, tun
 const FORWARD_NAME: readonly (ForwardMethod | undefined)[] = ['nat', 'local', 'tunnel', 'dr', 'bypass'];
 const FORWARD_MASK = 7;
 
-const afOf = (address: string): number => (familyOf(address) === 6 ? AF.inet6 : AF.inet);
+const afOf = (address: string): number => (isIpv4(address) ? AF.inet : AF.inet6);
 
 /** An attribute of fixed size: how its value is put into a message, and how what was read goes into a draft. */
 interface Row<T, Draft> {
@@ -151,9 +152,9 @@ const SERVICE_SETTINGS: readonly Row<IpvsService, ServiceDraft>[] = [
     name: 'NETMASK', // IPv4: the mask in network order. IPv6: the prefix length in host order.
     size: 4,
     put: (view, at, service) =>
-      familyOf(service.address) === 6
-        ? view.setUint32(at, service.persistencePrefix, true)
-        : view.setUint32(at, ipv4Mask(service.persistencePrefix)),
+      isIpv4(service.address)
+        ? view.setUint32(at, ipv4Mask(service.persistencePrefix))
+        : view.setUint32(at, service.persistencePrefix, true),
     decode: (attribute, draft) => void (draft.netmask = attribute.u32()),
   },
 ];
@@ -226,6 +227,10 @@ const DESTINATION_SETTINGS: readonly Row<IpvsDestination, DestinationDraft>[] = 
 const ENDPOINT_SERVICE = [...ENDPOINT, ...SERVICE_SETTINGS];
 const MARKED_SERVICE = [...MARK, ...SERVICE_SETTINGS];
 const DESTINATION = [...DESTINATION_IDENTITY, ...DESTINATION_SETTINGS];
+/** The first of the attributes of a destination. */
+const ADDRESS = DESTINATION.slice(0, 1);
+const DESTINATION_LENGTH = lengthOf(DESTINATION);
+const DESTINATION_IDENTITY_LENGTH = lengthOf(DESTINATION_IDENTITY);
 const SERVICE_BY_CODE = byCode([...ENDPOINT_SERVICE, ...MARK]);
 const DESTINATION_BY_CODE = byCode(DESTINATION);
 
@@ -261,10 +266,17 @@ export function encodeOp(
     case 'add-destination':
     case 'set-destination':
     case 'delete-destination': {
-      const rows = op.do === 'delete-destination' ? DESTINATION_IDENTITY : DESTINATION;
+      const whole = op.do !== 'delete-destination';
+      const rows = whole ? DESTINATION : DESTINATION_IDENTITY;
       if (previous !== null && previous.do === op.do && previous.service === op.service) {
         writer.again(seq);
-        putAtEnd(writer, rows, op.destination);
+        const length = whole ? DESTINATION_LENGTH : DESTINATION_IDENTITY_LENGTH;
+        putAtEnd(
+          writer,
+          differsInAddressOnly(previous.destination, op.destination) ? ADDRESS : rows,
+          length,
+          op.destination,
+        );
         return;
       }
       writer.beginGeneric(family, command, VERSION, flags, seq);
@@ -311,15 +323,24 @@ function encodeNest<T, Draft>(writer: MessageWriter, nest: number, rows: readonl
   writer.endNest(start);
 }
 
-/** Put other values into the attributes that the present message ends with. */
-function putAtEnd<T, Draft>(writer: MessageWriter, rows: readonly Row<T, Draft>[], item: T): void {
-  let at = writer.length;
-  for (let i = rows.length - 1; i >= 0; i--) {
-    const row = rows[i];
-    if (row === undefined) continue;
-    at -= align(row.size);
-    row.put(writer.view, at, item);
-    at -= ATTRIBUTE_HEADER;
+function differsInAddressOnly(a: IpvsDestination, b: IpvsDestination): boolean {
+  return (
+    a.port === b.port &&
+    a.forward === b.forward &&
+    a.weight === b.weight &&
+    a.upperThreshold === b.upperThreshold &&
+    a.lowerThreshold === b.lowerThreshold &&
+    isIpv4(a.address) === isIpv4(b.address)
+  );
+}
+
+/** Put other values into the attributes, `length` bytes of them, that the present message ends with. */
+function putAtEnd<T, Draft>(writer: MessageWriter, rows: readonly Row<T, Draft>[], length: number, item: T): void {
+  const view = writer.view;
+  let at = writer.length - length;
+  for (const row of rows) {
+    row.put(view, at + ATTRIBUTE_HEADER, item);
+    at += ATTRIBUTE_HEADER + align(row.size);
   }
 }
 
@@ -395,6 +416,11 @@ function decodeNest<T, Draft>(
     return;
   }
   throw new Malformed(`no attribute ${nest} in an answer of IPVS`);
+}
+
+/** Bytes of the rows as attributes, headers and padding included. */
+function lengthOf<T, Draft>(rows: readonly Row<T, Draft>[]): number {
+  return rows.reduce((length, row) => length + ATTRIBUTE_HEADER + align(row.size), 0);
 }
 
 function byCode<T, Draft>(rows: readonly Row<T, Draft>[]): readonly (Row<T, Draft> | undefined)[] {

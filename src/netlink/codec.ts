@@ -159,13 +159,19 @@ export function putText(view: DataView, at: number, text: string, size: number):
 
 /** A canonical IP address in 4 or 16 bytes; an IPv4 one in 16 stands first, the rest is 0 (as IPVS has it). */
 export function putAddress(view: DataView, at: number, address: string, size: 4 | 16): void {
-  if (address.includes(':')) {
-    if (size !== 16) throw new RangeError(`${address} does not fit ${size} bytes`);
-    for (const [i, octet] of addressBytes(address).entries()) view.setUint8(at + i, octet);
+  if (isIpv4(address)) {
+    view.setUint32(at, parseIpv4(address));
+    for (let rest = 4; rest < size; rest += 4) view.setUint32(at + rest, 0);
     return;
   }
-  view.setUint32(at, parseIpv4(address));
-  for (let rest = 4; rest < size; rest += 4) view.setUint32(at + rest, 0);
+  if (size !== 16) throw new RangeError(`${address} does not fit ${size} bytes`);
+  for (const [i, octet] of addressBytes(address).entries()) view.setUint8(at + i, octet);
+}
+
+/** Of canonical text: a dot within four characters. Half of the time of a batch went into searching whole addresses. */
+export function isIpv4(address: string): boolean {
+  for (let i = 1; i < 4; i++) if (address.charCodeAt(i) === 0x2e) return true;
+  return false;
 }
 
 /** Dotted quad, known to be canonical, to its number; without the allocations of a general parser. */

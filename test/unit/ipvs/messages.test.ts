@@ -10,7 +10,7 @@ import {
   type IpvsService,
   serviceKey,
 } from '../../../src/ipvs/table.ts';
-import { arbitraryDestination, arbitraryService } from '../../support/ipvs-arbitraries.ts';
+import { arbitraryAddress, arbitraryDestination, arbitraryService } from '../../support/ipvs-arbitraries.ts';
 
 const hex = (text: string): string => text.replace(/\s+/g, '');
 
@@ -93,8 +93,9 @@ describe('ipvs/messages', () => {
   });
 
   it('writes the same whatever was written before it', () => {
+    const sibling = arbitraryAddress(4).map((address) => ({ ...destination, address }));
     const op = fc
-      .tuple(fc.constantFrom('add', 'set', 'delete'), fc.option(arbitraryDestination), fc.nat(1))
+      .tuple(fc.constantFrom('add', 'set', 'delete'), fc.option(fc.oneof(arbitraryDestination, sibling)), fc.nat(1))
       .map(([verb, real, which]): IpvsOp => {
         const on = which === 0 ? service : { ...service, ...other };
         return real === null
