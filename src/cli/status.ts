@@ -84,6 +84,7 @@ function serviceLines(service: ServiceView): readonly string[] {
   if (source !== null && source.state !== 'current') {
     lines.push(`  source ${source.state}: ${source.note ?? source.lastError ?? source.url}`);
   }
+  for (const complaint of source?.complaints ?? []) lines.push(`  source: ${complaint}`);
   return [...lines, ...table(servers.map(serverRow), '  ')];
 }
 

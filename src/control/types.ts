@@ -38,6 +38,8 @@ export interface SourceInput {
   readonly ageSeconds: number | null;
   readonly note: string | null;
   readonly lastError: string | null;
+  /** What is wrong with its data, each with its place. */
+  readonly complaints: readonly string[];
 }
 
 /** One BGP peer. */

@@ -20,7 +20,7 @@ const MAX_CONNECTIONS = 128;
 const REQUEST_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 5_000;
 /** What is still being answered at close() has this long. */
-const CLOSE_GRACE_MS = 1_000;
+const CLOSE_GRACE_MS = 500;
 /** A live owner of a Unix socket answers at once. */
 const PROBE_MS = 1_000;
 

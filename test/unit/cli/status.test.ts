@@ -54,6 +54,7 @@ const busy = () =>
             ageSeconds: 90,
             note: null,
             lastError: 'read /x: ENOENT',
+            complaints: ['/x:3: weight: -1 is not a weight'],
           } as const,
         ],
       ]),
@@ -79,6 +80,7 @@ text_80  tcp 10.0.0.1:80 wrr dr  3 servers: 2 up, 2 pooled (1 held), floor 2
 text_443  tcp 10.0.0.1:443 sh dr  3 servers: 3 up, 3 pooled, floor 2
   vote yes: 2 destination(s) of weight > 0 in the kernel
   source stale: read /x: ENOENT
+  source: /x:3: weight: -1 is not a weight
   cp1  10.1.0.1  weight 10  enabled/up/pooled
   cp2  10.1.0.1  weight 10  enabled/up/pooled
   cp3  10.1.0.1  weight 10  enabled/up/pooled

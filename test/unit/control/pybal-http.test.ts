@@ -167,6 +167,7 @@ describe('/alerts', () => {
           ageSeconds: 60,
           note: '1 of 3 servers',
           lastError: null,
+          complaints: [],
         } as const,
       ],
     ]);

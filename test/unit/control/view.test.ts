@@ -28,8 +28,9 @@ describe('The view', () => {
       ageSeconds: 1,
       note: null,
       lastError: null,
+      complaints: [],
     } as const;
-    const given = await inputs(undefined, takes([], { ...source, pending: null, unresolved: [], complaints: [] }, []));
+    const given = await inputs(undefined, takes([], { ...source, pending: null, unresolved: [] }, []));
     expect(service(makeView(given), 'text_80').source?.state).to.equal('current');
   });
 
@@ -137,7 +138,7 @@ describe('Alarms', () => {
   });
 
   it('tell sources whose list is not in force', async () => {
-    const source = { url: 'http://x/', servers: 2, ageSeconds: 60, note: null, lastError: 'timeout' };
+    const source = { url: 'http://x/', servers: 2, ageSeconds: 60, note: null, lastError: 'timeout', complaints: [] };
     for (const state of ['waiting', 'stale', 'suspect', 'refused', 'unparsable'] as const) {
       const sources = new Map([['text_80', { ...source, state }]]);
       expect(await alarms({ sources })).to.deep.equal([`warning source-${state}`]);
@@ -184,6 +185,7 @@ describe('Alarms', () => {
       ageSeconds: 60,
       note: null,
       lastError: null,
+      complaints: [],
       state: 'stale',
     } as const;
     const { facts } = await inputs();
