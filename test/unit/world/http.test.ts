@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { lstat, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, connect, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createSecureContext, createServer as createTlsServer } from 'node:tls';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Knife } from '../../../src/lib/cut.ts';
@@ -93,6 +93,45 @@ describe('An HTTP request', () => {
       expect(await codeOf(http.get({ url, timeoutMs: 2000, maxBytes: 10 }, new Knife()))).to.equal('EPROTO');
     } finally {
       server.close();
+    }
+  });
+
+  it('to a certificate of a known authority is made, if it is for that name', async () => {
+    const server = await rawServer(['HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'], 'end', true);
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-https-'));
+    try {
+      const hostsFile = join(folder, 'hosts');
+      await writeFile(hostsFile, '127.0.0.1 real.example other.example\n');
+      const trusting = createHttp(
+        createNames({ ...NAMES_DEFAULTS, hostsFile }),
+        () => createSecureContext({ ca: CERTIFICATE }),
+        () => {},
+      );
+      const ask = (name: string) => {
+        const url = `https://${server.host.replace('127.0.0.1', name)}/`;
+        return trusting.get({ url, timeoutMs: 2000, maxBytes: 10 }, new Knife());
+      };
+      expect(Buffer.from((await ask('real.example')).body).toString()).to.equal('hi');
+      expect(await codeOf(ask('other.example'))).to.equal('EPROTO');
+      expect(await codeOf(ask('127.0.0.1'))).to.equal('EPROTO');
+    } finally {
+      server.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('to a literal IPv6 address is made', async () => {
+    const probe = createServer();
+    await new Promise<void>((resolve) => probe.listen(0, '::1', resolve));
+    const at = probe.address();
+    const port = typeof at === 'object' && at !== null ? at.port : 0;
+    await new Promise((resolve) => probe.close(resolve));
+    const server = await http.serve({ address: '::1', port }, () => ok('six'));
+    try {
+      const { body } = await http.get({ url: `http://[::1]:${port}/`, timeoutMs: 2000, maxBytes: 10 }, new Knife());
+      expect(Buffer.from(body).toString()).to.equal('six');
+    } finally {
+      await server.close();
     }
   });
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createSecureContext, createServer as createTlsServer } from 'node:tls';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
@@ -61,6 +61,15 @@ describe('A TLS stream', () => {
     );
     expect(error).to.be.instanceOf(SystemError).with.property('code', 'EPROTO');
     expect(String(error)).to.match(/self-signed certificate/);
+  });
+
+  it('to a certificate of a known authority is made, if it is for that name', async () => {
+    const trusting = createStreams(() => createSecureContext({ ca: CERTIFICATE }), openSocketOptions());
+    const dial = (servername: string | null) =>
+      trusting.connect({ address: '127.0.0.1', port, tls: { servername, verify: true } }, new Knife());
+    (await dial('real.example')).close('rst');
+    expect(await codeOf(dial('other.example'))).to.equal('EPROTO');
+    expect(await codeOf(dial(null))).to.equal('EPROTO');
   });
 
   it('is reset at once when asked to', async () => {
