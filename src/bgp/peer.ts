@@ -7,10 +7,11 @@ import type { PeerState } from '../decision/facts.ts';
 import { type Family, printEndpoint } from '../lib/address.ts';
 import type { Log, LogLevel } from '../log/record.ts';
 import type { Mono, Stream } from '../world/world.ts';
+import { describeCause, isProtocolError } from './cause.ts';
 import { survivor } from './collision.ts';
 import type { Cause, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
-import { describeNotification, type Notification, notification } from './notification.ts';
+import { type Notification, notification } from './notification.ts';
 import type { Negotiated } from './open.ts';
 import { type Counters, Session, type SessionWorld } from './session.ts';
 import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
@@ -56,8 +57,10 @@ export interface PeerStatus {
   readonly lastError: string | null;
 }
 
-/** Seconds between attempts after a lost or refused connection (IdleHoldTime, RFC 4271 §8.1.1): doubling, with jitter. */
-const RETRY = { first: 1.5, last: 5 } as const;
+/** ConnectRetryTime (RFC 4271 §8): how long one attempt may take; with TCP-MD5 or a dropped SYN nobody says no. */
+const CONNECT_RETRY_SECONDS = 5;
+/** IdleHoldTime (RFC 4271 §8.1.1) after the first loss; it doubles up to the configured pause. */
+const FIRST_PAUSE_SECONDS = 1.5;
 /** After protocol errors, which do not heal by trying; while it lasts the peer's calls are refused too. */
 const DAMPING = { first: 10, last: 120, forgottenAfterMs: 300_000 } as const;
 
@@ -72,7 +75,7 @@ const RANK: Readonly<Record<StateName, number>> = {
 
 export class Peer {
   readonly #context: PeerContext;
-  readonly #config: PeerConfig;
+  #config: PeerConfig;
   readonly #counters: Counters = {
     messagesIn: 0,
     messagesOut: 0,
@@ -124,6 +127,11 @@ export class Peer {
   }
   get #established(): boolean {
     return this.#all.some(({ state }) => state.is === 'Established');
+  }
+
+  /** Take over what a running session does not depend on. */
+  reconfigure(config: PeerConfig): void {
+    this.#config = config;
   }
 
   start(): void {
@@ -202,12 +210,12 @@ export class Peer {
 
   #newSession(side: Side): Session {
     const { world, families } = this.#context;
-    const { address, port, localAddress, connectRetrySeconds, localAs, peerAs, holdTimeSeconds } = this.#config;
+    const { address, port, localAddress, localAs, peerAs, holdTimeSeconds } = this.#config;
     return new Session(
       world,
       {
         passive: side === 'passive',
-        connectRetrySeconds,
+        connectRetrySeconds: CONNECT_RETRY_SECONDS,
         connect: { address, port, ...(localAddress === null ? {} : { localAddress }) },
       },
       {
@@ -317,7 +325,7 @@ export class Peer {
     if (!this.#damped && RANK[passive.state.is] >= RANK.OpenSent) return;
     const seconds = this.#damped
       ? Math.min(DAMPING.last, DAMPING.first * 2 ** (this.#protocolErrors - 1))
-      : Math.min(RETRY.last, RETRY.first * 2 ** Math.max(0, this.#failures - 1));
+      : Math.min(this.#config.connectRetrySeconds, FIRST_PAUSE_SECONDS * 2 ** Math.max(0, this.#failures - 1));
     const { world } = this.#context;
     this.#retry = world.clock.at(seconds * (0.75 + 0.25 * world.random()) * 1000, () => {
       this.#retry = null;
@@ -365,30 +373,6 @@ export class Peer {
   #logFactory(text: string, data: Readonly<Record<string, string | number>>): void {
     const system = `bgp.BGPFactory@${this.name}`;
     this.#context.world.log({ level: 'info', system, text, data: { peer: this.name, ...data } });
-  }
-}
-
-/** Hold Timer Expired, Cease, Send Hold Timer Expired: these heal by themselves, as a lost connection does. */
-const HEALING_CODES: readonly number[] = [4, 6, 8];
-
-/** Errors that come back whenever the same two speakers meet. */
-function isProtocolError(cause: Cause): boolean {
-  if (cause.is !== 'sent' && cause.is !== 'received') return false;
-  return !HEALING_CODES.includes(cause.notification.code);
-}
-
-export function describeCause(cause: Cause): string {
-  switch (cause.is) {
-    case 'stopped':
-      return `Stopped: ${describeNotification(cause.notification)}`;
-    case 'sent':
-      return `Sent notification: ${describeNotification(cause.notification)}`;
-    case 'received':
-      return `Received notification: ${describeNotification(cause.notification)}`;
-    case 'connection':
-      return `Connection failed: ${cause.reason}`;
-    default:
-      return cause satisfies never;
   }
 }
 

@@ -115,7 +115,10 @@ export class Speaker {
     for (const [name, peerConfig] of wanted) {
       const identity = sessionIdentity(peerConfig, config);
       const present = this.#peers.get(name);
-      if (present?.identity === identity) continue;
+      if (present?.identity === identity) {
+        present.peer.reconfigure(peerConfig);
+        continue;
+      }
       const peer = new Peer(context, peerConfig);
       const routes = present?.peer.routes ?? null;
       if (present !== undefined) this.#dismiss(present.peer, notification('ceaseConfigChange'));
@@ -202,13 +205,10 @@ function endpointKey({ address, port }: Endpoint): string {
   return printEndpoint(address, port);
 }
 
-/** What cannot change without a new session; the attributes of routes can. */
+/** What cannot change without a new session. */
 function sessionIdentity(peer: PeerConfig, { routerId, families }: SpeakerConfig): string {
-  const { address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds, connectRetrySeconds } = peer;
-  return JSON.stringify([
-    [address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds, connectRetrySeconds],
-    [routerId, families],
-  ]);
+  const { address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds } = peer;
+  return JSON.stringify([address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds, routerId, families]);
 }
 
 /** RFC 6286 §2.1: any number but 0. Over IPv6 the last four octets serve: they differ within a subnet. */
