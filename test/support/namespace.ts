@@ -40,7 +40,7 @@ export class Namespace {
   /** `outside` and `inside` are addresses with their prefix lengths, on our and on its end of the wire. */
   static async create(name: string, outside: readonly string[], inside: readonly string[]): Promise<Namespace> {
     const namespace = new Namespace(name);
-    await namespace.#removeNetwork();
+    await namespace.#removeLeftovers();
     await output('ip', 'netns', 'add', name);
     try {
       await output('ip', 'link', 'add', namespace.#outer, 'type', 'veth', 'peer', 'name', 'wire', 'netns', name);
@@ -82,6 +82,13 @@ export class Namespace {
       await output('ip', ...prefix, 'address', 'add', address, 'dev', device, ...flags);
     }
     await output('ip', ...prefix, 'link', 'set', device, 'up');
+  }
+
+  /** Of a run that was killed before it could clean up. */
+  async #removeLeftovers(): Promise<void> {
+    const pids = await output('ip', 'netns', 'pids', this.name).catch(() => '');
+    for (const pid of pids.split('\n').filter((line) => line !== '')) process.kill(Number(pid), 'SIGKILL');
+    await this.#removeNetwork();
   }
 
   async #removeNetwork(): Promise<void> {

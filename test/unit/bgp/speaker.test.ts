@@ -192,6 +192,20 @@ describe('bgp/speaker: reconnecting', () => {
     expect(director.lines()).to.have.length.below(8);
   });
 
+  it('waits no longer than it is told to between tries', async () => {
+    const net = new BgpNet();
+    const director = net.node('director', [DIRECTOR]);
+    net.network.host('router', [ROUTER]);
+    await director.configure({ peers: [routerPeer({ connectRetrySeconds: 60 })] });
+    await net.run(300);
+    await director.configure({ peers: [routerPeer({ connectRetrySeconds: 2 })] });
+    await net.run(61);
+    const calls = () => director.log.filter(({ text }) => text === 'State is now: CONNECT').length;
+    const before = calls();
+    await net.run(60);
+    expect(calls() - before).to.be.within(30, 41);
+  });
+
   it('gives up an attempt that nobody answers, and tries again', async () => {
     const net = new BgpNet();
     const [director, router] = [net.node('director', [DIRECTOR]), net.node('router', [ROUTER], true)];
@@ -364,7 +378,7 @@ describe('bgp/speaker: configuration by difference', () => {
     };
     await director.configure({ peers: [...peers].reverse() });
     for (let i = 0; i < 100; i++) {
-      await director.configure({ peers: peers.map((peer) => ({ ...peer, med: i, connectRetrySeconds: 5 })) });
+      await director.configure({ peers: peers.map((peer) => ({ ...peer, med: i, connectRetrySeconds: 1 + i })) });
       director.speaker.set('192.0.2.1', [route('203.0.113.1')]);
     }
     await net.run(5);
