@@ -5,7 +5,6 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { destination } from 'pino';
-import type { SonicBoom } from 'sonic-boom';
 import { systemError } from '../world/real/errors.ts';
 import { atLeast, formatRecord, type LineStyle } from './format.ts';
 import type { LogLevel, LogRecord } from './record.ts';
@@ -41,7 +40,7 @@ const BUSY_WAIT_MS = 20;
 /** One opened file or descriptor. */
 interface Output {
   readonly fd: number;
-  readonly boom: SonicBoom;
+  readonly boom: ReturnType<typeof destination>;
   /** What the destination was given and has not written yet. */
   inFlight: Buffer;
   /** The last attempt to write failed, or the reader takes no more for now. */
