@@ -3,7 +3,7 @@ import type { Fact } from '../../../src/decision/facts.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { MonitorModule } from '../../../src/health/monitor.ts';
 import { HealthRunner } from '../../../src/health/runner.ts';
-import type { World } from '../../../src/world/world.ts';
+import type { CommandResult, World } from '../../../src/world/world.ts';
 import { FakeWorld, settle } from '../../support/fake-world.ts';
 import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
 import { serviceConfig } from '../../support/service-config.ts';
@@ -213,6 +213,105 @@ describe('HealthRunner with polls', () => {
     ]);
   });
 
+  it('says once per service that checks cannot tell, and once that they can again', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, script } = scriptedPoll('A');
+    const hosts = ['cp1', 'cp2', 'cp3'];
+    configure([module], { hosts });
+    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(1000);
+    const said = fake.lines.length;
+    script.auto = () => ({ is: 'unknown', reason: 'EMFILE' });
+    await fake.clock.advance(30_000);
+    script.auto = () => ({ is: 'up' });
+    await fake.clock.advance(11_000);
+    const lines = fake.lines.slice(said).filter((line) => !line.includes('DEBUG') && !line.endsWith('is up'));
+    expect(lines).to.have.length(2);
+    expect(lines[0]).to.match(
+      /^\[text_80\] WARN: Monitoring instance A cannot tell the health of server cp\d \(enabled\/up\/pooled\): EMFILE$/,
+    );
+    expect(lines[1]).to.equal('[text_80] INFO: All checks can tell again');
+  });
+
+  it('runs at most 16 commands at once, the rest in turn, and does not blame servers for a turn that never came', async () => {
+    let running = 0;
+    let most = 0;
+    const ends: (() => void)[] = [];
+    const run = () =>
+      new Promise<CommandResult>((resolve) => {
+        most = Math.max(most, ++running);
+        ends.push(() => {
+          running--;
+          resolve({ exitCode: 0, signal: null, timedOut: false, output: '', durationMs: 1, leftovers: 'none' });
+        });
+      });
+    const { fake, runner, configure, told } = lab({ processes: { run } });
+    const { module: poll } = scriptedPoll('A', { interval: 600, timeout: 3 });
+    const command = { path: '/bin/true', args: [], env: {}, timeoutMs: 0, maxOutputBytes: 0 };
+    const module: MonitorModule = {
+      ...poll,
+      kind: 'poll',
+      create: (_, tools) => ({
+        check: async (_, cut) =>
+          (await tools.run(command, cut)).exitCode === 0 ? { is: 'up' } : { is: 'down', reason: '' },
+      }),
+    };
+    const hosts = Array.from({ length: 40 }, (_, i) => `cp${i}`);
+    configure([module], { hosts });
+    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(1100);
+    expect(ends).to.have.length(16);
+    for (const end of ends.splice(0)) end();
+    await settle();
+    expect(ends).to.have.length(16);
+    await fake.clock.advance(4000);
+    expect(most).to.equal(16);
+    expect(told().filter((line) => line.endsWith('up'))).to.have.length(16);
+    // 16 never ended, and 8 never began.
+    expect(told().filter((line) => line.endsWith('down'))).to.have.length(16);
+    expect(told().filter((line) => line.endsWith('unknown'))).to.have.length(8);
+  });
+
+  it('counts results and transitions, and keeps the measurements of each server until it is gone', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked, script } = scriptedPoll('ProxyFetch');
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    script.auto = () => ({ is: 'down', reason: '503' });
+    await fake.clock.advance(30_000);
+    const check = asked.at(-1);
+    for (const value of [0.5, 0.25]) {
+      check?.tools.observe(check.target, 'request_duration_seconds', value, { result: 'failed' });
+      check?.tools.count(check.target, 'tries_total');
+    }
+    const [status] = runner.status();
+    expect(status?.transitions).to.deep.equal({ up: 1, down: 1 });
+    expect(status?.results).to.deep.equal({ up: 1, down: asked.length - 1, unknown: 0 });
+    expect(status).to.include({
+      service: 'text_80',
+      host: 'cp1',
+      monitor: 'ProxyFetch',
+      is: 'down',
+      last: 'down: 503',
+    });
+    const labels = { service: 'text_80', host: 'cp1', monitor: 'ProxyFetch' };
+    expect(status?.observations).to.deep.equal([
+      {
+        metric: 'pybal_monitor_proxyfetch_request_duration_seconds',
+        kind: 'gauge',
+        labels: { ...labels, result: 'failed' },
+        value: 0.25,
+      },
+      { metric: 'pybal_monitor_proxyfetch_tries_total', kind: 'counter', labels, value: 2 },
+    ]);
+    for (let i = 0; i < 1000; i++) check?.tools.count(check.target, 'flood', { i: String(i) });
+    expect(runner.status()[0]?.observations).to.have.length(200);
+    configure([module], { hosts: [] });
+    check?.tools.count(check.target, 'tries_total');
+    expect(runner.status()).to.deep.equal([]);
+  });
+
   it('combines monitors by AND and keeps one broken monitor to itself', async () => {
     const { fake, runner, configure, facts } = lab();
     const good = scriptedPoll('Good');
@@ -283,6 +382,28 @@ describe('HealthRunner when configuration changes', () => {
     await fake.clock.advance(11_000);
     expect(asked.at(-1)?.target.weight).to.equal(3);
     expect(asked.at(-1)?.target.port).to.equal(80);
+  });
+
+  it('asks again when the port changes, and forgets addresses when the family does', async () => {
+    const { fake, runner, told } = lab();
+    const { module, asked } = scriptedPoll('A');
+    const monitors = [{ module, options: {} }];
+    const hosts = [{ host: 'cp1', weight: 10, enabled: true }];
+    const config = serviceConfig({ name: 'text_80' });
+    runner.configure([{ config, monitors, hosts }]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    runner.configure([{ config: { ...config, port: 81, realPort: 81 }, monitors, hosts }]);
+    await fake.clock.advance(1000);
+    expect(asked.at(-1)?.target.port).to.equal(81);
+    runner.configure([{ config: { ...config, vip: '2001:db8::1', family: 6 }, monitors, hosts }]);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up', 'cp1 @null', 'cp1 none']);
+    const count = asked.length;
+    await fake.clock.advance(20_000);
+    expect(asked).to.have.length(count);
+    runner.candidate('text_80', 'cp1', '2001:db8::9');
+    await fake.clock.advance(1000);
+    expect(told().slice(4)).to.deep.equal(['cp1 @2001:db8::9', 'cp1 up']);
   });
 
   it('reports nothing of what was removed or stopped, cuts it, and leaves no timer behind', async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import runcommand from '../../../monitors/runcommand.ts';
+import type { CommandResult } from '../../../src/world/world.ts';
 import { type Bench, runMonitor, withDefaults } from '../../support/monitor-bench.ts';
 
 const ENDED = 'A process has ended with a probable error condition: process ended';
@@ -97,6 +98,24 @@ describe('RunCommand', () => {
     expect(bench.lines[0]).to.match(
       /^WARN Command \/bin\/sh \['-c', '.*'\] left child processes behind, which have been killed!$/,
     );
+  });
+
+  it('warns otherwise when something was left behind that could not be killed', async () => {
+    const result = {
+      exitCode: 0,
+      signal: null,
+      timedOut: false,
+      output: '',
+      durationMs: 1,
+      leftovers: 'not all killed',
+    };
+    const processes = { run: () => Promise.resolve(result as CommandResult) };
+    const bench = runMonitor(runcommand, { command: '/bin/x', arguments: ['a', 'b'] }, {}, { processes });
+    benches.push(bench);
+    expect(await reasonOf(bench)).to.equal('up');
+    expect(bench.lines).to.deep.equal([
+      "WARN Command /bin/x ['a', 'b'] left child processes behind, and not all could be killed!",
+    ]);
   });
 
   it('does not blame the server for a command that is missing or cannot be run', async () => {
