@@ -317,9 +317,13 @@ const terminate: EventKind = {
     const { generation } = director.machine;
     director.terminate();
     // TimeoutStopSec: whoever has not gone by then is killed, which it should not have come to.
+    const since = scene.truth.now;
     scene.site.scheduler.at(30_000, () => {
       if (!director.running || director.machine.generation !== generation) return;
-      scene.laws.violate(12, director.name, 'has not stopped 30 s after SIGTERM');
+      if (!scene.truth.disturbed(director.name, ['paused'], since)) {
+        scene.laws.violate(12, director.name, 'has not stopped 30 s after SIGTERM');
+      }
+      director.kill();
     });
     scene.comeBack(director, 31_000);
     return null;
@@ -361,6 +365,7 @@ const powerCut: EventKind = {
       say(scene, `${director.name} boots`);
       director.machine.powerOn();
       scene.laws.rebooted(director.name);
+      scene.truth.rebooted(director.name);
       scene.foreign.get(director.name)?.clear();
       scene.start(director);
     };

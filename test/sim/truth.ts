@@ -93,6 +93,11 @@ export class Truth {
     };
   }
 
+  /** A new kernel has none of the old one's troubles. */
+  rebooted(director: string): void {
+    for (const span of this.#spansOf(director, ['kernel'])) span.to ??= this.now;
+  }
+
   #begin(whose: string, kind: Disturbance): () => void {
     const span: Span = { kind, from: this.now, to: null };
     const spans = this.#spans.get(whose) ?? [];
