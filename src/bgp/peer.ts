@@ -319,10 +319,8 @@ export class Peer {
   }
 
   #scheduleRetry(): void {
-    const { active, passive } = this.#sessions;
-    const idle = active.state.is === 'Idle' && !this.#config.passive;
+    const idle = this.#sessions.active.state.is === 'Idle' && !this.#config.passive;
     if (this.#established || this.#retry !== null || !(idle || this.#damped)) return;
-    if (!this.#damped && RANK[passive.state.is] >= RANK.OpenSent) return;
     const seconds = this.#damped
       ? Math.min(DAMPING.last, DAMPING.first * 2 ** (this.#protocolErrors - 1))
       : Math.min(this.#config.connectRetrySeconds, FIRST_PAUSE_SECONDS * 2 ** Math.max(0, this.#failures - 1));

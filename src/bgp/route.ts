@@ -69,7 +69,10 @@ function nextHopComplaint(nextHop: string, family: Family, session: SessionFacts
   const first = bytes[0] ?? 0;
   if (bytes.every((octet) => octet === 0)) return `next hop ${nextHop} is nobody`;
   if (family === 4 ? first >= 224 : first === 0xff) return `next hop ${nextHop} is not a unicast address`;
-  if (withoutZone(nextHop) === withoutZone(session.peerAddress)) return `next hop ${nextHop} is the peer itself`;
+  // On one host both ends may have the same address: that is a try-out, not a loop.
+  const ownToo = session.localAddress === session.peerAddress;
+  if (!ownToo && withoutZone(nextHop) === withoutZone(session.peerAddress))
+    return `next hop ${nextHop} is the peer itself`;
   return null;
 }
 

@@ -181,6 +181,11 @@ describe('bgp/route: attributes by the kind of session', () => {
     });
   });
 
+  it('lets two speakers on one address exchange routes', () => {
+    const loopback = { localAddress: '127.0.0.1', peerAddress: '127.0.0.1' };
+    expect(sentAs(route('127.80.0.1'), loopback).attributes).to.include({ nextHop: '127.0.0.1' });
+  });
+
   const refusals: readonly [string, Route, Partial<SessionFacts>, string][] = [
     [
       'an IPv6 route on an IPv4 session without a next hop',

@@ -280,6 +280,15 @@ describe('bgp/speaker: two connections at once', () => {
     expect(calls()).to.equal(0);
   });
 
+  it('nor does a call that was due earlier escape the damping of an error on the other connection', async () => {
+    const { net, call, calls } = await calledWhileWaiting();
+    (await call()).open({ holdTimeSeconds: 2 });
+    await net.run(7);
+    expect(calls()).to.equal(0);
+    await net.run(4);
+    expect(calls()).to.equal(1);
+  });
+
   it('nor does a removed peer get another call', async () => {
     const { net, director, calls } = await calledWhileWaiting();
     await director.configure({ peers: [] });
@@ -383,6 +392,7 @@ describe('bgp/speaker: configuration by difference', () => {
     }
     await net.run(5);
     expect(wire, 'nothing that matters changed').to.deep.equal([]);
+    expect(director.log.filter(({ level }) => level === 'warn')).to.deep.equal([]);
 
     const changed = peers.map((peer) => (peer.name === '192.0.2.2' ? { ...peer, holdTimeSeconds: 30 } : peer));
     await director.configure({ peers: changed });
