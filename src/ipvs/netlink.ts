@@ -3,7 +3,7 @@
 import type { Cut } from '../lib/cut.ts';
 import { familyOf } from '../lib/address.ts';
 import { SystemError } from '../lib/errors.ts';
-import { openLibc } from '../ffi/libc.ts';
+import { type Libc, openLibc } from '../ffi/libc.ts';
 import { familyNumber } from '../netlink/generic.ts';
 import { BATCH_CHANGES, type Encode, NETLINK_GENERIC, NetlinkSocket } from '../netlink/socket.ts';
 import type { Files, Kernel, Processes } from '../world/world.ts';
@@ -41,8 +41,8 @@ const MAX_ROUNDS = 5;
  * turn: it is awaited after each 250 changes, or entries listed. Throws SystemError: ENOENT without IPVS, EPERM without
  * CAP_NET_ADMIN, ENOSYS or EPROTONOSUPPORT without netlink.
  */
-export function openNetlinkIpvs(breathe: () => Promise<void>): NetlinkIpvs {
-  const socket = new NetlinkSocket(openLibc(), NETLINK_GENERIC);
+export function openNetlinkIpvs(breathe: () => Promise<void>, libc: Libc = openLibc()): NetlinkIpvs {
+  const socket = new NetlinkSocket(libc, NETLINK_GENERIC);
   try {
     const family = familyNumber(socket, IPVS_FAMILY);
     socket.ask('IPVS_CMD_GET_INFO', (writer, flags, seq) => encodeGetInfo(writer, family, flags, seq));

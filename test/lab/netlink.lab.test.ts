@@ -141,16 +141,6 @@ describe('lab: netlink', () => {
     expect(lines(run('setpriv', ...unprivileged, ...node))).to.deep.equal(['EPERM', 'EPERM true']);
   });
 
-  it('finds IPVS again after its module was unloaded, under whatever number', async () => {
-    const service = serviceOf();
-    await ipvs.apply([{ do: 'add-service', service }]);
-    run('sh', '-c', 'ipvsadm -C; for m in $(lsmod | grep -o "^ip_vs_[a-z]*"); do rmmod $m; done; rmmod ip_vs');
-    expect((await ipvs.list()).size).to.equal(0);
-    expect(await ipvs.apply([{ do: 'add-service', service }])).to.deep.equal([null]);
-    await witness();
-    await ipvs.apply([{ do: 'delete-service', service }]);
-  });
-
   it('loads all schedulers beforehand and reads the settings in force', async () => {
     await loadSchedulers(createProcesses(), new Knife());
     const modules = run('lsmod');

@@ -1,64 +1,8 @@
 import { expect } from 'chai';
-import type { Libc } from '../../../src/ffi/libc.ts';
-import { SystemError } from '../../../src/lib/errors.ts';
-import { Messages, MessageWriter, NLM_F, NLMSG } from '../../../src/netlink/codec.ts';
+import type { SystemError } from '../../../src/lib/errors.ts';
+import { MessageWriter, NLM_F, NLMSG } from '../../../src/netlink/codec.ts';
 import { BATCH_CHANGES, NETLINK_ROUTE, NetlinkSocket } from '../../../src/netlink/socket.ts';
-
-interface Request {
-  readonly seq: number;
-  readonly flags: number;
-}
-/** A datagram, or the error number that recv fails with. */
-type Reply = Uint8Array | string;
-
-/** A libc whose kernel answers each send with what `serve` says; an empty queue is a receive timeout. */
-class ScriptedLibc implements Libc {
-  readonly requests: Request[][] = [];
-  sockets = 0;
-  readonly open = new Set<number>();
-  #queue: Iterator<Reply> = [].values();
-  readonly #serve: (requests: readonly Request[], attempt: number) => Iterable<Reply>;
-
-  constructor(serve: (requests: readonly Request[], attempt: number) => Iterable<Reply>) {
-    this.#serve = serve;
-  }
-  socket(): number {
-    this.open.add(++this.sockets);
-    this.#queue = [].values();
-    return this.sockets;
-  }
-  bind(): void {}
-  connect(): void {}
-  setsockopt(_fd: number, _level: number, option: number): void {
-    if (option === 33) throw new SystemError('EPERM', 'setsockopt'); // SO_RCVBUFFORCE
-  }
-  send(fd: number, bytes: Uint8Array, length: number): number {
-    if (!this.open.has(fd)) throw new SystemError('EBADF', 'send');
-    const requests: Request[] = [];
-    for (const message = new Messages(bytes, length); message.next(); ) {
-      requests.push({ seq: message.seq, flags: message.flags });
-    }
-    this.requests.push(requests);
-    this.#queue = this.#serve(requests, this.requests.length)[Symbol.iterator]();
-    return length;
-  }
-  recv(_fd: number, buffer: Uint8Array): number {
-    const { done, value } = this.#queue.next();
-    const reply: Reply = done === true ? 'EAGAIN' : value;
-    if (typeof reply === 'string') throw new SystemError(reply, 'recv');
-    buffer.set(reply.subarray(0, buffer.length));
-    return reply.length;
-  }
-  close(fd: number): void {
-    this.open.delete(fd);
-  }
-  interfaceName(): null {
-    return null;
-  }
-  errnoName(errno: number): string {
-    return { 1: 'EPERM', 3: 'ESRCH', 17: 'EEXIST' }[errno] ?? `E#${errno}`;
-  }
-}
+import { type Reply, type Request, ScriptedLibc } from '../../support/scripted-libc.ts';
 
 function datagram(...messages: readonly { type: number; seq: number; flags?: number; errno?: number }[]): Uint8Array {
   const writer = new MessageWriter(1 << 16);
