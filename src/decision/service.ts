@@ -33,7 +33,7 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const standings = list.hosts.map((host) => standing(facts, host, before.get(host.host) ?? null, roundOpen, now));
   const graceEnds = facts.since + config.startGraceSeconds * 1000;
   const firstRound = !roundOpen || roundComplete(facts, standings) || now >= graceEnds;
-  const choice = choosePool(standings.map(asCandidate(facts, now)), config.depoolThreshold);
+  const choice = choosePool(standings.map(asCandidate(now)), config.depoolThreshold);
   const servers = standings.map((server) => placed(server, choice));
   const draining = drains(facts, servers, previous, now);
   const desired = desiredEntry(config, servers, draining, previous?.desired ?? null);
@@ -95,7 +95,10 @@ function undecided(facts: ServiceFacts, previous: ServiceVerdict | null): Servic
 
 const isUp = (stands: ServerVerdict['stands']): boolean => stands === 'up' || stands === 'adopted';
 
-/** What a server counts as, before the floor. `pooled`, `held` and the final cause come from `placed`. */
+/**
+ * What a server counts as, before the floor. Until `placed` has the last word, `pooled` says whether it was pooled before:
+ * by the previous decision, or in the kernel's table that we found.
+ */
 function standing(
   facts: ServiceFacts,
   { host, weight, enabled }: PoolHost,
@@ -119,7 +122,7 @@ function standing(
     health: is,
     stands,
     partial: health?.partial ?? false,
-    pooled: false,
+    pooled: before?.pooled ?? inKernel(facts, address),
     held: false,
     holdable: before?.holdable === true || isUp(stands) || (roundOpen && stands === 'down'),
     upSince: upNow
@@ -168,26 +171,24 @@ function causeOf(
   return unmonitored ? SERVER.unmonitored : SERVER.up;
 }
 
-const asCandidate = (facts: ServiceFacts, now: Mono) => (server: ServerVerdict) => ({
+const asCandidate = (now: Mono) => (server: ServerVerdict) => ({
   host: server.host,
   eligible: server.enabled && server.address !== null,
   up: isUp(server.stands),
   holdable: server.holdable,
-  wasPooled: wasPooled(facts, server),
+  wasPooled: server.pooled,
   upForMs: server.upSince === null ? 0 : (server.upUntil ?? now) - server.upSince,
 });
 
-/** The kernel remembers what we pooled; what an adopted table holds counts as pooled before. */
-function wasPooled(facts: ServiceFacts, server: ServerVerdict): boolean {
-  if (server.address === null) return false;
-  return facts.kernel?.destinations.has(destinationKey(server.address, facts.config.realPort)) ?? false;
+function inKernel(facts: ServiceFacts, address: string | null): boolean {
+  return address !== null && facts.kernel?.destinations.has(destinationKey(address, facts.config.realPort)) === true;
 }
 
 function placed(server: ServerVerdict, choice: PoolChoice): ServerVerdict {
   const pooled = choice.pooled.has(server.host);
   const held = choice.held.has(server.host);
-  if (!server.enabled) return { ...server, cause: SERVER.disabled };
-  if (server.address === null) return { ...server, cause: SERVER.unresolved };
+  if (!server.enabled) return { ...server, pooled, cause: SERVER.disabled };
+  if (server.address === null) return { ...server, pooled, cause: SERVER.unresolved };
   return { ...server, pooled, held, cause: held ? SERVER.held(server.cause.text) : server.cause };
 }
 
