@@ -1,11 +1,10 @@
 // The finite state machine of one connection: `step(config, state, event)` gives the next state and what is to be done. RFC
-// 4271 §8, all mandatory events and timers, each cell as §8.2.2 has it; RFC 6608 for the subcodes. Pure: session.ts turns
-// what happens on a socket into events and performs the actions, peer.ts counts failures and decides when to start again
-// (IdleHoldTimer and ConnectRetryCounter live there, because two machines of one peer share them).
+// 4271 §8, all mandatory events and timers, each cell as §8.2.2 has it; RFC 6608 for the subcodes, RFC 9687 for the send hold
+// timer. Pure: session.ts turns what happens on a socket into events and performs the actions, peer.ts counts failures and
+// decides when to start again (IdleHoldTimer and ConnectRetryCounter live there: two machines of one peer share them).
 
 import { MESSAGE, OPEN_HOLD_SECONDS } from './constants.ts';
-import type { ErrorName, Notification } from './notification.ts';
-import { notification } from './notification.ts';
+import { type ErrorName, type Notification, notification } from './notification.ts';
 import type { Negotiated } from './open.ts';
 
 export interface FsmConfig {
