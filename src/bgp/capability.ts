@@ -1,5 +1,5 @@
-// Capabilities, one row each, decode beside encode (RFC 5492). A new capability is a member of the union and a row; those
-// without a row are carried as `unknown` and ignored by negotiation, as RFC 5492 §3 wants.
+// Capabilities, one row each, decode beside encode (RFC 5492). A new capability is a member of the union and a row;
+// those without a row are carried as `unknown` and ignored by negotiation, as RFC 5492 §3 wants.
 
 import { Reader, Truncated, Writer } from '../lib/bytes.ts';
 import { ProtocolError } from './notification.ts';

@@ -8,7 +8,9 @@ export const MESSAGE = { open: 1, update: 2, notification: 3, keepalive: 4, rout
 export const HEADER_BYTES = 19;
 /** RFC 4271 §4.1: of any message, unless RFC 8654 was negotiated. */
 export const MAX_MESSAGE_BYTES = 4096;
-/** Smallest and largest whole message of each type. RFC 4271 §6.1, RFC 2918 §3 (no ORF, RFC 5291, so nothing follows). */
+/**
+ * Smallest and largest whole message of each type. RFC 4271 §6.1, RFC 2918 §3 (no ORF, RFC 5291, so nothing follows).
+ */
 export const MESSAGE_BYTES: Readonly<Record<number, { readonly min: number; readonly max: number }>> = {
   [MESSAGE.open]: { min: 29, max: MAX_MESSAGE_BYTES },
   [MESSAGE.update]: { min: 23, max: MAX_MESSAGE_BYTES },

@@ -1,7 +1,8 @@
-// The finite state machine of one connection: `step(config, state, event)` gives the next state and what is to be done. RFC
-// 4271 §8, all mandatory events and timers, each cell as §8.2.2 has it; RFC 6608 for the subcodes, RFC 9687 for the send hold
-// timer. Pure: session.ts turns what happens on a socket into events and performs the actions, peer.ts counts failures and
-// decides when to start again (IdleHoldTimer and ConnectRetryCounter live there: two machines of one peer share them).
+// The finite state machine of one connection: `step(config, state, event)` gives the next state and what is to be done.
+// RFC 4271 §8, all mandatory events and timers, each cell as §8.2.2 has it; RFC 6608 for the subcodes, RFC 9687 for the
+// send hold timer. Pure: session.ts turns what happens on a socket into events and performs the actions, peer.ts counts
+// failures and decides when to start again (IdleHoldTimer and ConnectRetryCounter live there: two machines of one peer
+// share them).
 
 import { MESSAGE, OPEN_HOLD_SECONDS } from './constants.ts';
 import { type ErrorName, type Notification, notification } from './notification.ts';
@@ -241,7 +242,8 @@ function causeOf(event: Leaving, unexpected: ErrorName = 'fsmUnspecific'): Cause
       return { is: 'sent', notification: notification('holdTimerExpired') };
     case 'send-hold-expires':
       return { is: 'sent', notification: notification('sendHoldTimerExpired') };
-    // deliberate: in Established too, where §8.2.2 has 5/0 for 21 and 22 and §6.1 the error's own code. Routers do the latter.
+    // deliberate: in Established too, where §8.2.2 has 5/0 for 21 and 22 and §6.1 the error's own code. Routers do the
+    // latter.
     case 'header-error':
     case 'open-error':
       return { is: 'sent', notification: event.notification };

@@ -1,5 +1,5 @@
-// Whole messages: the header (RFC 4271 §4.1) around the bodies of open.ts, update.ts and notification.ts, KEEPALIVE, and
-// ROUTE-REFRESH (RFC 2918). `splitter.ts` cuts the stream into the frames that these decoders take.
+// Whole messages: the header (RFC 4271 §4.1) around the bodies of open.ts, update.ts and notification.ts, KEEPALIVE,
+// and ROUTE-REFRESH (RFC 2918). `splitter.ts` cuts the stream into the frames that these decoders take.
 
 import { type Family } from '../lib/address.ts';
 import { Reader, Writer } from '../lib/bytes.ts';

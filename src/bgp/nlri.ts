@@ -1,5 +1,6 @@
-// Prefixes on the wire (RFC 4271 §4.3, RFC 4760 §5): a length in bits and as many octets as it needs. A field of prefixes
-// is validated and counted without being unfolded, so that a router that leaks its whole table to us costs nothing.
+// Prefixes on the wire (RFC 4271 §4.3, RFC 4760 §5): a length in bits and as many octets as it needs. A field of
+// prefixes is validated and counted without being unfolded, so that a router that leaks its whole table to us costs
+// nothing.
 
 import { type Family, printAddress } from '../lib/address.ts';
 import { Reader, Writer } from '../lib/bytes.ts';

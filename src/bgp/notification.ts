@@ -1,5 +1,5 @@
-// NOTIFICATION: the protocol's errors as data, one row each, and the one error type that decoders throw. RFC 4271 §4.5 and
-// §6, RFC 4486 (Cease), RFC 6608 (FSM), RFC 9003 (shutdown text). Used by codecs, FSM and shells alike.
+// NOTIFICATION: the protocol's errors as data, one row each, and the one error type that decoders throw. RFC 4271 §4.5
+// and §6, RFC 4486 (Cease), RFC 6608 (FSM), RFC 9003 (shutdown text). Used by codecs, FSM and shells alike.
 
 import { Writer, type Reader } from '../lib/bytes.ts';
 

@@ -1,5 +1,6 @@
-// One configured peer: a session that dials and one that waits for the peer's call, which of them survives (RFC 4271 §6.8),
-// when to try again, and the routes that the peer should have, replayed whenever a session comes up. speaker.ts owns it.
+// One configured peer: a session that dials and one that waits for the peer's call, which of them survives (RFC 4271
+// §6.8), when to try again, and the routes that the peer should have, replayed whenever a session comes up. speaker.ts
+// owns it.
 
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';

@@ -1,7 +1,8 @@
-// Adj-RIB-Out of one session: what is wanted, what was sent, and the UPDATEs that lie between. Prefixes wait in buckets, one
-// per distinct attribute set, and a later wish for a prefix replaces an earlier one that was not sent yet. So a peer that does
-// not read costs no memory: messages are made one by one, only when the stream has room. deliberate: no
-// MinRouteAdvertisementInterval (RFC 4271 §9.2.1.1); whoever calls `want` already speaks for a settled decision.
+// Adj-RIB-Out of one session: what is wanted, what was sent, and the UPDATEs that lie between. Prefixes wait in
+// buckets, one per distinct attribute set, and a later wish for a prefix replaces an earlier one that was not sent yet.
+// So a peer that does not read costs no memory: messages are made one by one, only when the stream has room.
+// deliberate: no MinRouteAdvertisementInterval (RFC 4271 §9.2.1.1); whoever calls `want` already speaks for a settled
+// decision.
 
 import type { Route } from '../decision/decision.ts';
 import { addressBytes, type Family, familyOf } from '../lib/address.ts';

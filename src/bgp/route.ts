@@ -1,5 +1,5 @@
-// A wanted route as one session can carry it: its family, next hop and path attributes by the rules of iBGP and eBGP (RFC
-// 4271 §5.1). Pure; rib.ts groups the results.
+// A wanted route as one session can carry it: its family, next hop and path attributes by the rules of iBGP and eBGP
+// (RFC 4271 §5.1). Pure; rib.ts groups the results.
 
 import type { Route } from '../decision/decision.ts';
 import { addressBytes, type Family, familyOf } from '../lib/address.ts';

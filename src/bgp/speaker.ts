@@ -1,7 +1,7 @@
-// The BGP speaker: listeners, peers by name, and the interface that the rest of the daemon uses: `configure` and `set`, both
-// with the whole wish, of which only the difference is done. Supported: RFC 4271, 4486, 4724 (End-of-RIB), 4760, 5492, 6286,
-// 6608, 6793, 7606, 7607, 2918, 9003, 9072, 9687. It installs nothing: received routes are checked, counted and dropped, unless
-// `onRoutes` asks for them.
+// The BGP speaker: listeners, peers by name, and the interface that the rest of the daemon uses: `configure` and `set`,
+// both with the whole wish, of which only the difference is done. Supported: RFC 4271, 4486, 4724 (End-of-RIB), 4760,
+// 5492, 6286, 6608, 6793, 7606, 7607, 2918, 9003, 9072, 9687. It installs nothing: received routes are checked, counted
+// and dropped, unless `onRoutes` asks for them.
 
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';
@@ -53,7 +53,8 @@ export class Speaker {
   }
 
   /**
-   * Make the speaker what `config` says. A peer for which nothing changed is not touched; a changed one is restarted (Cease
+   * Make the speaker what `config` says. A peer for which nothing changed is not touched; a changed one is restarted
+   * (Cease
    * 6/6) and keeps its routes, a removed one is told so (6/3). A listener that cannot be opened is a warning.
    */
   configure(config: SpeakerConfig): Promise<void> {
@@ -72,7 +73,8 @@ export class Speaker {
   }
 
   /**
-   * Everything set has been handed to the kernel's socket, and nothing waits. Also true without a session: such a peer has
+   * Everything set has been handed to the kernel's socket, and nothing waits. Also true without a session: such a peer
+   * has
    * nothing of ours.
    */
   flushed(peer: string): boolean {

@@ -1,4 +1,5 @@
-// What a peer has told us, for those who want to know: router stand-ins and tests. The daemon itself keeps no such table.
+// What a peer has told us, for those who want to know: router stand-ins and tests. The daemon itself keeps no such
+// table.
 
 import type { Attributes } from './attribute.ts';
 import { printPrefix, prefixes } from './nlri.ts';

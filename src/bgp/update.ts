@@ -1,5 +1,5 @@
-// UPDATE (RFC 4271 §4.3) and how a bad one is treated (RFC 7606): attributes are dropped, or its routes count as withdrawn,
-// or, only when prefixes cannot be located, the session is reset.
+// UPDATE (RFC 4271 §4.3) and how a bad one is treated (RFC 7606): attributes are dropped, or its routes count as
+// withdrawn, or, only when prefixes cannot be located, the session is reset.
 
 import { type Family } from '../lib/address.ts';
 import { type Reader, Truncated, Writer } from '../lib/bytes.ts';

@@ -1,5 +1,5 @@
-// A program: hurls hostile bytes at a BGP port, one connection for each given source address, and prints what came back.
-// usage: node hurl-bytes.js ADDRESS PORT SEED SOURCE…
+// A program: hurls hostile bytes at a BGP port, one connection for each given source address, and prints what came
+// back. usage: node hurl-bytes.js ADDRESS PORT SEED SOURCE…
 
 import { connect } from 'node:net';
 import fc from 'fast-check';
@@ -22,7 +22,10 @@ const noise = fc.sample(fc.uint8Array({ minLength: 1, maxLength: 3000, size: 'ma
   numRuns: sources.length,
 });
 
-/** Alternately: nothing but noise; a good session that turns to noise; a good one that is cut in a message; half an OPEN. */
+/**
+ * Alternately: nothing but noise; a good session that turns to noise; a good one that is cut in a message; half an
+ * OPEN.
+ */
 function bytesOf(i: number): Uint8Array[] {
   const mangled = Uint8Array.from(messages[i] ?? []);
   for (const at of [17, 20, 25, 30]) if (at < mangled.length) mangled[at] = (mangled[at] ?? 0) ^ (1 << (i % 8));

@@ -1,5 +1,5 @@
-// A network namespace with one veth pair to ours, for tests that need a real router at the other end. Everything that it
-// starts is killed by its process id and removed again, whatever happened. Needs root and iproute2.
+// A network namespace with one veth pair to ours, for tests that need a real router at the other end. Everything that
+// it starts is killed by its process id and removed again, whatever happened. Needs root and iproute2.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';

@@ -1,4 +1,5 @@
-// Two speakers under random faults, from seeds: whatever happened, in calm they end with one session and the wanted routes.
+// Two speakers under random faults, from seeds: whatever happened, in calm they end with one session and the wanted
+// routes.
 
 import { expect } from 'chai';
 import type { Route } from '../../../src/decision/decision.ts';

@@ -60,7 +60,8 @@ const events: { readonly [On in Event['on']]: Extract<Event, { on: On }> } = {
 };
 
 /**
- * `Idle` (nothing done) · `OpenSent: open +hold=240` · `falls` (to Idle, silently) · `falls, says 5/1 [2]`. A fall must stop
+ * `Idle` (nothing done) · `OpenSent: open +hold=240` · `falls` (to Idle, silently) · `falls, says 5/1 [2]`. A fall must
+ * stop
  * every timer, drop the connection and tell why.
  */
 function summary([state, actions]: readonly [State, readonly Action[]]): string {

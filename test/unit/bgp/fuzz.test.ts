@@ -1,5 +1,5 @@
-// Decoders against hostile bytes: whatever comes, they answer with a value or with their one typed error. Seeded, so that a
-// failure is the same for everybody.
+// Decoders against hostile bytes: whatever comes, they answer with a value or with their one typed error. Seeded, so
+// that a failure is the same for everybody.
 
 import { expect } from 'chai';
 import fc from 'fast-check';

@@ -325,7 +325,8 @@ describe('bgp/speaker: two connections at once', () => {
       await net.run(30);
       const sides = [status(a).side, status(b).side];
       expect([up(a), up(b), ...sides.sort()], `seed ${seed}`).to.deep.equal([true, true, 'active', 'passive']);
-      // One side may be up on a connection just when the other gives it up (RFC 4271 §6.8 leaves that race); never again then.
+      // One side may be up on a connection just when the other gives it up (RFC 4271 §6.8 leaves that race); never
+      // again then.
       const changes = Math.max(a.states.length, b.states.length);
       expect(changes, `seed ${seed}`).to.be.oneOf([1, 3]);
       if (changes > 1) twice++;
