@@ -19,12 +19,13 @@ import {
   sameService,
   serviceKey,
 } from '../src/ipvs/table.ts';
+import { diff } from '../src/lib/diff.ts';
 import { runInVm } from '../test/lab/vm/vm.ts';
 
 const SERVICES = 1000;
 const DESTINATIONS = 20;
-/** The first is cold: our code has not run before. Ratios are made of the medians of the others. */
-const ROUNDS = 4;
+/** The first is cold: our code has not run before. Ratios are made of the best of the others: the least disturbed. */
+const ROUNDS = 5;
 const OUR_SINGLE_CHANGES = 500;
 const IPVSADM_SINGLE_CHANGES = 100;
 const TIMEOUT_SECONDS = 900;
@@ -56,6 +57,7 @@ async function measure(): Promise<void> {
   const times: Times = new Map();
   for (let round = 0; round < ROUNDS; round++) {
     await measureRaw(times, table, ops);
+    await measureVerified(times, table);
     await measureIpvsadm(times, table);
     console.log([...times].map(([what, list]) => `${what} ${(list.at(-1) ?? 0).toFixed(1)} ms`).join(', '));
   }
@@ -71,33 +73,35 @@ async function measureRaw(times: Times, table: IpvsTable, ops: readonly IpvsOp[]
 
   const changes = changesOf(table);
   const ours = changes.slice(0, OUR_SINGLE_CHANGES);
-  const perChange = await timed(
-    times,
-    'single',
-    async () => {
-      for (const op of ours) allDone(await kernel.apply([op]));
-      return ours.length;
-    },
-    ours.length,
-  );
-  if (perChange !== OUR_SINGLE_CHANGES) throw new Error('too few changes to sample');
+  const oneByOne = async (): Promise<void> => {
+    for (const op of ours) allDone(await kernel.apply([op]));
+  };
+  await timed(times, 'single', oneByOne, ours.length);
 
   const theirs = changes.slice(OUR_SINGLE_CHANGES, OUR_SINGLE_CHANGES + IPVSADM_SINGLE_CHANGES);
   await timed(times, 'ipvsadm -Ln', async () => ipvsadm(['-Ln']));
-  await timed(
-    times,
-    'ipvsadm -e',
-    async () => {
-      for (const op of theirs) ipvsadm(ipvsadmLine(op).split(' '));
-    },
-    theirs.length,
-  );
+  const processes = async (): Promise<void> => {
+    for (const op of theirs) ipvsadm(ipvsadmLine(op).split(' '));
+  };
+  await timed(times, 'ipvsadm -e', processes, theirs.length);
   const after = await kernel.list();
   for (const op of [...ours, ...theirs]) {
     if (after.get(op.service.key)?.destinations.get(op.destination.key)?.weight !== op.destination.weight) {
       throw new Error(`not done: ${ipvsadmLine(op)}`);
     }
   }
+  kernel.close();
+}
+
+/** From empty to a table that was read back and is what was wanted: what it takes to be sure. */
+async function measureVerified(times: Times, table: IpvsTable): Promise<void> {
+  const kernel = openFresh();
+  await timed(times, 'verified', async () => {
+    const missing = diff(await kernel.list(), table, sameEntry);
+    allDone(await kernel.apply(opsThatMake(new Map(missing.add))));
+    const { add, change, remove } = diff(await kernel.list([...table.keys()]), table, sameEntry);
+    if (add.length + change.length + remove.length > 0) throw new Error('the table read back is not the one wanted');
+  });
   kernel.close();
 }
 
@@ -111,9 +115,10 @@ async function measureIpvsadm(times: Times, table: IpvsTable): Promise<void> {
 
 function report(times: Times, changes: number): void {
   const cold = (what: string) => times.get(what)?.[0] ?? Number.NaN;
-  const warm = (what: string) => median((times.get(what) ?? []).slice(1));
+  const warm = (what: string) => Math.min(...(times.get(what) ?? []).slice(1));
   const rows = [
     { what: `${changes} changes`, ours: 'raw', peer: 'ipvsadm -R', ratio: 'bulkVsIpvsadmR' },
+    { what: 'the same, verified', ours: 'verified', peer: 'ipvsadm -R', ratio: 'verifiedVsIpvsadmR' },
     { what: 'whole table listed', ours: 'dump', peer: 'ipvsadm -Ln', ratio: 'dumpVsIpvsadm' },
     { what: 'one change', ours: 'single', peer: 'ipvsadm -e', ratio: 'singleVsIpvsadm' },
   ] as const;
@@ -199,21 +204,19 @@ function allDone(results: readonly (Error | null)[]): void {
 }
 
 function mustEqual(actual: IpvsTable, wanted: IpvsTable): void {
-  if (actual.size !== wanted.size) throw new Error(`${actual.size} services, not ${wanted.size}`);
-  for (const [key, { service, destinations }] of wanted) {
-    const there = actual.get(key);
-    if (there === undefined || !sameService(there.service, service)) throw new Error(`${key} is missing or different`);
-    if (there.destinations.size !== destinations.size) throw new Error(`${key} has ${there.destinations.size} servers`);
-    for (const [real, destination] of destinations) {
-      const have = there.destinations.get(real);
-      if (have === undefined || !sameDestination(have, destination)) throw new Error(`${key} ${real} is different`);
-    }
-  }
+  const { add, change, remove } = diff(actual, wanted, sameEntry);
+  const first = add[0]?.[0] ?? change[0]?.[0] ?? remove[0]?.[0];
+  if (first !== undefined) throw new Error(`${first} is missing, different, or too much`);
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+function sameEntry(actual: IpvsEntry, wanted: IpvsEntry): boolean {
+  if (!sameService(actual.service, wanted.service) || actual.destinations.size !== wanted.destinations.size)
+    return false;
+  for (const [key, destination] of wanted.destinations) {
+    const have = actual.destinations.get(key);
+    if (have === undefined || !sameDestination(have, destination)) return false;
+  }
+  return true;
 }
 
 main().then(
