@@ -70,7 +70,8 @@ function judgeVips(
     const verifiedOnce = before?.verifiedOnce === true || present;
     const stranded = !verifiedOnce || (missingSince !== null && facts.now - missingSince >= limitMs);
     const barred = config.global.bgp ? unverifiable(facts, limitMs) : VIP.off;
-    const { yes, cause } = barred !== null ? { yes: false, cause: barred } : tally(sharing, services, before?.announced === true);
+    const { yes, cause } =
+      barred !== null ? { yes: false, cause: barred } : tally(sharing, services, before?.announced === true);
     const announced = yes && !stranded;
     verdicts.set(vip, {
       vip,
@@ -166,7 +167,8 @@ function leave(
     const entry = before.lingering?.entry ?? before.desired;
     if (current.has(before.key) || entry === null || leaving.has(before.key)) continue;
     const routeLeft = previous.vips.get(before.vip)?.announced === true && vips.get(before.vip)?.announced !== true;
-    if (routeLeft && facts.kernel.ipvs.has(before.key)) leaving.set(before.key, { entry, until: (now + waitMs) as Mono });
+    if (routeLeft && facts.kernel.ipvs.has(before.key))
+      leaving.set(before.key, { entry, until: (now + waitMs) as Mono });
   }
   return leaving;
 }

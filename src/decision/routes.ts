@@ -19,7 +19,8 @@ export function routesFor(config: Config, vips: ReadonlyMap<string, VipVerdict>,
     const same = before?.get(peer.name);
     routes.set(peer.name, same !== undefined && equal(same, wanted) ? same : wanted);
   }
-  const unchanged = before !== null && before.size === routes.size && [...routes].every(([k, v]) => before.get(k) === v);
+  const unchanged =
+    before !== null && before.size === routes.size && [...routes].every(([k, v]) => before.get(k) === v);
   return unchanged ? before : routes;
 }
 

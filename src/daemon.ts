@@ -1,0 +1,368 @@
+// The daemon: builds every part once, wires facts to the decision and the decision to the world, starts and stops them in
+// order. The way of the data is the whole of it: a fact is learned, `decide` looks, routes and tables are set. Nothing else
+// here or anywhere decides or writes.
+
+import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
+import { Speaker } from './bgp/speaker.ts';
+import { type Loaded, keepSections, loadConfig } from './config/load.ts';
+import type { Config, ServiceConfig } from './config/types.ts';
+import { printStatus } from './cli/status.ts';
+import { apiResponse } from './control/api.ts';
+import { pybalResponse } from './control/pybal-http.ts';
+import type { View } from './control/types.ts';
+import { makeView, statusText } from './control/view.ts';
+import { decide } from './decision/decide.ts';
+import type { Decision } from './decision/decision.ts';
+import { eventsOf, newlyHeld } from './decision/events.ts';
+import type { Fact, Facts } from './decision/facts.ts';
+import { learn, nothingKnown } from './decision/learn.ts';
+import type { MonitorModule } from './health/monitor.ts';
+import { HealthRunner } from './health/runner.ts';
+import { Pools } from './pools/pools.ts';
+import { Reconciler } from './reconcile/reconciler.ts';
+import type { ServedRequest, ServedResponse, World } from './world/world.ts';
+
+export interface DaemonOptions {
+  readonly configPath: string;
+  readonly version: string;
+  /** What carries the traffic: shown, and `dry-run` talks to no router. */
+  readonly backend: 'netlink' | 'userspace' | 'dry-run';
+  /** Called once, when the daemon has ended or cannot go on. */
+  exit(code: number): void;
+  /** For logrotate. */
+  reopenLog?(): void;
+  logLinesDropped?(): number;
+  /** For the simulator's mutants: the pure decision, replaced. */
+  readonly decide?: typeof decide;
+}
+
+export class Daemon {
+  readonly #world: World;
+  readonly #options: DaemonOptions;
+  readonly #startedAt;
+  readonly #pools: Pools;
+  readonly #health: HealthRunner;
+  readonly #speaker: Speaker;
+  readonly #reconciler: Reconciler;
+  readonly #decide: typeof decide;
+  readonly #couldNotDepool = new Map<string, number>();
+  #facts: Facts;
+  #decision: Decision | null = null;
+  #modules: ReadonlyMap<string, MonitorModule> = new Map();
+  #actSoon = false;
+  #cancelWake = (): void => {};
+  /** One after the other; never rejects. */
+  #reloading: Promise<void> = Promise.resolve();
+  #servers: { readonly key: string; close(): Promise<void> }[] = [];
+  #stopping = false;
+  #exited = false;
+
+  constructor(world: World, options: DaemonOptions) {
+    this.#world = world;
+    this.#options = options;
+    this.#decide = options.decide ?? decide;
+    this.#startedAt = world.clock.now();
+    this.#facts = nothingKnown(this.#startedAt);
+    const emit = (fact: Fact): void => this.#learn(fact);
+    this.#health = new HealthRunner(world, emit, (service, host) => this.#describe(service, host));
+    this.#pools = new Pools(world, emit, (service, host, address) => this.#health.candidate(service, host, address));
+    this.#speaker = new Speaker(world, { onPeerState: (peer, state) => emit({ is: 'peer', peer, state }) });
+    this.#reconciler = new Reconciler(world, { emit, whereToEdit: (key) => this.#whereToEdit(key) });
+  }
+
+  /** Resolves when everything runs. A configuration that cannot be used at all ends the daemon with exit code 2. */
+  async start(): Promise<void> {
+    const { configPath, version, backend } = this.#options;
+    this.#log('info', `anybal ${version} starting with ${configPath}, backend ${backend}`);
+    const loaded = await loadConfig(this.#world, configPath);
+    this.#complain(loaded.complaints);
+    if (loaded.config === null) {
+      this.#log('critical', `${configPath} cannot be used: exiting`);
+      this.#exit(2);
+      return;
+    }
+    await this.#use(loaded, loaded.config);
+  }
+
+  /** SIGHUP: read the configuration and the pools again. A file that cannot be used changes nothing. */
+  hangUp(): void {
+    this.#options.reopenLog?.();
+    this.#reloading = this.#reloading
+      .then(() => this.#reload())
+      .catch((error: unknown) => this.#log('error', `Reload failed, all stays as it was: ${errorText(error)}`));
+  }
+
+  /** SIGTERM, SIGINT: withdraw, wait, close. Kernel tables and addresses stay. The second call ends it now. */
+  terminate(): void {
+    if (this.#stopping) {
+      this.#log('warn', 'Stopping at once');
+      this.#exit(0);
+      return;
+    }
+    this.#stopping = true;
+    this.#log('info', 'Exiting...');
+    void this.#stop().then(
+      () => this.#exit(0),
+      (error: unknown) => {
+        this.#log('error', `Did not stop in order: ${errorText(error)}`);
+        this.#exit(1);
+      },
+    );
+  }
+
+  /** SIGUSR1: the state, into the log. */
+  dump(): void {
+    for (const line of printStatus(this.view()).trimEnd().split('\n')) this.#log('info', line);
+  }
+
+  view(): View {
+    const { clock } = this.#world;
+    return makeView({
+      version: this.#options.version,
+      now: clock.now(),
+      wall: clock.wall(),
+      startedAt: this.#startedAt,
+      facts: this.#facts,
+      decision: this.#decision,
+      checks: this.#health.status(),
+      sources: this.#pools.status(),
+      peers: this.#speaker.status(),
+      reconciler: { backend: this.#options.backend, ...this.#reconciler.status() },
+      couldNotDepool: this.#couldNotDepool,
+      loopLateMs: this.#world.self().loopLateMs,
+      logLinesDropped: this.#options.logLinesDropped?.() ?? 0,
+    });
+  }
+
+  // ── facts → decision → world ──
+
+  #learn(fact: Fact): void {
+    if (this.#exited) return;
+    this.#facts = learn(this.#facts, fact);
+    this.#soon();
+  }
+
+  /** Facts that come together are decided on together. */
+  #soon(): void {
+    if (this.#actSoon || this.#exited) return;
+    this.#actSoon = true;
+    this.#world.clock.at(0, () => {
+      this.#actSoon = false;
+      this.#act();
+    });
+  }
+
+  #act(): void {
+    if (this.#exited || this.#facts.config === null) return;
+    try {
+      this.#checkWhatPoolsSay();
+      // Adoption needs to know what the kernel had before anything is wanted of it.
+      if (this.#facts.kernel.verifiedAt !== null && !this.#stopping) this.#decideNow();
+    } catch (error) {
+      // A decision that cannot be made must not leave routes standing (law 10): let the supervisor start us afresh.
+      this.#log(
+        'critical',
+        `A bug in anybal: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+      );
+      this.#exit(70);
+    }
+  }
+
+  #decideNow(): void {
+    this.#facts = learn(this.#facts, { is: 'time', now: this.#world.clock.now() });
+    const previous = this.#decision;
+    const decision = this.#decide(this.#facts, previous);
+    this.#decision = decision;
+    for (const record of eventsOf(previous, decision)) this.#world.log(record);
+    this.#countHeld(previous, decision);
+    // A route leaves at once, whatever the reconciler is doing; one that comes was verified before it was wanted.
+    for (const [peer, routes] of decision.desired.routes) {
+      if (previous?.desired.routes.get(peer) !== routes) this.#speaker.set(peer, routes);
+    }
+    this.#reconciler.want(decision.desired);
+    this.#cancelWake();
+    this.#cancelWake =
+      decision.wakeAt === Number.POSITIVE_INFINITY
+        ? () => {}
+        : this.#world.clock.at(Math.max(0, decision.wakeAt - this.#world.clock.now()), () => this.#soon());
+  }
+
+  #countHeld(previous: Decision | null, decision: Decision): void {
+    for (const verdict of decision.services.values()) {
+      const before = previous?.services.get(verdict.name) ?? null;
+      const count = before === verdict ? 0 : newlyHeld(before, verdict).length;
+      if (count > 0) this.#couldNotDepool.set(verdict.name, (this.#couldNotDepool.get(verdict.name) ?? 0) + count);
+    }
+  }
+
+  #checked: Facts['services'] | null = null;
+
+  /** The health runner follows the accepted lists. */
+  #checkWhatPoolsSay(): void {
+    const { services } = this.#facts;
+    const before = this.#checked;
+    if (before === services) return;
+    this.#checked = services;
+    const same =
+      before !== null &&
+      before.size === services.size &&
+      [...services].every(([name, { list, config }]) => {
+        const known = before.get(name);
+        return known?.list === list && known.config === config;
+      });
+    if (same) return;
+    this.#health.configure(
+      [...services.values()].map(({ config, list }) => ({
+        config,
+        hosts: list?.hosts ?? [],
+        monitors: config.monitors.flatMap(({ name, options }) => {
+          const module = this.#modules.get(name);
+          return module === undefined ? [] : [{ module, options }];
+        }),
+      })),
+    );
+  }
+
+  // ── configuration ──
+
+  async #reload(): Promise<void> {
+    if (this.#stopping || this.#exited) return;
+    const loaded = await loadConfig(this.#world, this.#options.configPath);
+    this.#complain(loaded.complaints);
+    if (loaded.config === null) {
+      this.#log('error', `${this.#options.configPath} cannot be used: all stays as it was`);
+      return;
+    }
+    await this.#use(loaded, loaded.config);
+    this.#pools.reread();
+    this.#log('info', `Reloaded ${this.#options.configPath}`);
+  }
+
+  async #use(loaded: Loaded, config: Config): Promise<void> {
+    this.#modules = await this.#modulesOf(config.services);
+    if (this.#stopping || this.#exited) return;
+    const { global } = config;
+    this.#learn({ is: 'configuration', config });
+    const settings = {
+      stateDirectory: global.stateDirectory,
+      periodMs: global.reconcilePeriodSeconds * 1000,
+      limitMs: global.reconcileLimitSeconds * 1000,
+    };
+    this.#reconciler.configure(settings);
+    this.#reconciler.start(settings);
+    this.#checkWhatPoolsSay();
+    this.#pools.configure(config.services, global);
+    await this.#configureSpeaker(config);
+    await this.#serve(config);
+    await keepSections(this.#world, loaded.stateDirectory, loaded.lastGood).catch((error: unknown) =>
+      this.#log('warn', `Last good sections could not be kept on disk: ${errorText(error)}`),
+    );
+    this.#soon();
+  }
+
+  async #modulesOf(services: readonly ServiceConfig[]): Promise<ReadonlyMap<string, MonitorModule>> {
+    const names = new Set(services.flatMap(({ monitors }) => monitors.map(({ name }) => name)));
+    const modules = new Map<string, MonitorModule>();
+    for (const name of names) {
+      const module = await this.#world.monitor(name);
+      if (module !== null) modules.set(name, module);
+    }
+    return modules;
+  }
+
+  async #configureSpeaker(config: Config): Promise<void> {
+    if (this.#options.backend === 'dry-run') return;
+    const { global, peers } = config;
+    const listen = global.bgp
+      ? global.bgpLocalAddresses.map((address) => ({ address, port: global.bgpLocalPort }))
+      : [];
+    await this.#speaker.configure({
+      routerId: global.routerId ?? this.#ownId(config),
+      listen,
+      peers,
+      families: [4, 6],
+    });
+    for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
+  }
+
+  /** The highest IPv4 address of this host that is neither loopback nor a VIP; null leaves it to the first session. */
+  #ownId({ services }: Config): string | null {
+    const vips = new Set(services.map(({ vip }) => vip));
+    const own = this.#world
+      .self()
+      .addresses.filter((at) => !at.includes(':') && !at.startsWith('127.') && !vips.has(at));
+    const value = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+    return own.sort((a, b) => value(b) - value(a))[0] ?? null;
+  }
+
+  /** PyBal's instrumentation port and our socket. Those that stay the same stay open. */
+  async #serve({ global }: Config): Promise<void> {
+    const places = new Map<string, () => Promise<{ close(): Promise<void> }>>();
+    const api = (request: ServedRequest): ServedResponse => apiResponse(request, this.view(), this.#decision);
+    const pybal = (request: ServedRequest): ServedResponse => pybalResponse(request, this.view());
+    places.set(global.controlSocket, () => this.#world.http.serve({ path: global.controlSocket }, api));
+    for (const address of global.instrumentation ? global.instrumentationAddresses : []) {
+      const at = { address, port: global.instrumentationPort };
+      places.set(`${at.address} port ${at.port}`, () => this.#world.http.serve(at, pybal));
+    }
+    for (const server of this.#servers) if (!places.has(server.key)) await server.close();
+    this.#servers = this.#servers.filter(({ key }) => places.has(key));
+    for (const [key, open] of places) {
+      if (this.#servers.some((server) => server.key === key)) continue;
+      try {
+        const server = await open();
+        this.#servers.push({ key, close: () => server.close() });
+      } catch (error) {
+        this.#log('error', `Cannot serve on ${key}: ${errorText(error)}`);
+      }
+    }
+  }
+
+  // ── the end ──
+
+  async #stop(): Promise<void> {
+    const { clock } = this.#world;
+    this.#cancelWake();
+    const peers = this.#facts.config?.peers ?? [];
+    for (const { name } of peers) this.#speaker.set(name, []);
+    const announced = [...(this.#decision?.vips.values() ?? [])].some((vip) => vip.announced);
+    if (announced) await clock.sleep((this.#facts.config?.global.withdrawWaitSeconds ?? 0) * 1000);
+    await this.#speaker.stop();
+    await Promise.all([this.#reconciler.stop(), this.#health.stop(), this.#pools.stop()]);
+    await Promise.all(this.#servers.map((server) => server.close()));
+  }
+
+  #exit(code: number): void {
+    if (this.#exited) return;
+    this.#exited = true;
+    this.#options.exit(code);
+  }
+
+  // ── words ──
+
+  #describe(service: string, host: string): string {
+    const server = this.#decision?.services.get(service)?.servers.find((each) => each.host === host);
+    if (server !== undefined) return statusText(server);
+    const listed = this.#facts.services.get(service)?.list?.hosts.find((each) => each.host === host);
+    return statusText({ enabled: listed?.enabled ?? true, stands: 'unknown', partial: true, pooled: false });
+  }
+
+  #whereToEdit(key: string): string | null {
+    for (const verdict of this.#decision?.services.values() ?? []) {
+      if (verdict.key !== key) continue;
+      const { source, place } = verdict.basis.config;
+      return `${source}, or [${verdict.name}] in ${place.file}`;
+    }
+    return null;
+  }
+
+  #complain(complaints: readonly Complaint[]): void {
+    for (const complaint of complaints) {
+      this.#log(complaint.severity === 'error' ? 'error' : 'warn', printComplaint({ ...complaint, severity: 'error' }));
+    }
+  }
+
+  #log(level: 'info' | 'warn' | 'error' | 'critical', text: string): void {
+    this.#world.log({ level, system: 'pybal', text });
+  }
+}

@@ -1,0 +1,145 @@
+#!/usr/bin/env node
+// The command line: argv → what to run. Also callable as `pybal`. Everything that is the process's own is here: signals,
+// exit codes, the lock, the log.
+
+import { readFileSync } from 'node:fs';
+import { type Invocation, parseCommandLine } from './cli/args.ts';
+import { status } from './cli/status.ts';
+import { checkReport } from './config/check.ts';
+import { loadConfig, monitorDirectories } from './config/load.ts';
+import type { GlobalConfig } from './config/types.ts';
+import { Daemon } from './daemon.ts';
+import { loadMonitor } from './health/loader.ts';
+import { errorText, printComplaint } from './lib/errors.ts';
+import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
+import { createFiles } from './world/real/files.ts';
+import { lockInstance } from './world/real/lock.ts';
+import { getOverUnixSocket } from './world/real/unix-http.ts';
+import { createRealWorld } from './world/real/world.ts';
+
+const STATUS_TIMEOUT_MS = 5_000;
+const STATUS_MAX_BYTES = 256 << 20;
+
+// Before anything else: without a listener SIGUSR1 opens a debugger in a process that may write the kernel's tables.
+let dump = (): void => {};
+process.on('SIGUSR1', () => dump());
+
+process.exitCode = await main(parseCommandLine(process.argv.slice(2)));
+
+async function main(invocation: Invocation): Promise<number> {
+  switch (invocation.do) {
+    case 'run':
+      return run(invocation);
+    case 'check': {
+      const { text, exitCode } = await checkReport(files(invocation.config), invocation.config, {
+        strict: invocation.strict,
+      });
+      process.stdout.write(text);
+      return exitCode;
+    }
+    case 'status':
+      return status(invocation, {
+        get: (socket, path) => getOverUnixSocket(socket, path, STATUS_TIMEOUT_MS, STATUS_MAX_BYTES),
+        print: (text) => void process.stdout.write(text),
+        printError: (text) => void process.stderr.write(text),
+      });
+    case 'version':
+      process.stdout.write(`anybal ${version()}\n`);
+      return 0;
+    case 'help':
+      process.stdout.write(invocation.text);
+      return 0;
+    case 'usage':
+      process.stderr.write(invocation.text);
+      return 2;
+    default:
+      return invocation satisfies never;
+  }
+}
+
+/** Files, and the monitors that a configuration names, its own directories included. */
+function files(configPath: string) {
+  const real = createFiles();
+  return {
+    files: real,
+    monitor: async (name: string) => loadMonitor(name, await monitorDirectories({ files: real }, configPath)),
+  };
+}
+
+async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'run' }): Promise<number> {
+  const parts = files(configPath);
+  const { config, complaints } = await loadConfig(parts, configPath);
+  if (config === null) {
+    for (const complaint of complaints) process.stderr.write(`${printComplaint(complaint)}\n`);
+    process.stderr.write(`anybal: ${configPath} cannot be used\n`);
+    return 2;
+  }
+  let sink: LogSink;
+  try {
+    sink = openLog(config.global, debug);
+  } catch (error) {
+    process.stderr.write(`anybal: cannot log: ${errorText(error)}\n`);
+    return 1;
+  }
+  const fail = (text: string): number => {
+    sink.write({ level: 'critical', system: 'pybal', text });
+    sink.flushSync();
+    return 1;
+  };
+  process.on('uncaughtException', (error) => {
+    fail(`A bug in anybal: ${error.stack ?? error.message}`);
+    process.exit(70);
+  });
+
+  const backend = dryRun ? 'dry-run' : config.global.backend;
+  const settings = {
+    backend,
+    log: sink.write,
+    loadMonitor: parts.monitor,
+    faultFile: process.env['ANYBAL_FAULT_FILE'],
+  };
+  const world = await createRealWorld(settings).catch((error: unknown) => errorText(error));
+  if (typeof world === 'string') return fail(`Backend ${backend} does not work here: ${world}`);
+  try {
+    if (world.backend === 'netlink') await lockInstance(`pid ${process.pid}, ${configPath}`);
+  } catch (error) {
+    await world.close();
+    return fail(errorText(error));
+  }
+
+  return new Promise((resolve) => {
+    const daemon = new Daemon(dryRun ? { ...world, files: { ...world.files, replace: async () => {} } } : world, {
+      configPath,
+      version: version(),
+      backend: world.backend,
+      reopenLog: () => sink.reopen(),
+      logLinesDropped: () => sink.dropped(),
+      exit: (code) => {
+        void Promise.all([world.close(), sink.close()]).finally(() => {
+          resolve(code);
+          process.exit(code);
+        });
+      },
+    });
+    dump = () => daemon.dump();
+    process.on('SIGHUP', () => daemon.hangUp());
+    process.on('SIGUSR2', () => sink.reopen());
+    process.on('SIGTERM', () => daemon.terminate());
+    process.on('SIGINT', () => daemon.terminate());
+    daemon.start().catch((error: unknown) => {
+      fail(`Cannot start: ${errorText(error)}`);
+      process.exit(1);
+    });
+  });
+}
+
+function openLog(global: GlobalConfig, debug: boolean): LogSink {
+  const to = global.logFile === null ? { fd: 2 } : { path: global.logFile };
+  const style = lineStyle(global.logFormat, to, process.env);
+  return createLogSink({ to, style, level: debug ? 'debug' : 'info', wall: Date.now });
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return String((JSON.parse(text) as { version?: unknown }).version);
+}

@@ -1,0 +1,88 @@
+// What must be done to the kernel: the difference between what was read and what is wanted, in the order of law 2. Pure.
+// Up: address, service, destinations. Down: destinations, service, address. Adds come before deletes, so that a service is
+// never empty in between. What is neither wanted nor owned is foreign: reported, never touched.
+
+import { diff } from '../lib/diff.ts';
+import { familyOf } from '../lib/address.ts';
+import {
+  type IpvsEntry,
+  type IpvsOp,
+  type IpvsTable,
+  type ServiceKey,
+  sameDestination,
+  sameService,
+} from '../ipvs/table.ts';
+import type { AddressOp, AddressTable } from '../vip/addresses.ts';
+import type { Desired } from '../decision/decision.ts';
+
+export interface Owned {
+  readonly services: ReadonlySet<ServiceKey>;
+  readonly vips: ReadonlySet<string>;
+}
+
+export interface Plan {
+  readonly addVips: readonly AddressOp[];
+  readonly program: readonly IpvsOp[];
+  readonly unprogram: readonly IpvsOp[];
+  readonly deleteVips: readonly AddressOp[];
+  /** In the kernel, not wanted, not ours. */
+  readonly foreign: readonly ServiceKey[];
+}
+
+/** `ignore` is left as it is for now: somebody else keeps undoing it, and we have backed off. */
+export function plan(
+  ipvs: IpvsTable,
+  vips: AddressTable,
+  desired: Desired,
+  owned: Owned,
+  ignore: ReadonlySet<string> = NONE,
+): Plan {
+  const program: IpvsOp[] = [];
+  for (const [key, want] of desired.ipvs) if (!ignore.has(key)) program.push(...entryOps(ipvs.get(key), want));
+  const unprogram: IpvsOp[] = [];
+  const foreign: ServiceKey[] = [];
+  for (const [key, { service }] of ipvs) {
+    if (desired.ipvs.has(key) || desired.keep.has(key)) continue;
+    if (owned.services.has(key)) unprogram.push({ do: 'delete-service', service });
+    else foreign.push(key);
+  }
+  return {
+    addVips: [...desired.vips]
+      .filter((address) => !vips.has(address) && !ignore.has(address))
+      .map((address) => ({ do: 'add-address', address, family: familyOf(address) })),
+    program,
+    unprogram,
+    deleteVips: [...owned.vips]
+      .filter((address) => vips.has(address) && !desired.vips.has(address) && !desired.keepVips.has(address))
+      .map((address) => ({ do: 'delete-address', address, family: familyOf(address) })),
+    foreign,
+  };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+export function isEmpty({ addVips, program, unprogram, deleteVips }: Plan): boolean {
+  return addVips.length + program.length + unprogram.length + deleteVips.length === 0;
+}
+
+/** What makes one service's entry `want`. */
+export function entryOps(have: IpvsEntry | undefined, want: IpvsEntry): IpvsOp[] {
+  if (have === want) return [];
+  const { service } = want;
+  const ops: IpvsOp[] = [];
+  if (have === undefined) ops.push({ do: 'add-service', service });
+  else if (!sameService(have.service, service)) ops.push({ do: 'set-service', service });
+  const { add, change, remove } = diff(have?.destinations ?? new Map(), want.destinations, sameDestination);
+  for (const [, destination] of add) ops.push({ do: 'add-destination', service, destination });
+  for (const [, destination] of change) ops.push({ do: 'set-destination', service, destination });
+  for (const [, destination] of remove) {
+    // A hashing scheduler must see weight 0 first, or flows of the leaving server fall between two tables.
+    if (HASHING.has(service.scheduler) && destination.weight > 0) {
+      ops.push({ do: 'set-destination', service, destination: { ...destination, weight: 0 } });
+    }
+    ops.push({ do: 'delete-destination', service, destination });
+  }
+  return ops;
+}
+
+const HASHING: ReadonlySet<string> = new Set(['sh', 'mh']);

@@ -1,0 +1,426 @@
+// Makes the kernel equal to the desired tables and reads it back: list, diff, apply in order, verify, again. Built once by
+// the daemon. It knows nothing of routes: it reports what it read as `kernel` facts, and the decision announces by them.
+// Whether it hangs is not its own business either: facts that stay away are seen by the decision (law 10).
+
+import { equal } from '../lib/equal.ts';
+import { SystemError, errorText } from '../lib/errors.ts';
+import { Knife } from '../lib/cut.ts';
+import { ipvsadmLine } from '../ipvs/ipvsadm.ts';
+import type { IpvsEntry, IpvsOp, IpvsTable, ServiceKey } from '../ipvs/table.ts';
+import type { AddressTable } from '../vip/addresses.ts';
+import type { Desired } from '../decision/decision.ts';
+import type { Fact } from '../decision/facts.ts';
+import type { Clock, Mono, World } from '../world/world.ts';
+import { type Fights, paused, repaired } from './fights.ts';
+import { NOTHING_OWNED, readOwnership, writeOwnership } from './ownership.ts';
+import { type Owned, type Plan, isEmpty, plan } from './plan.ts';
+import { within } from './within.ts';
+
+export interface ReconcilerSettings {
+  readonly stateDirectory: string;
+  readonly periodMs: number;
+  /** No single call to the kernel or the disk is waited for longer than this. */
+  readonly limitMs: number;
+}
+
+export interface ReconcilerStatus {
+  readonly drift: readonly string[];
+  readonly fighting: boolean;
+  readonly foreign: readonly ServiceKey[];
+  readonly writes: number;
+  readonly repairs: number;
+  readonly lastError: string | null;
+}
+
+type ReconcilerWorld = Pick<World, 'clock' | 'ipvs' | 'vips' | 'files' | 'self' | 'log'>;
+
+export interface ReconcilerOptions {
+  emit(fact: Fact): void;
+  /** Where a person would make a hand-made change of this service stay; null if unknown. */
+  whereToEdit(key: ServiceKey): string | null;
+}
+
+/** Errors that mean the kernel will not have us at all. */
+const DENIED: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOPROTOOPT', 'EPROTONOSUPPORT', 'EAFNOSUPPORT']);
+const RETRY = { firstMs: 100, longestMs: 5_000 } as const;
+
+interface Tables {
+  readonly ipvs: IpvsTable;
+  readonly vips: AddressTable;
+}
+
+export class Reconciler {
+  readonly #world: ReconcilerWorld;
+  readonly #options: ReconcilerOptions;
+  readonly #cut = new Knife();
+  #settings: ReconcilerSettings | null = null;
+  #desired: Desired | null = null;
+  /** As last read; null before the first read, and after an error that leaves it in doubt. */
+  #actual: Tables | null = null;
+  /** What the decision was told last. */
+  #lastTold: Tables | null = null;
+  /** What was wanted when `actual` was last found equal to it: a later difference is drift. */
+  #settled: Desired | null = null;
+  #owned: Owned = NOTHING_OWNED;
+  #ownedOnDisk: Owned | null = null;
+  #fights: Fights = new Map();
+  #status: ReconcilerStatus = { drift: [], fighting: false, foreign: [], writes: 0, repairs: 0, lastError: null };
+  #failures = 0;
+  #dirty = false;
+  #wake: (() => void) | null = null;
+  #running: Promise<void> | null = null;
+
+  constructor(world: ReconcilerWorld, options: ReconcilerOptions) {
+    this.#world = world;
+    this.#options = options;
+  }
+
+  /** Start with a first reading. Before `want` is called nothing is written. */
+  start(settings: ReconcilerSettings): void {
+    this.#settings = settings;
+    this.#running ??= this.#run();
+  }
+
+  configure(settings: ReconcilerSettings): void {
+    this.#settings = settings;
+  }
+
+  /** The tables that the world should equal from now on. */
+  want(desired: Desired): void {
+    const before = this.#desired;
+    this.#desired = desired;
+    const same =
+      before !== null &&
+      before.ipvs === desired.ipvs &&
+      before.vips === desired.vips &&
+      before.keep === desired.keep &&
+      before.keepVips === desired.keepVips;
+    if (!same) this.#poke();
+  }
+
+  status(): ReconcilerStatus {
+    return this.#status;
+  }
+
+  /** Ends without a last write: what stands in the kernel stays. */
+  async stop(): Promise<void> {
+    this.#cut.abort();
+    this.#wake?.();
+    await this.#running;
+  }
+
+  #poke(): void {
+    this.#dirty = true;
+    this.#wake?.();
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#world;
+    let nextFull = clock.now();
+    while (!this.#cut.aborted) {
+      const settings = this.#settings;
+      if (settings === null) return;
+      const full = this.#actual === null || clock.now() >= nextFull;
+      this.#dirty = false;
+      try {
+        await this.#pass(full, settings);
+        if (full) nextFull = (clock.now() + settings.periodMs) as Mono;
+      } catch (error) {
+        this.#failed(error);
+      }
+      if (this.#cut.aborted) return;
+      // What cannot be written is tried again later, but never keeps other changes waiting.
+      const idleMs = this.#failures > 0 ? backOff(this.#failures) : nextFull - clock.now();
+      if (!this.#dirty && idleMs > 0) await this.#sleep(idleMs);
+    }
+  }
+
+  async #pass(full: boolean, settings: ReconcilerSettings): Promise<void> {
+    const bounded = bounder(this.#world.clock, settings.limitMs);
+    if (this.#ownedOnDisk === null) await this.#loadOwnership(settings, bounded);
+    const at = this.#world.clock.now();
+    const before = this.#actual;
+    const read = full || before === null ? await this.#read(bounded) : before;
+    this.#learn(read, at, full);
+    const desired = this.#desired;
+    if (desired === null) return;
+
+    const ignore = paused(this.#fights, at);
+    const todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
+    const drifted = this.#settled !== null && sameTables(this.#settled, desired) && !isEmpty(todo);
+    if (drifted && full && !(await this.#confirm(todo, desired, bounded))) {
+      // A second look found nothing: the first was taken while something was being changed.
+      this.#actual = null;
+      this.#poke();
+      return;
+    }
+    if (drifted) this.#reportDrift(todo, at);
+    this.#status = { ...this.#status, foreign: todo.foreign, fighting: ignore.size > 0 };
+    if (isEmpty(todo)) {
+      await this.#rememberAdopted(desired, read, settings, bounded);
+      this.#settled = ignore.size === 0 ? desired : this.#settled;
+      this.#done();
+      return;
+    }
+    await this.#carryOut(todo, desired, settings, bounded);
+  }
+
+  /** Up before down, and ownership on disk before anything is made. Then read back what was touched. */
+  async #carryOut(todo: Plan, desired: Desired, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+    const { ipvs, vips } = this.#world;
+    await this.#claim(todo, desired, settings, bounded);
+    const errors: SystemError[] = [];
+    const collect = (results: readonly (SystemError | null)[]) => {
+      for (const error of results) if (error !== null) errors.push(error);
+    };
+    if (todo.addVips.length > 0) collect(await bounded('add addresses', vips.apply(todo.addVips)));
+    for (const ops of [todo.program, todo.unprogram]) {
+      if (ops.length === 0 || this.#cut.aborted) continue;
+      for (const op of ops) this.#log('debug', ipvsadmLine(op));
+      collect(await bounded('write IPVS', ipvs.apply(ops)));
+    }
+    if (todo.deleteVips.length > 0 && !this.#cut.aborted) {
+      collect(await bounded('delete addresses', vips.apply(todo.deleteVips)));
+    }
+    const writes = todo.addVips.length + todo.program.length + todo.unprogram.length + todo.deleteVips.length;
+    this.#status = { ...this.#status, writes: this.#status.writes + writes - errors.length };
+    if (this.#cut.aborted) return;
+
+    const at = this.#world.clock.now();
+    const touched = [...new Set([...todo.program, ...todo.unprogram].map(({ service }) => service.key))];
+    const read = await this.#readBack(touched, bounded);
+    const denied = errors.find(({ code }) => DENIED.has(code));
+    this.#learn(read, at, false, denied);
+    const left = plan(read.ipvs, read.vips, desired, this.#owned, paused(this.#fights, at));
+    if (isEmpty(left)) {
+      this.#settled = desired;
+      await this.#release(todo, read, settings, bounded);
+      this.#done();
+    } else {
+      // ESRCH, EEXIST and the like: what we thought was there is not. The next pass reads everything afresh.
+      this.#actual = null;
+      const first = errors[0];
+      throw first ?? new SystemError('EAGAIN', 'write IPVS', 'read back differs from what was written');
+    }
+  }
+
+  async #read(bounded: Bounded): Promise<Tables> {
+    const ipvs = await bounded('list IPVS', this.#world.ipvs.list());
+    const vips = await bounded('list addresses', this.#world.vips.list());
+    return this.#shared({ ipvs, vips });
+  }
+
+  async #readBack(touched: readonly ServiceKey[], bounded: Bounded): Promise<Tables> {
+    const before = this.#actual?.ipvs ?? new Map<ServiceKey, IpvsEntry>();
+    const ipvs = new Map(before);
+    if (touched.length > 0) {
+      const seen = await bounded('read back IPVS', this.#world.ipvs.list(touched));
+      for (const key of touched) {
+        const entry = seen.get(key);
+        if (entry === undefined) ipvs.delete(key);
+        else ipvs.set(key, entry);
+      }
+    }
+    const vips = await bounded('read back addresses', this.#world.vips.list());
+    return this.#shared({ ipvs, vips });
+  }
+
+  /** Entries that equal the ones known are the known objects, so that nobody downstream looks at them again. */
+  #shared({ ipvs, vips }: Tables): Tables {
+    const known = this.#actual ?? this.#lastTold;
+    if (known === null) return { ipvs, vips };
+    const shared = new Map<ServiceKey, IpvsEntry>();
+    for (const [key, entry] of ipvs) {
+      const before = known.ipvs.get(key);
+      shared.set(key, before !== undefined && equal(before, entry) ? before : entry);
+    }
+    return { ipvs: shared, vips: equal(known.vips, vips) ? known.vips : vips };
+  }
+
+  /** Take a reading as the truth and tell the decision what is new in it. */
+  #learn(read: Tables, at: Mono, whole: boolean, denied: SystemError | undefined = undefined): void {
+    const told = this.#lastTold;
+    const news = new Map<ServiceKey, IpvsEntry | null>();
+    for (const [key, entry] of read.ipvs) if (told?.ipvs.get(key) !== entry) news.set(key, entry);
+    for (const key of told?.ipvs.keys() ?? []) if (!read.ipvs.has(key)) news.set(key, null);
+    this.#actual = read;
+    this.#lastTold = read;
+    const first = told === null;
+    if (!first && !whole && news.size === 0 && told.vips === read.vips && denied === undefined) return;
+    this.#options.emit({
+      is: 'kernel',
+      at,
+      whole: first,
+      ipvs: news,
+      vips: read.vips,
+      error: denied === undefined ? null : denied.message,
+      denied: denied !== undefined,
+    });
+  }
+
+  #failed(thrown: unknown): void {
+    this.#actual = null;
+    this.#failures++;
+    const text = errorText(thrown);
+    const denied = thrown instanceof SystemError && DENIED.has(thrown.code);
+    if (this.#status.lastError !== text) this.#log('error', `Kernel tables are not as wanted: ${text}`);
+    this.#status = { ...this.#status, lastError: text };
+    const vips = this.#lastTold?.vips ?? new Map();
+    const at = this.#world.clock.now();
+    this.#options.emit({ is: 'kernel', at, whole: false, ipvs: new Map(), vips, error: text, denied });
+  }
+
+  #done(): void {
+    if (this.#status.lastError !== null) this.#log('info', 'Kernel tables are as wanted again');
+    this.#failures = 0;
+    this.#status = { ...this.#status, lastError: null, drift: [] };
+  }
+
+  /** Drift is read twice: only what both readings show is somebody's doing. */
+  async #confirm(todo: Plan, desired: Desired, bounded: Bounded): Promise<boolean> {
+    const again = await this.#read(bounded);
+    if (this.#desired !== desired) return true;
+    const second = plan(again.ipvs, again.vips, desired, this.#owned, paused(this.#fights, this.#world.clock.now()));
+    return sentences(todo).some((sentence) => sentences(second).includes(sentence));
+  }
+
+  #reportDrift(todo: Plan, at: Mono): void {
+    const keys = new Set([
+      ...todo.program.map(({ service }) => service.key),
+      ...todo.addVips.map(({ address }) => address),
+    ]);
+    const drift = sentences(todo);
+    for (const sentence of drift.slice(0, MAX_DRIFT_LINES)) this.#log('warn', `Drift: ${sentence}; repairing`);
+    if (drift.length > MAX_DRIFT_LINES) this.#log('warn', `Drift: ${drift.length - MAX_DRIFT_LINES} more; repairing`);
+    for (const { service } of todo.program) {
+      const where = this.#options.whereToEdit(service.key);
+      if (where === null || !keys.delete(service.key)) continue;
+      this.#log('info', `To make a change of ${service.key} stay, edit ${where}`);
+    }
+    const touched = [
+      ...new Set([...todo.program.map(({ service }) => service.key), ...todo.addVips.map((op) => op.address)]),
+    ];
+    const before = paused(this.#fights, at);
+    this.#fights = repaired(this.#fights, touched, at);
+    for (const key of paused(this.#fights, at)) {
+      if (!before.has(key))
+        this.#log('critical', `Another writer keeps changing ${key}: backing off before the next repair`);
+    }
+    this.#status = { ...this.#status, drift, repairs: this.#status.repairs + 1 };
+  }
+
+  // ── ownership ──
+
+  async #loadOwnership(settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+    const { files } = this.#world;
+    const { owned, damage } = await bounded(
+      'read ownership',
+      readOwnership(files, ownershipPath(settings), this.#kernelId),
+    );
+    if (damage !== null) this.#log('warn', `What is ours in the kernel is not known: ${damage}`);
+    this.#owned = owned;
+    this.#ownedOnDisk = owned;
+  }
+
+  get #kernelId(): string {
+    return this.#world.self().kernelId;
+  }
+
+  /** What is about to be made is ours, and the disk knows it first. An address that was there before us never is. */
+  async #claim(todo: Plan, desired: Desired, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+    const services = new Set([...this.#owned.services, ...desired.ipvs.keys()]);
+    const vips = new Set([...this.#owned.vips, ...todo.addVips.map(({ address }) => address)]);
+    await this.#own({ services, vips }, settings, bounded);
+  }
+
+  /** Services that configuration names and the kernel has are ours from now on; VIPs that we found are not. */
+  async #rememberAdopted(
+    desired: Desired,
+    read: Tables,
+    settings: ReconcilerSettings,
+    bounded: Bounded,
+  ): Promise<void> {
+    const found = [...desired.ipvs.keys()].filter((key) => read.ipvs.has(key) && !this.#owned.services.has(key));
+    if (found.length === 0) return;
+    for (const key of found) this.#log('info', `Adopted ${key} from the kernel`);
+    await this.#own({ ...this.#owned, services: new Set([...this.#owned.services, ...found]) }, settings, bounded);
+  }
+
+  async #release(todo: Plan, read: Tables, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+    const gone = todo.unprogram.map(({ service }) => service.key).filter((key) => !read.ipvs.has(key));
+    const goneVips = todo.deleteVips.map(({ address }) => address).filter((address) => !read.vips.has(address));
+    if (gone.length + goneVips.length === 0) return;
+    const services = new Set(this.#owned.services);
+    const vips = new Set(this.#owned.vips);
+    for (const key of gone) services.delete(key);
+    for (const address of goneVips) vips.delete(address);
+    await this.#own({ services, vips }, settings, bounded);
+  }
+
+  async #own(owned: Owned, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+    if (equal(owned, this.#ownedOnDisk)) return;
+    const path = ownershipPath(settings);
+    await bounded('write ownership', writeOwnership(this.#world.files, path, this.#kernelId, owned));
+    this.#owned = owned;
+    this.#ownedOnDisk = owned;
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    const knife = new Knife();
+    this.#wake = () => knife.abort();
+    await this.#world.clock.sleep(ms, knife);
+    this.#wake = null;
+  }
+
+  #log(level: 'debug' | 'info' | 'warn' | 'error' | 'critical', text: string): void {
+    this.#world.log({ level, system: 'ipvs', text });
+  }
+}
+
+const MAX_DRIFT_LINES = 20;
+
+type Bounded = <T>(call: string, promise: Promise<T>) => Promise<T>;
+
+function bounder(clock: Clock, limitMs: number): Bounded {
+  return (call, promise) => within(clock, limitMs, call, promise);
+}
+
+function ownershipPath({ stateDirectory }: ReconcilerSettings): string {
+  return `${stateDirectory}/ownership.json`;
+}
+
+function backOff(failures: number): number {
+  return Math.min(RETRY.firstMs * 2 ** (failures - 1), RETRY.longestMs);
+}
+
+function sameTables(a: Desired, b: Desired): boolean {
+  return a.ipvs === b.ipvs && a.vips === b.vips && a.keep === b.keep && a.keepVips === b.keepVips;
+}
+
+/** What stands against what is wanted, in words. */
+function sentences({ addVips, program, unprogram, deleteVips }: Plan): string[] {
+  return [
+    ...addVips.map(({ address }) => `address ${address} is gone from lo`),
+    ...[...program, ...unprogram].map(sentence),
+    ...deleteVips.map(({ address }) => `address ${address} is on lo again`),
+  ];
+}
+
+function sentence(op: IpvsOp): string {
+  switch (op.do) {
+    case 'add-service':
+      return `service ${op.service.key} is gone`;
+    case 'set-service':
+      return `service ${op.service.key} was changed`;
+    case 'delete-service':
+      return `service ${op.service.key} is there again`;
+    case 'add-destination':
+      return `destination ${op.destination.key} of ${op.service.key} is gone`;
+    case 'set-destination':
+      return `destination ${op.destination.key} of ${op.service.key} was changed`;
+    case 'delete-destination':
+      return `destination ${op.destination.key} of ${op.service.key} was added`;
+    default:
+      return op satisfies never;
+  }
+}
