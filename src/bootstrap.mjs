@@ -1,0 +1,156 @@
+// What stands before everything that npm runs: the set-up, then the task. Plain JavaScript, because it runs on a clean clone.
+// Set-up is `npm ci` when node_modules is not what the lock file says, and the compiler. Debian packages are installed only
+// for tests, only as root; otherwise the missing ones are named.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+const stamp = join(root, 'node_modules', '.anybal-setup');
+const mocha = join(root, 'node_modules', 'mocha', 'bin', 'mocha.js');
+const [task = '', ...rest] = process.argv.slice(2);
+
+/** Command, or file → Debian package that has it. */
+const DEBIAN = {
+  ip: 'iproute2',
+  ping: 'iputils-ping',
+  nft: 'nftables',
+  bird: 'bird2',
+  birdc: 'bird2',
+  '/usr/lib/frr/bgpd': 'frr',
+  vtysh: 'frr',
+  nginx: 'nginx-light',
+  ipvsadm: 'ipvsadm',
+  curl: 'curl',
+  openssl: 'openssl',
+  python3: 'python3',
+  modprobe: 'kmod',
+  depmod: 'kmod',
+  'qemu-system-x86_64': 'qemu-system-x86',
+  '/bin/busybox': 'busybox-static',
+  cpio: 'cpio',
+  xz: 'xz-utils',
+  gzip: 'gzip',
+  dh: 'debhelper',
+  'dpkg-buildpackage': 'dpkg-dev',
+  fakeroot: 'fakeroot',
+};
+
+/** Name → the files of a mocha suite, or a program of its own whose last words have mocha's counts. */
+const SUITES = {
+  unit: { mocha: ['dist/test/unit/**/*.test.js'] },
+  sim: { mocha: ['--timeout', '600000', 'dist/test/sim/**/*.sim.test.js'] },
+  interop: { mocha: ['--timeout', '60000', 'dist/test/interop/**/*.test.js'] },
+  lab: { node: ['dist/test/lab/main.js'] },
+};
+
+const TASKS = {
+  start: () => setUp() || run(['dist/src/demo/main.js', ...rest]),
+  unit: () => setUp() || suites(['unit']),
+  interop: () => setUp() || debian() || suites(['interop']),
+  lab: () => setUp() || debian() || suites(['lab']),
+  test: () => setUp() || debian() || lint() || suites(Object.keys(SUITES)),
+  sim: () => setUp() || run(['dist/test/sim/main.js', ...rest]),
+  'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
+};
+
+const chosen = TASKS[task];
+if (chosen === undefined) fail(`no such task: ${task}`);
+process.exitCode = await chosen();
+
+/** 0 when ready. */
+function setUp() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) fail(`Node >= 20.19 is needed, this is ${process.versions.node}`);
+  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
+    console.log('Installing npm packages …');
+    need(spawnSync('npm', ['ci', '--ignore-scripts'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }), 'npm ci');
+    writeFileSync(stamp, wanted);
+  }
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  need(spawnSync(process.execPath, [compiler], { cwd: root, stdio: 'inherit' }), 'tsc');
+  return 0;
+}
+
+/** The programs that the tests talk to. */
+function debian() {
+  const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  const present = (what) => (what.startsWith('/') ? existsSync(what) : path.some((folder) => existsSync(join(folder, what))));
+  const missing = () => [...new Set(Object.entries(DEBIAN).flatMap(([what, name]) => (present(what) ? [] : [name])))];
+  const names = missing();
+  if (names.length === 0) return 0;
+  if (process.getuid?.() !== 0) fail(`These Debian packages are missing: apt-get install ${names.join(' ')}`);
+  console.log(`Installing Debian packages: ${names.join(' ')} …`);
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=120', ...args], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
+  need(apt('update'), 'apt-get update');
+  need(apt('install', '--no-install-recommends', '-y', ...names), 'apt-get install');
+  if (missing().length > 0) fail(`Still missing after apt-get install: ${missing().join(' ')}`);
+  return 0;
+}
+
+function lint() {
+  console.log('\n== lint');
+  const eslint = join(root, 'node_modules', 'eslint', 'bin', 'eslint.js');
+  need(spawnSync(process.execPath, [eslint, '.'], { cwd: root, stdio: 'inherit' }), 'eslint');
+  return 0;
+}
+
+/** Runs each suite, whatever the one before said, and adds up what they counted. */
+async function suites(names) {
+  const total = { passing: 0, failing: 0, pending: 0 };
+  for (const name of names) {
+    console.log(`\n== ${name}`);
+    const { mocha: files, node } = SUITES[name];
+    const { code, output } = await tee(node ?? [mocha, ...files, ...rest]);
+    const count = (word) => Number([...output.matchAll(new RegExp(`^ +(\\d+) ${word}\\b`, 'gm'))].at(-1)?.[1] ?? 0);
+    const failing = count('failing');
+    total.passing += count('passing');
+    total.pending += count('pending');
+    // A suite that died without a word has failed, whatever it counted before.
+    total.failing += failing === 0 && code !== 0 ? 1 : failing;
+    if (failing === 0 && code !== 0) console.log(`== ${name} ended with exit code ${code}`);
+  }
+  const skipped = total.pending > 0 ? `, ${total.pending} skipped` : '';
+  console.log(`\n${total.passing} passed, ${total.failing} failed${skipped}`);
+  return total.failing > 0 || total.passing === 0 ? 1 : 0;
+}
+
+/** The program's output, seen and kept. */
+function tee(args) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--enable-source-maps', ...args], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+    const chunks = [];
+    child.stdout.on('data', (chunk) => {
+      process.stdout.write(chunk);
+      chunks.push(chunk);
+    });
+    child.on('close', (code) => resolve({ code: code ?? 1, output: Buffer.concat(chunks).toString('utf8') }));
+  });
+}
+
+/** The program in the foreground, signals and terminal its own. */
+function run(args) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--enable-source-maps', ...args], { cwd: root, stdio: 'inherit' });
+    // A terminal sends them to the child as well; what is left to us is to wait for its end.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+    child.on('close', (code) => resolve(code ?? 1));
+  });
+}
+
+function need({ status, error }, what) {
+  if (status !== 0) fail(`${what} failed${error === undefined ? '' : `: ${error.message}`}`);
+}
+
+function fail(text) {
+  console.error(`anybal: ${text}`);
+  process.exit(1);
+}
