@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { destinationsOf, movable, section, weightsOf } from './topology/config.ts';
-import { serverNames, servers, vips } from './topology/network.ts';
+import { vips } from './topology/network.ts';
 import { everyServer } from './topology/pool.ts';
 import { now, sleep, until } from './topology/process.ts';
 import { full, theLab, type Lab } from './topology/lab.ts';
@@ -25,17 +25,7 @@ describe('lab: cold boot', () => {
 
   it('does not attract traffic while all its servers are black-holed, and announces once they are in the kernel', async () => {
     const d1 = lab.director('d1');
-    const dropped = serverNames.flatMap((name) => [
-      `add rule inet cut out ip daddr ${servers[name].ipv4} drop`,
-      `add rule inet cut out ip6 daddr ${servers[name].ipv6} drop`,
-    ]);
-    const cut = [
-      'add table inet cut',
-      'add chain inet cut out { type filter hook output priority 0; }',
-      ...dropped,
-      '',
-    ];
-    await d1.run('nft', ['-f', '-'], cut.join('\n'));
+    await d1.cutOff();
     const flood = lab.client.flood(vip);
     const [routes, writes, addresses] = [lab.router.events.length, (await d1.writes()).length, d1.addressEvents.length];
     const services = section('web', {
@@ -50,7 +40,7 @@ describe('lab: cold boot', () => {
     expect(await lab.router.announcers(vip), 'while the pool is dead').to.deep.equal(['d2']);
     expect(lab.router.events.slice(routes), 'route changes while the pool is dead').to.deep.equal([]);
 
-    await d1.run('nft', ['-f', '-'], 'delete table inet cut\n');
+    await d1.reconnect();
     await lab.router.waitSelected(vip, 'd1', 20_000);
     const announcedAt = lab.router.events.findLast((event) => event.prefix === vip && !event.deleted)?.at ?? 0;
     const written = (await d1.writes()).slice(writes);

@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { follow, runIn, type Exit, type Follower } from './process.ts';
-import { directors, router, type DirectorName, type Host } from './network.ts';
+import { directors, router, servers, type DirectorName, type Host } from './network.ts';
 import { directorAs } from './router.ts';
 import { labFolder } from './server.ts';
 import { startWitness, type Witness } from './witness.ts';
@@ -24,6 +24,9 @@ export interface Director extends Witness {
   waitLog(pattern: RegExp, withinMs: number): Promise<void>;
   /** What PyBal's instrumentation answers: '/pools/web', '/alerts' … */
   instrumentation(path: string): Promise<string>;
+  /** Drops all packets to the real servers, from here only. */
+  cutOff(): Promise<void>;
+  reconnect(): Promise<void>;
   /** Sets what the daemon's fault hook reads: {} for none. */
   fault(what: Readonly<Record<string, unknown>>): void;
   /** Any program in the director's namespace. */
@@ -65,12 +68,24 @@ export async function makeDirector(
     fault({});
   };
   clean();
+  const reconnect = async (): Promise<void> => {
+    await runIn(name, 'nft', ['-f', '-'], { input: 'add table inet cut\ndelete table inet cut\n' });
+  };
   return {
     ...witness,
     name,
     host,
     configure,
     fault,
+    reconnect,
+    async cutOff() {
+      const dropped = Object.values(servers).flatMap(({ ipv4, ipv6 }) => [
+        `add rule inet cut out ip daddr ${ipv4} drop`,
+        `add rule inet cut out ip6 daddr ${ipv6} drop`,
+      ]);
+      const chain = 'add table inet cut\nadd chain inet cut out { type filter hook output priority 0; }\n';
+      await runIn(name, 'nft', ['-f', '-'], { input: `${chain}${dropped.join('\n')}\n` });
+    },
     start(services, options = {}) {
       if (daemon?.running() === true) throw new Error(`${name} runs already`);
       configure(services, options);
@@ -100,7 +115,7 @@ export async function makeDirector(
         await daemon.exited;
       }
       clean();
-      await witness.clear();
+      await Promise.all([witness.clear(), reconnect()]);
     },
   };
 }
