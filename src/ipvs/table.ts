@@ -98,14 +98,11 @@ export function sameService(a: IpvsService, b: IpvsService): boolean {
   );
 }
 
-/**
- * Equal as the kernel sees them. A real server that is an address of this host is listed as `local` whatever method it
- * was given: the kernel rewrites it, so `local` equals any method.
- */
+/** Equal as the kernel sees them. */
 export function sameDestination(a: IpvsDestination, b: IpvsDestination): boolean {
   return (
     a.key === b.key &&
-    (a.forward === b.forward || a.forward === 'local' || b.forward === 'local') &&
+    a.forward === b.forward &&
     a.weight === b.weight &&
     a.upperThreshold === b.upperThreshold &&
     a.lowerThreshold === b.lowerThreshold

@@ -176,7 +176,8 @@ export class Reconciler {
     if (todo.addVips.length > 0) collect(await bounded('add addresses', vips.apply(todo.addVips)));
     for (const ops of [todo.program, todo.unprogram]) {
       if (ops.length === 0 || this.#cut.aborted) continue;
-      for (const op of ops) this.#log('debug', ipvsadmLine(op));
+      for (const op of ops.slice(0, MAX_LINES)) this.#log('debug', ipvsadmLine(op));
+      if (ops.length > MAX_LINES) this.#log('debug', `… and ${ops.length - MAX_LINES} more changes`);
       collect(await bounded('write IPVS', ipvs.apply(ops)));
     }
     if (todo.deleteVips.length > 0 && !this.#cut.aborted) {
@@ -290,8 +291,8 @@ export class Reconciler {
       ...todo.addVips.map(({ address }) => address),
     ]);
     const drift = sentences(todo);
-    for (const sentence of drift.slice(0, MAX_DRIFT_LINES)) this.#log('warn', `Drift: ${sentence}; repairing`);
-    if (drift.length > MAX_DRIFT_LINES) this.#log('warn', `Drift: ${drift.length - MAX_DRIFT_LINES} more; repairing`);
+    for (const sentence of drift.slice(0, MAX_LINES)) this.#log('warn', `Drift: ${sentence}; repairing`);
+    if (drift.length > MAX_LINES) this.#log('warn', `Drift: ${drift.length - MAX_LINES} more; repairing`);
     for (const { service } of todo.program) {
       const where = this.#options.whereToEdit(service.key);
       if (where === null || !keys.delete(service.key)) continue;
@@ -377,7 +378,8 @@ export class Reconciler {
   }
 }
 
-const MAX_DRIFT_LINES = 20;
+/** One event that is a thousand changes must not be a thousand lines. */
+const MAX_LINES = 50;
 
 type Bounded = <T>(call: string, promise: Promise<T>) => Promise<T>;
 
