@@ -71,7 +71,13 @@ export class Daemon {
   }
 
   /** Resolves when everything runs. A configuration that cannot be used at all ends the daemon with exit code 2. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    const started = this.#start();
+    this.#reloading = started.catch(() => {});
+    return started;
+  }
+
+  async #start(): Promise<void> {
     const { configPath, version, backend } = this.#options;
     this.#log('info', `anybal ${version} starting with ${configPath}, backend ${backend}`);
     const loaded = await loadConfig(this.#world, configPath);
@@ -253,6 +259,7 @@ export class Daemon {
     this.#checkWhatPoolsSay();
     this.#pools.configure(config.services, global);
     await this.#configureSpeaker(config);
+    if (this.#stopping || this.#exited) return;
     await this.#serve(config);
     await keepSections(this.#world, loaded.stateDirectory, loaded.lastGood).catch((error: unknown) =>
       this.#log('warn', `Last good sections could not be kept on disk: ${errorText(error)}`),

@@ -218,6 +218,7 @@ function desiredTables(
     keep.add(serviceKey(frozen.protocol, frozen.vip, frozen.port));
     keepVips.add(frozen.vip);
   }
+  const keepAll = config.quarantined.some(({ frozen, running }) => frozen === null && running === null);
   const routes = routesFor(config, vips, previous?.desired.routes ?? null);
   const before = previous?.desired;
   return {
@@ -225,6 +226,7 @@ function desiredTables(
     keep: before !== undefined && equal(before.keep, keep) ? before.keep : keep,
     vips: before !== undefined && equal(before.vips, wantedVips) ? before.vips : wantedVips,
     keepVips: before !== undefined && equal(before.keepVips, keepVips) ? before.keepVips : keepVips,
+    keepAll,
     routes,
   };
 }

@@ -103,6 +103,8 @@ export interface Desired {
   /** VIPs that should be on lo. */
   readonly vips: ReadonlySet<string>;
   readonly keepVips: ReadonlySet<string>;
+  /** A section cannot be read far enough to tell what is its: nothing at all may be taken away. */
+  readonly keepAll: boolean;
   /** By peer name. */
   readonly routes: ReadonlyMap<string, readonly Route[]>;
 }

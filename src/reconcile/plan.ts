@@ -43,8 +43,9 @@ export function plan(
   const foreign: ServiceKey[] = [];
   for (const [key, { service }] of ipvs) {
     if (desired.ipvs.has(key) || desired.keep.has(key)) continue;
-    if (owned.services.has(key)) unprogram.push({ do: 'delete-service', service });
-    else foreign.push(key);
+    if (owned.services.has(key)) {
+      if (!desired.keepAll) unprogram.push({ do: 'delete-service', service });
+    } else foreign.push(key);
   }
   return {
     addVips: [...desired.vips]
@@ -52,7 +53,7 @@ export function plan(
       .map((address) => ({ do: 'add-address', address, family: familyOf(address) })),
     program,
     unprogram,
-    deleteVips: [...owned.vips]
+    deleteVips: [...(desired.keepAll ? [] : owned.vips)]
       .filter((address) => vips.has(address) && !desired.vips.has(address) && !desired.keepVips.has(address))
       .map((address) => ({ do: 'delete-address', address, family: familyOf(address) })),
     foreign,

@@ -89,13 +89,7 @@ export class Reconciler {
   want(desired: Desired): void {
     const before = this.#desired;
     this.#desired = desired;
-    const same =
-      before !== null &&
-      before.ipvs === desired.ipvs &&
-      before.vips === desired.vips &&
-      before.keep === desired.keep &&
-      before.keepVips === desired.keepVips;
-    if (!same) this.#poke();
+    if (before === null || !sameTables(before, desired)) this.#poke();
   }
 
   status(): ReconcilerStatus {
@@ -396,7 +390,8 @@ function backOff(failures: number): number {
 }
 
 function sameTables(a: Desired, b: Desired): boolean {
-  return a.ipvs === b.ipvs && a.vips === b.vips && a.keep === b.keep && a.keepVips === b.keepVips;
+  const { ipvs, vips, keep, keepVips, keepAll } = a;
+  return ipvs === b.ipvs && vips === b.vips && keep === b.keep && keepVips === b.keepVips && keepAll === b.keepAll;
 }
 
 /** What stands against what is wanted, in words. */
