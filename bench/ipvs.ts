@@ -111,6 +111,7 @@ async function measureVerified(times: Times, table: IpvsTable): Promise<void> {
     keep: new Set<string>(),
     vips: new Set<string>(),
     keepVips: new Set<string>(),
+    keepAll: false,
     routes: new Map(),
   };
   await timed(times, 'verified', async () => {

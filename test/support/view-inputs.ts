@@ -191,7 +191,7 @@ export async function inputs(
     config,
     services,
     vips,
-    desired: { ipvs: new Map(), keep: new Set(), vips: new Set(), keepVips: new Set(), routes: new Map() },
+    desired: { ipvs: new Map(), keep: new Set(), vips: new Set(), keepVips: new Set(), keepAll: false, routes: new Map() },
     leaving: new Map(),
     leavingVips: new Map(),
     wakeAt: Infinity,
