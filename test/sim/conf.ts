@@ -62,6 +62,14 @@ function section(service: ServicePlan): string[] {
     `pool-shrink-confirm = ${service.shrinkConfirmSeconds}`,
     `start-grace = ${service.startGraceSeconds}`,
     `bgp = ${service.bgp ? 'yes' : 'no'}`,
+    `announce-quorum = ${service.quorum}`,
+    `vip-policy = ${service.vipPolicy}`,
+    `forward = ${service.forward}`,
+    `realserver-port = ${service.realPort}`,
+    `rise = ${service.rise}`,
+    `fall = ${service.fall}`,
+    `depool-action = ${service.drainSeconds > 0 ? 'drain' : 'delete'}`,
+    `drain-time = ${service.drainSeconds}`,
   ];
   if (service.monitors.length > 0)
     lines.push(`monitors = [ ${service.monitors.map((name) => `'${name}'`).join(', ')} ]`);

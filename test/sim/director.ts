@@ -16,10 +16,12 @@ export interface Running {
 /** Starts a daemon in a world. `exit` is called at most once. */
 export type Program = (world: World, configPath: string, exit: (code: number) => void) => Running;
 
-/** How long after a signal, or a start, something may still be done by the reading before. */
-const READING_MS = 5000;
+/** Readings that are remembered. */
+const READINGS = 20;
 
 export interface DirectorEvents {
+  /** It has read its configuration again, perhaps long after the signal. */
+  reread(director: Director): void;
   exited(director: Director, code: number, wanted: boolean): void;
 }
 
@@ -36,7 +38,7 @@ export class Director {
   #stopping = false;
   /** As last read, and usable. */
   services: ReadonlyMap<string, ServicePlan> = new Map();
-  /** As read before that, while the daemon may still act by it. */
+  /** As read before that, and until when that was the last reading. */
   #earlier: { readonly services: ReadonlyMap<string, ServicePlan>; readonly until: number }[] = [];
   /** Sections that were broken when they were last read and never were whole on this director. */
   frozen: ReadonlySet<string> = new Set();
@@ -113,6 +115,7 @@ export class Director {
     if (life === null || this.#stopping) return;
     life.enter(() => {
       this.#read();
+      this.#events.reread(this);
       this.#running?.hangUp();
     });
   }
@@ -137,11 +140,9 @@ export class Director {
     this.machine.disk.put(CONFIG_PATH, text);
   }
 
-  /** Every reading that the daemon may be acting by now, the last one first. */
-  get readings(): readonly ReadonlyMap<string, ServicePlan>[] {
-    const { now } = this.machine.site.scheduler;
-    this.#earlier = this.#earlier.filter(({ until }) => until >= now);
-    return [this.services, ...this.#earlier.map(({ services }) => services)];
+  /** The last reading, and before it every one that was in force at or after `since`. */
+  readings(since: number): readonly ReadonlyMap<string, ServicePlan>[] {
+    return [this.services, ...this.#earlier.filter(({ until }) => until >= since).map(({ services }) => services)];
   }
 
   /** What a reader of the file as it stands has to run: a broken section goes on as it was. */
@@ -154,8 +155,8 @@ export class Director {
       else if (before !== undefined) services.set(service.name, before);
       else frozen.add(service.name);
     }
-    const until = this.machine.site.scheduler.now + READING_MS;
-    this.#earlier = [{ services: this.services, until }, ...this.#earlier];
+    const until = this.machine.site.scheduler.now;
+    this.#earlier = [{ services: this.services, until }, ...this.#earlier.slice(0, READINGS - 1)];
     this.services = services;
     this.frozen = frozen;
   }

@@ -21,6 +21,8 @@ export interface Violation {
 
 /** From publishing to acting: the poll, a slow answer, a source that comes back from its longest back-off. */
 const LIST_MS = 45_000;
+/** From a signal, or a start, to acting by what was read. */
+const READING_MS = 5000;
 /** From a vandal's act to its repair: the reconcile period, a second look, the writes. */
 const REPAIR_SLACK_MS = 3000;
 const FAIL_SAFE_SLACK_MS = 2500;
@@ -144,12 +146,17 @@ export class Laws {
   }
 
   #plans(director: Director): readonly ServicePlan[] {
-    return director.readings.flatMap((reading) => [...reading.values()]);
+    return this.#readings(director).flatMap((reading) => [...reading.values()]);
   }
 
   /** No reading lacks it. */
   #isConfigured(director: Director, is: (service: ServicePlan) => boolean): boolean {
-    return director.readings.every((reading) => [...reading.values()].some(is));
+    return this.#readings(director).every((reading) => [...reading.values()].some(is));
+  }
+
+  /** What it may be acting by now: a new reading takes a moment, and writes may have been stuck in the kernel. */
+  #readings(director: Director): readonly ReadonlyMap<string, ServicePlan>[] {
+    return director.readings(this.#truth.ago(director.name, READING_MS));
   }
 
   #destinationSet(director: Director, write: KernelWrite, destination: IpvsDestination, detail: string): void {
@@ -165,9 +172,45 @@ export class Laws {
     }
     const versions = this.#truth.versions(service.name, this.#listSince(director, service));
     const weights = versions.flatMap(({ entries }) => entries.filter((entry) => entry.host === host));
-    if (!weights.some(({ weight, enabled }) => enabled && weight === destination.weight)) {
-      this.violate(6, director.name, `nobody lists ${host} with weight ${destination.weight}: ${detail}`);
+    if (weights.some(({ weight, enabled }) => enabled && weight === destination.weight)) return;
+    if (destination.weight === 0 && this.#mayDrain(director, service, host)) {
+      this.#unservedBy(director, service, write.before, destination, detail);
+      return;
     }
+    this.violate(6, director.name, `nobody lists ${host} with weight ${destination.weight}: ${detail}`);
+  }
+
+  /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler hashes. */
+  #mayDrain(director: Director, service: ServicePlan, host: string): boolean {
+    const unlisted = this.#unlistedAt(service, host, this.#listSince(director, service));
+    if (unlisted && service.drainSeconds > 0) return true;
+    const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
+    return (
+      hashes && (unlisted || this.#truth.wasDown(director.name, service.name, host, this.#downSince(director, service)))
+    );
+  }
+
+  #downSince(director: Director, service: ServicePlan): number {
+    return this.#truth.ago(director.name, noticeMs(service));
+  }
+
+  /** Law 2, on the way down: the last server that takes connections goes only after the route. */
+  #unservedBy(
+    director: Director,
+    service: ServicePlan,
+    before: IpvsEntry | undefined,
+    gone: IpvsDestination,
+    detail: string,
+  ): void {
+    if (before === undefined || service.announce === 'always' || !service.bgp || !isServed(before)) return;
+    const left = [...before.destinations.values()].filter(({ key }) => key !== gone.key);
+    if (left.some(({ weight }) => weight > 0) || this.#isServedAt(director, service.vip)) return;
+    // Servers that fail one by one after the route has left for too few of them wait for nobody.
+    this.#mustNotBeAnnounced(director, service.vip, detail, Math.min(this.#waitMs, 100));
+  }
+
+  get #waitMs(): number {
+    return this.#truth.topology.withdrawWaitSeconds * 1000;
   }
 
   #serviceDeleted(director: Director, key: string, detail: string): void {
@@ -185,13 +228,13 @@ export class Laws {
     this.#mustNotBeAnnounced(director, vip, detail);
   }
 
-  #mustNotBeAnnounced(director: Director, vip: string, detail: string): void {
+  #mustNotBeAnnounced(director: Director, vip: string, detail: string, waitMs = this.#waitMs): void {
     if (this.#truth.disturbed(director.name, ['vandal', 'kernel'], this.#truth.ago(director.name, RECENT_MS))) return;
     if (this.#sent.announces(director.name, vip)) {
       this.violate(2, director.name, `unprogrammed while ${vip} is announced: ${detail}`);
     }
     const gone = this.#truth.now - (this.#tracesOf(director.name).withdrawn.get(vip) ?? Number.NEGATIVE_INFINITY);
-    if (gone < this.#truth.topology.withdrawWaitSeconds * 1000 - TIMER_MS) {
+    if (gone < waitMs - TIMER_MS) {
       this.violate(2, director.name, `unprogrammed ${gone.toFixed(1)} ms after ${vip} was withdrawn: ${detail}`);
     }
   }
@@ -207,7 +250,7 @@ export class Laws {
     const moved = !current.includes(destination.address) || this.#movedLately(host, service);
     const unlisted = this.#unlistedAt(service, host, since);
     if (moved || unlisted || this.#forgot(director)) return;
-    const downSince = this.#truth.ago(director.name, noticeMs(service));
+    const downSince = this.#downSince(director, service);
     if (!this.#truth.wasDown(director.name, service.name, host, downSince)) {
       const fault = this.#truth.store.fault(service.name);
       const own = this.#truth.disturbed(director.name, ['own', 'paused', 'names'], downSince);
@@ -216,12 +259,7 @@ export class Laws {
       return;
     }
     this.#floor(director, service, before, since, detail);
-    const after = new Map(before.destinations);
-    after.delete(destination.key);
-    if (service.announce !== 'always' && isServed(before) && !isServed({ ...before, destinations: after })) {
-      if (service.bgp && !this.#isServedAt(director, service.vip))
-        this.#mustNotBeAnnounced(director, service.vip, detail);
-    }
+    this.#unservedBy(director, service, before, destination, detail);
   }
 
   /** Law 1: whoever is taken out for its health could have been held. */
@@ -248,7 +286,11 @@ export class Laws {
   #listSince(director: Director, service: ServicePlan): number {
     const stale = this.#truth.now - director.startedAt < 120_000;
     if (stale) return Number.NEGATIVE_INFINITY;
-    return this.#truth.listAgo(director.name, service.name, LIST_MS + service.shrinkConfirmSeconds * 1000);
+    return this.#truth.listAgo(
+      director.name,
+      service.name,
+      LIST_MS + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000,
+    );
   }
 
   #unlistedAt(service: ServicePlan, host: string, since: number): boolean {
@@ -264,7 +306,7 @@ export class Laws {
 
   #hostOf(service: ServicePlan, destination: IpvsDestination): string | null {
     const host = this.#truth.hostOf(destination.address);
-    return host !== null && destination.key === destinationKeyOf(destination.address, service.port) ? host : null;
+    return host !== null && destination.key === destinationKeyOf(destination.address, service.realPort) ? host : null;
   }
 
   // BGP.

@@ -10,6 +10,8 @@ import type { Program } from './director.ts';
 export interface Mutant {
   readonly law: number;
   readonly bug: string;
+  /** Laws whose checks may see it first. */
+  readonly finds: readonly number[];
   plant(program: Program): Program;
 }
 
@@ -76,6 +78,44 @@ function believe(table: Map<ServiceKey, IpvsEntry>, op: IpvsOp): void {
       destinations.set(op.destination.key, op.destination);
   }
   table.set(key, { service: table.get(key)?.service ?? op.service, destinations });
+}
+
+/** Reads are answered with the one before, unless something was written since. */
+function incurious(world: World): World {
+  const once = <Table>(read: () => Promise<Table>): { again(): void; get(): Promise<Table> } => {
+    let last: Promise<Table> | null = null;
+    return {
+      again: () => {
+        last = null;
+      },
+      get: () => {
+        last ??= read();
+        last.catch(() => {
+          last = null;
+        });
+        return last;
+      },
+    };
+  };
+  const ipvs = once(() => world.ipvs.list());
+  const vips = once(() => world.vips.list());
+  return {
+    ...world,
+    ipvs: {
+      list: async (keys) => {
+        const table = await ipvs.get();
+        return keys === undefined ? table : new Map([...table].filter(([key]) => keys.includes(key)));
+      },
+      apply: (ops) => world.ipvs.apply(ops).finally(ipvs.again),
+    },
+    vips: {
+      list: async (keys) => {
+        const table = await vips.get();
+        return keys === undefined ? table : new Map([...table].filter(([key]) => keys.includes(key)));
+      },
+      apply: (ops) => world.vips.apply(ops).finally(vips.again),
+    },
+  };
 }
 
 /** A failed read is answered with the one before. */
@@ -192,37 +232,42 @@ const deleteForeign = (table: IpvsTable): readonly IpvsOp[] =>
   deleteAll(new Map([...table].filter(([, { service }]) => !/^(192\.0\.2\.|2001:db8:ffff:)/.test(service.address))));
 
 export const MUTANTS: readonly Mutant[] = [
-  { law: 1, bug: 'the depool threshold is forgotten', plant: deaf('depool-threshold', '0') },
-  { law: 2, bug: 'writes are believed instead of read back', plant: inWorld(believing) },
-  { law: 2, bug: 'what a route leads to is taken away with the route', plant: deaf('withdraw-wait', '0') },
+  { law: 1, bug: 'the depool threshold is forgotten', finds: [1], plant: deaf('depool-threshold', '0') },
+  { law: 2, bug: 'writes are believed instead of read back', finds: [2], plant: inWorld(believing) },
+  { law: 2, bug: 'what a route leads to is taken away with the route', finds: [2], plant: deaf('withdraw-wait', '0') },
   {
     law: 3,
     bug: 'a reload writes everything again',
+    finds: [3],
     plant: meddling({ start: false, hangUp: true, everyMs: null }, setAll),
   },
   {
     law: 4,
     bug: 'a broken section takes the ones after it along',
+    finds: [7],
     plant: inWorld(withConfig((text) => text.replace(/\nprotocol = tpc[^]*$/, '\nprotocol = tpc\n'))),
   },
-  { law: 5, bug: 'unknown is taken for down', plant: inWorld(selfless) },
-  { law: 6, bug: 'an empty list is accepted', plant: deaf('pool-shrink-confirm', '0') },
+  { law: 5, bug: 'unknown is taken for down', finds: [5], plant: inWorld(selfless) },
+  { law: 6, bug: 'an empty list is accepted', finds: [6], plant: deaf('pool-shrink-confirm', '0') },
   {
     law: 7,
     bug: 'the table is flushed at the start',
+    finds: [7],
     plant: meddling({ start: true, hangUp: false, everyMs: null }, deleteAll),
   },
   {
     law: 8,
     bug: 'foreign entries are cleaned up',
+    finds: [8],
     plant: meddling({ start: false, hangUp: false, everyMs: 60_000 }, deleteForeign),
   },
-  { law: 9, bug: 'drift is looked for once a minute', plant: deaf('reconcile-period', '60') },
-  { law: 10, bug: 'a kernel that does not answer counts as unchanged', plant: inWorld(blithe) },
-  { law: 11, bug: 'pool data is run', plant: inWorld(trusting) },
+  { law: 9, bug: 'the kernel is read again only after own writes', finds: [9], plant: inWorld(incurious) },
+  { law: 10, bug: 'a kernel that does not answer counts as unchanged', finds: [10], plant: inWorld(blithe) },
+  { law: 11, bug: 'pool data is run', finds: [11], plant: inWorld(trusting) },
   {
     law: 12,
     bug: 'a wanted stop exits with 1',
+    finds: [12],
     plant: (program) => (world, configPath, exit) => program(world, configPath, (code) => exit(code === 0 ? 1 : code)),
   },
 ];

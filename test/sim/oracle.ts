@@ -22,7 +22,7 @@ export function problemsOf(
 ): string[] {
   const problems: string[] = [];
   const { kernel } = director.machine;
-  const votes = new Map<string, Wanted[]>();
+  const votes = new Map<string, Wanted>();
   for (const service of director.services.values()) {
     const entry = kernel.table.get(serviceKeyOf(service));
     if (entry === undefined) problems.push(`${service.name} is not in the kernel`);
@@ -33,7 +33,11 @@ export function problemsOf(
       problems.push(...poolProblems(director, truth, service));
     }
     if (!kernel.addresses.has(service.vip)) problems.push(`${service.vip} is not on the host`);
-    if (service.bgp) votes.set(service.vip, [...(votes.get(service.vip) ?? []), vote(director, truth, service)]);
+    if (service.bgp) {
+      const before = votes.get(service.vip);
+      const one = vote(director, truth, service);
+      votes.set(service.vip, before === undefined ? one : together(service, before, one));
+    }
   }
   const known = new Set([...director.services.values()].map(serviceKeyOf));
   for (const key of kernel.table.keys()) {
@@ -42,6 +46,13 @@ export function problemsOf(
   }
   problems.push(...routeProblems(director, sent, routers, votes));
   return problems;
+}
+
+function together({ vipPolicy }: ServicePlan, a: Wanted, b: Wanted): Wanted {
+  const strong = vipPolicy === 'any' ? 'yes' : 'no';
+  const weak = vipPolicy === 'any' ? 'no' : 'yes';
+  if (a === strong || b === strong) return strong;
+  return a === weak && b === weak ? weak : 'either';
 }
 
 interface Standing {
@@ -68,12 +79,15 @@ function poolProblems(director: Director, truth: Truth, service: ServicePlan): s
   const { up, down, floor } = standing(director, truth, service);
   const take = (entry: PoolEntry): boolean => {
     for (const address of truth.addresses(entry.host, service.vip)) {
-      const key = destinationKeyOf(address, service.port);
+      const key = destinationKeyOf(address, service.realPort);
       const destination = left.get(key);
       if (destination === undefined) continue;
       left.delete(key);
       if (destination.weight !== entry.weight) {
         problems.push(`${entry.host} of ${service.name} has weight ${destination.weight}, not ${entry.weight}`);
+      }
+      if (destination.forward !== service.forward) {
+        problems.push(`${entry.host} of ${service.name} is forwarded to by ${destination.forward}`);
       }
       return true;
     }
@@ -112,6 +126,10 @@ function vote(director: Director, truth: Truth, service: ServicePlan): Wanted {
   if (!isServed(entry)) return 'no';
   const { up } = standing(director, truth, service);
   if (service.announce === 'healthy') return up.length > 0 ? 'yes' : 'no';
+  if (service.announce === 'quorum') {
+    const share = up.length / truth.store.current(service.name).length;
+    return up.length > 0 && share >= service.quorum ? 'yes' : 'no';
+  }
   // Held servers alone: only if the pool worked once, which the present state does not tell.
   return up.some(({ weight }) => weight > 0) ? 'yes' : 'either';
 }
@@ -120,7 +138,7 @@ function routeProblems(
   director: Director,
   sent: SentRoutes,
   routers: readonly Router[],
-  votes: ReadonlyMap<string, readonly Wanted[]>,
+  votes: ReadonlyMap<string, Wanted>,
 ): string[] {
   const problems: string[] = [];
   for (const router of routers) {
@@ -133,8 +151,8 @@ function routeProblems(
     for (const [vip, wanted] of votes) {
       const announced = session.routes.has(vip);
       if (announced !== heard.has(vip)) problems.push(`${router.plan.name} did not get what was said of ${vip}`);
-      if (wanted.includes('yes') && !announced) problems.push(`${vip} is not announced to ${router.plan.name}`);
-      if (wanted.every((one) => one === 'no') && announced) problems.push(`${vip} is announced to ${router.plan.name}`);
+      if (wanted === 'yes' && !announced) problems.push(`${vip} is not announced to ${router.plan.name}`);
+      if (wanted === 'no' && announced) problems.push(`${vip} is announced to ${router.plan.name}`);
     }
     for (const vip of session.routes.keys()) {
       if (!votes.has(vip)) problems.push(`${vip} is announced to ${router.plan.name}, and nobody wants it`);

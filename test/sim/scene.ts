@@ -39,7 +39,7 @@ export class Scene {
     this.site = site;
     this.topology = topology;
     this.servers = new Map(topology.servers.map((plan) => [plan.host, new RealServer(site, plan)]));
-    for (const server of this.servers.values()) for (const { port } of topology.services) server.serve(port);
+    for (const server of this.servers.values()) for (const { realPort } of topology.services) server.serve(realPort);
     this.directors = new Map(
       topology.directors.map((plan) => [plan.name, this.#director(plan.name, plan, program, monitors)]),
     );
@@ -76,6 +76,10 @@ export class Scene {
       plan,
       program,
       {
+        reread: (director) => {
+          this.truth.touch(director.name);
+          this.truth.look();
+        },
         exited: (director, code, wanted) => {
           this.laws.exited(director, code, wanted);
           this.gone(director);
@@ -143,7 +147,9 @@ export class Scene {
   /** How long a quiet site may need to settle, ms. */
   get settleMs(): number {
     const services = [...this.directors.values()].flatMap((director) => [...director.services.values()]);
-    const slowest = Math.max(...services.map((service) => noticeMs(service) + service.shrinkConfirmSeconds * 1000));
+    const slowest = Math.max(
+      ...services.map((service) => noticeMs(service) + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000),
+    );
     // A pool source in its longest back-off, names, BGP after SYNs that went unanswered.
     return (
       slowest + 45_000 + this.topology.resolveIntervalSeconds * 1000 + 2 * this.topology.holdTimeSeconds * 1000 + 60_000

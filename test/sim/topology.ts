@@ -11,7 +11,17 @@ export interface ServicePlan {
   readonly port: number;
   readonly scheduler: string;
   readonly threshold: number;
-  readonly announce: 'always' | 'served' | 'healthy';
+  readonly announce: 'always' | 'served' | 'healthy' | 'quorum';
+  /** Share of the pool for `quorum`. */
+  readonly quorum: number;
+  readonly vipPolicy: 'any' | 'all';
+  readonly forward: 'dr' | 'nat' | 'tunnel';
+  /** Port on the real servers. */
+  readonly realPort: number;
+  readonly rise: number;
+  readonly fall: number;
+  /** 0: what an administrator takes out is deleted at once. */
+  readonly drainSeconds: number;
   readonly monitors: readonly MonitorName[];
   /** ProxyFetch and RunCommand. */
   readonly intervalSeconds: number;
@@ -120,17 +130,32 @@ const MONITORS: readonly (readonly MonitorName[])[] = [
 export function drawService(random: Random, index: number): ServicePlan {
   const v6 = random.chance(0.25);
   const vipNumber = random.chance(0.3) && index > 0 ? random.int(0, index - 1) : index;
+  const port = 8000 + index;
+  const forward = random.weighted([
+    ['dr', 6],
+    ['nat', 2],
+    ['tunnel', 2],
+  ] as const);
   return {
     name: `s${index + 1}`,
     vip: v6 ? `2001:db8:ffff::${vipNumber + 1}` : `192.0.2.${vipNumber + 1}`,
-    port: 8000 + index,
+    port,
     scheduler: random.pick(['wrr', 'rr', 'sh', 'mh', 'wlc']),
     threshold: random.pick([0.5, 0.5, 0.34, 0, 0.7, 1]),
     announce: random.weighted([
       ['served', 6],
       ['healthy', 3],
+      ['quorum', 2],
       ['always', 1],
     ] as const),
+    quorum: random.pick([0.3, 0.5, 0.75]),
+    // Services of one VIP must agree.
+    vipPolicy: vipNumber % 3 === 2 ? 'all' : 'any',
+    forward,
+    realPort: forward === 'nat' && random.chance(0.5) ? port + 1000 : port,
+    rise: random.pick([1, 1, 1, 2]),
+    fall: random.pick([1, 1, 1, 2]),
+    drainSeconds: random.chance(0.2) ? random.pick([5, 20]) : 0,
     monitors: random.weighted(MONITORS.map((monitors) => [monitors, monitors.length === 0 ? 0.3 : 2] as const)),
     intervalSeconds: random.pick([5, 10, 10, 20]),
     timeoutSeconds: random.pick([2, 5, 5]),

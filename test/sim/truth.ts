@@ -271,7 +271,7 @@ export function noticeMs(service: ServicePlan): number {
   const held = service.monitors.includes('IdleConnection');
   const keepAlive = KEEPALIVE.idleSeconds + KEEPALIVE.intervalSeconds * KEEPALIVE.retries;
   const seconds = Math.max(
-    polled ? service.intervalSeconds + service.timeoutSeconds : 0,
+    polled ? service.intervalSeconds * Math.max(service.rise, service.fall) + service.timeoutSeconds : 0,
     held ? Math.max(service.maxDelaySeconds, keepAlive) + service.timeoutSeconds : 0,
   );
   return seconds * 1000 + 3000;
