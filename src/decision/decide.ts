@@ -68,7 +68,10 @@ function judgeVips(
     const present = facts.kernel.vips.has(vip);
     const missingSince = present ? null : (before?.missingSince ?? facts.now);
     const verifiedOnce = before?.verifiedOnce === true || present;
-    const stranded = !verifiedOnce || (missingSince !== null && facts.now - missingSince >= limitMs);
+    const stranded =
+      !verifiedOnce ||
+      (before?.announced !== true && !present) ||
+      (missingSince !== null && facts.now - missingSince >= limitMs);
     const barred = config.global.bgp ? unverifiable(facts, limitMs) : VIP.off;
     const { yes, cause } =
       barred !== null ? { yes: false, cause: barred } : tally(sharing, services, before?.announced === true);
@@ -110,7 +113,10 @@ function tally(
   const text = ({ name, vote }: ServiceVerdict) => `${name}: ${vote.cause.text}`;
   const joining = ({ firstRound, verifiedOnce }: ServiceVerdict) => wasAnnounced && !(firstRound && verifiedOnce);
   const against = voters.filter((verdict) => verdict.vote.is === 'no' && !joining(verdict));
-  const inFavour = voters.filter(({ vote }) => vote.is === 'yes');
+  // Law 2: what was true a reading ago does not bring a route up, only this reading does.
+  const inFavour = voters.filter(
+    ({ vote, differsSince }) => vote.is === 'yes' && (wasAnnounced || differsSince === null),
+  );
   if (voters.length === 0) return { yes: false, cause: VIP.noVoters };
   const all = sharing.some(({ vipPolicy }) => vipPolicy === 'all');
   const yes = inFavour.length > 0 && (!all || against.length === 0);
@@ -146,7 +152,7 @@ function linger(
 
 /** The wanted entry, with the destinations that it no longer has still in place. */
 function withServed(wanted: IpvsEntry, before: IpvsEntry): IpvsEntry {
-  const destinations = new Map<DestinationKey, IpvsDestination>([...before.destinations, ...wanted.destinations]);
+  const destinations = new Map<DestinationKey, IpvsDestination>([...wanted.destinations, ...before.destinations]);
   return { service: wanted.service, destinations: new Map([...destinations].sort(([a], [b]) => (a < b ? -1 : 1))) };
 }
 

@@ -36,7 +36,9 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const choice = choosePool(standings.map(asCandidate(now)), config.depoolThreshold);
   const servers = standings.map((server) => placed(server, choice));
   const draining = drains(facts, servers, previous, now);
-  const desired = desiredEntry(config, servers, draining, previous?.desired ?? null);
+  const lost = servers.some(({ enabled, address }) => enabled && address === null);
+  const unplaced = firstRound && !lost ? [] : unplacedAdopted(facts, servers, previous?.desired ?? null);
+  const desired = desiredEntry(config, servers, [...draining.values(), ...unplaced], previous?.desired ?? null);
   const equalNow = facts.kernel !== null && sameEntry(facts.kernel, desired);
   const verdict = {
     name: config.name,
@@ -110,7 +112,7 @@ function standing(
   const health: ServerHealth | null =
     facts.config.monitors.length === 0 ? UNMONITORED : (facts.health.get(host) ?? null);
   const is = health?.is ?? 'unknown';
-  const known = before !== null && (before.stands === 'up' || before.stands === 'down');
+  const known = before !== null && (before.stands === 'up' || before.stands === 'down' || before.unknownSince !== null);
   const unknownSince = is === 'unknown' && known ? (before.unknownSince ?? now) : null;
   const stands = standsFor(facts, is, before, address, unknownSince, now);
   const upNow = stands === 'up';
@@ -150,11 +152,10 @@ function standsFor(
   if (before !== null && unknownSince !== null) {
     return now - unknownSince < facts.config.freezeLimitSeconds * 1000 ? before.stands : 'unknown';
   }
-  if (before !== null && before.stands !== 'adopted') return 'unknown';
   // Adopted: the kernel's entry stays until the first result of the check.
-  const entry =
-    address === null ? undefined : facts.adopted?.destinations.get(destinationKey(address, facts.config.realPort));
-  return entry !== undefined || before?.stands === 'adopted' ? 'adopted' : 'unknown';
+  const key = address === null ? '' : destinationKey(address, facts.config.realPort);
+  const found = facts.adopted?.destinations.has(key) === true && facts.kernel?.destinations.has(key) === true;
+  return found || before?.stands === 'adopted' ? 'adopted' : 'unknown';
 }
 
 function causeOf(
@@ -235,11 +236,27 @@ function drains(
   return draining;
 }
 
+/**
+ * Adopted destinations at no listed server's address: until every server has an address and its first result, they may be
+ * those of one whose address is not known yet, or not any more.
+ */
+function unplacedAdopted(
+  { config, kernel, adopted }: ServiceFacts,
+  servers: readonly ServerVerdict[],
+  wanted: IpvsEntry | null,
+): readonly { readonly destination: IpvsDestination }[] {
+  if (kernel === null || adopted === null) return [];
+  const placed = new Set(servers.map(({ address }) => address !== null && destinationKey(address, config.realPort)));
+  return [...kernel.destinations.values()]
+    .filter(({ key }) => adopted.destinations.has(key) && !placed.has(key))
+    .map((destination) => ({ destination: wanted?.destinations.get(destination.key) ?? destination }));
+}
+
 /** The wanted entry; the previous object itself when nothing differs, so that equal means identical downstream. */
 function desiredEntry(
   config: ServiceConfig,
   servers: readonly ServerVerdict[],
-  draining: ServiceVerdict['draining'],
+  staying: readonly { readonly destination: IpvsDestination }[],
   previous: IpvsEntry | null,
 ): IpvsEntry {
   const destinations: [DestinationKey, IpvsDestination][] = [];
@@ -252,7 +269,7 @@ function desiredEntry(
       { key, address, port, forward: config.forward, weight, upperThreshold: 0, lowerThreshold: 0 },
     ]);
   }
-  for (const [key, { destination }] of draining) destinations.push([key, destination]);
+  for (const { destination } of staying) destinations.push([destination.key, destination]);
   // One canonical order: directors that hash (sh, mh) must build the same table.
   destinations.sort(([a], [b]) => (a < b ? -1 : 1));
   const entry = { service: desiredService(config), destinations: new Map(destinations) };
