@@ -51,6 +51,7 @@ export class Daemon {
   #modules: ReadonlyMap<string, MonitorModule> = new Map();
   #actSoon = false;
   #cancelWake = (): void => {};
+  #routerId: string | null = null;
   /** One after the other; never rejects. */
   #reloading: Promise<void> = Promise.resolve();
   #servers: { readonly key: string; close(): Promise<void> }[] = [];
@@ -292,14 +293,19 @@ export class Daemon {
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
   }
 
-  /** The highest IPv4 address of this host that is neither loopback nor a VIP; null leaves it to the first session. */
+  /**
+   * The highest IPv4 address of this host that is neither loopback nor a VIP; null leaves it to the first session. Once
+   * chosen it stays: an address that somebody adds must not reset sessions at the next reload.
+   */
   #ownId({ services }: Config): string | null {
     const vips = new Set(services.map(({ vip }) => vip));
+    if (this.#routerId !== null && !vips.has(this.#routerId)) return this.#routerId;
     const own = this.#world
       .self()
       .addresses.filter((at) => !at.includes(':') && !at.startsWith('127.') && !vips.has(at));
     const value = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-    return own.sort((a, b) => value(b) - value(a))[0] ?? null;
+    this.#routerId = own.sort((a, b) => value(b) - value(a))[0] ?? null;
+    return this.#routerId;
   }
 
   /** PyBal's instrumentation port and our socket. Those that stay the same stay open. */
