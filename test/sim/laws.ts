@@ -166,6 +166,8 @@ export class Laws {
     const service = this.#serviceOf(director, key);
     if (service === null) return;
     const host = this.#hostOf(service, destination);
+    const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
+    if (host === null && hashes && destination.weight === 0) return;
     if (host === null) {
       this.violate(6, director.name, `nobody ever listed this server: ${detail}`);
       return;
@@ -185,9 +187,9 @@ export class Laws {
     const unlisted = this.#unlistedAt(service, host, this.#listSince(director, service));
     if (unlisted && service.drainSeconds > 0) return true;
     const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
-    return (
-      hashes && (unlisted || this.#truth.wasDown(director.name, service.name, host, this.#downSince(director, service)))
-    );
+    const down = (): boolean =>
+      this.#truth.wasDown(director.name, service.name, host, this.#downSince(director, service));
+    return hashes && (unlisted || this.#movedLately(host, service) || this.#forgot(director) || down());
   }
 
   #downSince(director: Director, service: ServicePlan): number {
