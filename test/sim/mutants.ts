@@ -261,7 +261,7 @@ export const MUTANTS: readonly Mutant[] = [
     finds: [8],
     plant: meddling({ start: false, hangUp: false, everyMs: 60_000 }, deleteForeign),
   },
-  { law: 9, bug: 'the kernel is read again only after own writes', finds: [9], plant: inWorld(incurious) },
+  { law: 9, bug: 'the kernel is read again only after own writes', finds: [3, 9], plant: inWorld(incurious) },
   { law: 10, bug: 'a kernel that does not answer counts as unchanged', finds: [10], plant: inWorld(blithe) },
   { law: 11, bug: 'pool data is run', finds: [11], plant: inWorld(trusting) },
   {
