@@ -125,7 +125,7 @@ function tally(
 }
 
 /**
- * Law 2 on the way down: a VIP that was announced and is not any more keeps its last served destinations until routers have
+ * Law 2 on the way down: a service whose VIP is not announced any more keeps its last served destinations until routers have
  * had time to look elsewhere.
  */
 function linger(
@@ -137,17 +137,39 @@ function linger(
 ): Map<string, ServiceVerdict> {
   const result = new Map<string, ServiceVerdict>();
   for (const [name, verdict] of services) {
-    const before = previous?.services.get(name);
-    const withdrawn = previous?.vips.get(verdict.vip)?.announced === true && vips.get(verdict.vip)?.announced === false;
-    let lingering = before?.key === verdict.key ? before.lingering : null;
-    if (lingering !== null && now >= lingering.until) lingering = null;
-    if (verdict.desired === null || isServed(verdict.desired)) lingering = null;
-    else if (withdrawn && before?.desired != null && before.key === verdict.key && isServed(before.desired)) {
-      lingering = { entry: withServed(verdict.desired, before.desired), until: (now + waitMs) as Mono };
-    }
+    const last = previous?.services.get(name);
+    const before = last?.key === verdict.key ? last : null;
+    const until = routeGoneUntil(verdict.vip, vips, previous, now, waitMs);
+    const lingering = lingeringOf(verdict, before, until, now);
     result.set(name, lingering === verdict.lingering ? verdict : { ...verdict, lingering });
   }
   return result;
+}
+
+function lingeringOf(
+  { desired }: ServiceVerdict,
+  before: ServiceVerdict | null,
+  until: Mono | null,
+  now: Mono,
+): ServiceVerdict['lingering'] {
+  if (desired === null || isServed(desired) || before === null) return null;
+  if (before.lingering !== null) return now < before.lingering.until ? before.lingering : null;
+  if (until === null || before.desired === null || !isServed(before.desired)) return null;
+  return { entry: withServed(desired, before.desired), until };
+}
+
+/** Until when packets may still come to a VIP that was announced and is not any more; null: none come, or it is announced. */
+function routeGoneUntil(
+  vip: string,
+  vips: ReadonlyMap<string, VipVerdict>,
+  previous: Decision | null,
+  now: Mono,
+  waitMs: number,
+): Mono | null {
+  const before = previous?.vips.get(vip);
+  if (before === undefined || vips.get(vip)?.announced === true) return null;
+  const until = ((before.announced ? now : before.since) + waitMs) as Mono;
+  return now < until ? until : null;
 }
 
 /** The wanted entry, with the destinations that it no longer has still in place. */
@@ -172,9 +194,8 @@ function leave(
   for (const before of previous.services.values()) {
     const entry = before.lingering?.entry ?? before.desired;
     if (current.has(before.key) || entry === null || leaving.has(before.key)) continue;
-    const routeLeft = previous.vips.get(before.vip)?.announced === true && vips.get(before.vip)?.announced !== true;
-    if (routeLeft && facts.kernel.ipvs.has(before.key))
-      leaving.set(before.key, { entry, until: (now + waitMs) as Mono });
+    const until = routeGoneUntil(before.vip, vips, previous, now, waitMs);
+    if (until !== null && facts.kernel.ipvs.has(before.key)) leaving.set(before.key, { entry, until });
   }
   return leaving;
 }
@@ -188,8 +209,9 @@ function leaveVips(
   const leaving = new Map<string, Mono>();
   if (previous === null) return leaving;
   for (const [vip, until] of previous.leavingVips) if (!vips.has(vip) && now < until) leaving.set(vip, until);
-  for (const [vip, before] of previous.vips) {
-    if (before.announced && !vips.has(vip)) leaving.set(vip, (now + waitMs) as Mono);
+  for (const vip of previous.vips.keys()) {
+    const until = vips.has(vip) ? null : routeGoneUntil(vip, vips, previous, now, waitMs);
+    if (until !== null) leaving.set(vip, until);
   }
   return leaving;
 }

@@ -58,7 +58,9 @@ function learnConfiguration(facts: Facts, config: Config): Facts {
       services.set(service.name, newService(facts, service));
     } else if (keyOf(known.config) !== keyOf(service)) {
       const { since, kernel, adopted } = newService(facts, service);
-      services.set(service.name, { ...known, config: service, since, kernel, adopted });
+      // Addresses of the other family, and what is known of them, are no use.
+      const found = known.config.family === service.family ? {} : { addresses: new Map(), health: new Map() };
+      services.set(service.name, { ...known, ...found, config: service, since, kernel, adopted });
     } else {
       services.set(service.name, equal(known.config, service) ? known : { ...known, config: service });
     }

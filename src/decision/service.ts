@@ -324,21 +324,38 @@ function vote(
     return { is: 'no', cause: VOTE.differs };
   }
   if (config.announce === 'always') return { is: 'yes', cause: VOTE.always };
-  const up = verdict.servers.filter(({ pooled, stands, held }) => pooled && !held && stands === 'up').length;
-  if (before?.is !== 'yes' && !verdict.firstRound && up === 0) return { is: 'no', cause: VOTE.firstRound };
-  const policy = policyVote(config, verdict, up, before);
-  if (policy.is === 'no' && before?.is === 'yes' && isItMe(verdict.servers) && isServed(verdict.desired)) {
-    return { is: 'yes', cause: VOTE.isItMe };
+  const policy = policyVote(config, verdict, before, 0);
+  if (before?.is === 'yes') {
+    if (policy.is === 'yes') return policy;
+    // "Is it me?": whom we cannot judge by our own fault may well be up, and so this is no reason to leave.
+    const blind = policyVote(config, verdict, before, unjudged(verdict));
+    return blind.is === 'yes' ? { is: 'yes', cause: VOTE.isItMe } : policy;
   }
+  // A table that was found in the kernel served before we came: there, the first server that is known to be up is enough.
+  const { firstRound, servers, basis } = verdict;
+  if (!firstRound && !(basis.adopted !== null && upCount(servers) > 0)) return { is: 'no', cause: VOTE.firstRound };
   return policy;
 }
 
+function upCount(servers: readonly ServerVerdict[]): number {
+  return servers.filter(({ pooled, stands, held }) => pooled && !held && stands === 'up').length;
+}
+
+/** Servers of which our own fault tells us nothing, and that do not count as up already. */
+function unjudged({ servers, basis }: Pick<ServiceVerdict, 'servers' | 'basis'>): number {
+  const blind = ({ host, enabled, address, stands }: ServerVerdict) =>
+    enabled && address !== null && stands !== 'up' && basis.health.get(host)?.is === 'unknown';
+  return servers.filter(blind).length;
+}
+
+/** `blind`: how many servers more count as up. */
 function policyVote(
   config: ServiceConfig,
   { servers, proven, desired }: { servers: readonly ServerVerdict[]; proven: boolean; desired: IpvsEntry },
-  up: number,
   before: Vote | null,
+  blind: number,
 ): Vote {
+  const up = upCount(servers) + blind;
   switch (config.announce) {
     case 'always':
       return { is: 'yes', cause: VOTE.always };
@@ -366,9 +383,4 @@ function policyVote(
     default:
       return config.announce satisfies never;
   }
-}
-
-/** Nobody is known to be up, and at least one result is missing by our own fault. */
-function isItMe(servers: readonly ServerVerdict[]): boolean {
-  return servers.some(({ enabled, health, stands }) => enabled && health === 'unknown' && stands !== 'adopted');
 }
