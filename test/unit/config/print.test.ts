@@ -4,6 +4,7 @@ import { checkReport } from '../../../src/config/check.ts';
 import { decodeConfig } from '../../../src/config/decode.ts';
 import { GLOBAL_OPTIONS, SERVICE_OPTIONS } from '../../../src/config/options.ts';
 import { PEER_OPTIONS } from '../../../src/config/options-bgp.ts';
+import { printManual } from '../../../src/config/manual.ts';
 import { exampleOf, printExample } from '../../../src/config/print.ts';
 import { scanText } from '../../../src/config/text.ts';
 import { readValue } from '../../../src/config/values.ts';
@@ -14,6 +15,7 @@ import { memoryFiles, utf8 } from '../../support/memory-files.ts';
 // This file runs as dist/test/unit/config/print.test.js.
 const ROOT = new URL('../../../../', import.meta.url);
 const EXAMPLE = new URL('etc/pybal.conf', ROOT);
+const MANUAL = new URL('docs/pybal.conf.5', ROOT);
 
 async function shippedMonitors(): Promise<readonly MonitorModule[]> {
   const files = readdirSync(new URL('monitors/', ROOT)).filter((name) => name.endsWith('.ts'));
@@ -38,6 +40,20 @@ describe('config/print', () => {
     const example = printExample(modules);
     if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(EXAMPLE, example);
     expect(readFileSync(EXAMPLE, 'utf8')).to.equal(example);
+  });
+
+  it('docs/pybal.conf.5 is what the option tables say (UPDATE_GOLDEN=1 writes it)', () => {
+    const manual = printManual(modules);
+    if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(MANUAL, manual);
+    expect(readFileSync(MANUAL, 'utf8')).to.equal(manual);
+  });
+
+  it('the manual has the head line of each option, and no line that the formatter would take for a request', () => {
+    const manual = printManual(modules);
+    const options = [...GLOBAL_OPTIONS, ...PEER_OPTIONS, ...SERVICE_OPTIONS, ...modules.flatMap((m) => m.options)];
+    expect(manual.match(/^\.TP$/gm)).to.have.length(options.length);
+    for (const line of manual.trimEnd().split('\n'))
+      expect(line).to.match(/^(?:[^.']|\.(?:\\" |TH |SH |B |I |BI |BR |TP$|br$|PP$))/);
   });
 
   for (const name of ['pybal.conf', 'minimal.conf'])
