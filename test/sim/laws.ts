@@ -175,7 +175,7 @@ export class Laws {
     const versions = this.#truth.versions(service.name, this.#listSince(director, service));
     const weights = versions.flatMap(({ entries }) => entries.filter((entry) => entry.host === host));
     if (weights.some(({ weight, enabled }) => enabled && weight === destination.weight)) return;
-    if (destination.weight === 0 && this.#mayDrain(director, service, host)) {
+    if (destination.weight === 0 && this.#mayDrain(director, service, host, destination)) {
       this.#unservedBy(director, service, write.before, destination, detail);
       return;
     }
@@ -183,13 +183,13 @@ export class Laws {
   }
 
   /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler hashes. */
-  #mayDrain(director: Director, service: ServicePlan, host: string): boolean {
+  #mayDrain(director: Director, service: ServicePlan, host: string, destination: IpvsDestination): boolean {
     const unlisted = this.#unlistedAt(service, host, this.#listSince(director, service));
     if (unlisted && service.drainSeconds > 0) return true;
     const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
     const down = (): boolean =>
       this.#truth.wasDown(director.name, service.name, host, this.#downSince(director, service));
-    return hashes && (unlisted || this.#movedLately(host, service) || this.#forgot(director) || down());
+    return hashes && (unlisted || this.#moved(host, service, destination) || this.#forgot(director) || down());
   }
 
   #downSince(director: Director, service: ServicePlan): number {
@@ -248,8 +248,7 @@ export class Laws {
     const host = this.#hostOf(service, destination);
     if (host === null) return;
     const since = this.#listSince(director, service);
-    const current = this.#truth.addresses(host, service.vip);
-    const moved = !current.includes(destination.address) || this.#movedLately(host, service);
+    const moved = this.#moved(host, service, destination);
     const unlisted = this.#unlistedAt(service, host, since);
     if (moved || unlisted || this.#forgot(director)) return;
     const downSince = this.#downSince(director, service);
@@ -299,6 +298,11 @@ export class Laws {
     return this.#truth
       .versions(service.name, since)
       .some(({ entries }) => !entries.some((entry) => entry.host === host && entry.enabled));
+  }
+
+  /** It is at another address, or may be taken to be. */
+  #moved(host: string, service: ServicePlan, { address }: IpvsDestination): boolean {
+    return !this.#truth.addresses(host, service.vip).includes(address) || this.#movedLately(host, service);
   }
 
   #movedLately(host: string, service: ServicePlan): boolean {
