@@ -36,6 +36,7 @@ export class Director {
   #broken: string | null = null;
   #running: Running | null = null;
   #stopping = false;
+  #backAt = Number.NEGATIVE_INFINITY;
   /** As last read, and usable. */
   services: ReadonlyMap<string, ServicePlan> = new Map();
   /** As read before that, and until when that was the last reading. */
@@ -81,8 +82,23 @@ export class Director {
     return this.#broken;
   }
 
+  get missing(): boolean {
+    return this.machine.disk.get(CONFIG_PATH) === null;
+  }
+
+  /** It may have found no file a moment ago. */
+  get missedLately(): boolean {
+    return this.missing || this.machine.site.scheduler.now - this.#backAt < 1000;
+  }
+
+  /** Somebody deletes the file. */
+  lose(): void {
+    this.machine.disk.remove(CONFIG_PATH);
+  }
+
   /** Edit the file. The daemon does not know yet. */
   edit(services: readonly ServicePlan[], broken: string | null): void {
+    if (this.missing) this.#backAt = this.machine.site.scheduler.now;
     this.#file = services;
     this.#broken = broken;
     this.#write();
@@ -147,6 +163,7 @@ export class Director {
 
   /** What a reader of the file as it stands has to run: a broken section goes on as it was. */
   #read(): void {
+    if (this.missing) return;
     const services = new Map<string, ServicePlan>();
     const frozen = new Set<string>();
     for (const service of this.#file) {

@@ -252,7 +252,8 @@ const editConfig: EventKind = {
   meanMs: 40_000,
   begin: (scene, random) => {
     const director = directorOf(scene, random);
-    if (director.broken !== null || director.file.length !== scene.topology.services.length) return false;
+    if (director.missing || director.broken !== null || director.file.length !== scene.topology.services.length)
+      return false;
     const service = random.pick(director.file);
     const what = random.pick(['removed', 'broken', 'scheduler', 'threshold', 'interval', 'policy'] as const);
     if (what === 'removed' && director.file.length < 2) return false;
@@ -285,6 +286,30 @@ function apply(scene: Scene, director: Director): void {
   scene.truth.touch(director.name);
   scene.truth.look();
 }
+
+const loseConfig: EventKind = {
+  name: 'configuration file',
+  weight: 0.7,
+  meanMs: 10_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    if (!director.running || director.stopping || director.missing) return false;
+    const restart = random.chance(0.5);
+    say(scene, `configuration of ${director.name} is gone${restart ? ', and it is killed' : ''}`);
+    hit(scene, 'configuration', restart ? 'missing at a start' : 'missing at a reload');
+    director.lose();
+    if (restart) {
+      director.kill();
+      scene.gone(director);
+      scene.comeBack(director, 500);
+    } else director.hangUp();
+    return () => {
+      say(scene, `configuration of ${director.name} is back`);
+      director.edit(director.file, director.broken);
+      if (director.running) apply(scene, director);
+    };
+  },
+};
 
 // Directors.
 
@@ -567,7 +592,7 @@ const failRouter: EventKind = {
   meanMs: 15_000,
   begin: (scene, random) => {
     const router = random.pick(scene.routers);
-    if (!router.running) return false;
+    if (!router.running || router.stopped) return false;
     const disturbed = [...scene.directors.keys()].map((name) => scene.truth.disturb(name, 'path'));
     const done = (): void => {
       for (const undo of disturbed) undo();
@@ -578,6 +603,16 @@ const failRouter: EventKind = {
       router.clear();
       done();
       return null;
+    }
+    if (random.chance(0.3)) {
+      say(scene, `${router.plan.name} gets no time`);
+      hit(scene, 'router', 'SIGSTOP');
+      router.stop();
+      return () => {
+        say(scene, `${router.plan.name} goes on`);
+        router.go();
+        done();
+      };
     }
     say(scene, `${router.plan.name} crashes`);
     hit(scene, 'router', 'crash');
@@ -601,6 +636,7 @@ export const EVENTS: readonly EventKind[] = [
   failSource,
   reload,
   editConfig,
+  loseConfig,
   crash,
   terminate,
   pause,

@@ -179,7 +179,8 @@ export class Laws {
       this.#unservedBy(director, service, write.before, destination, detail);
       return;
     }
-    this.violate(6, director.name, `nobody lists ${host} with weight ${destination.weight}: ${detail}`);
+    if (destination.weight === 0 && hashes) this.#needlessly(director, service, host, detail);
+    else this.violate(6, director.name, `nobody lists ${host} with weight ${destination.weight}: ${detail}`);
   }
 
   /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler hashes. */
@@ -253,14 +254,21 @@ export class Laws {
     if (moved || unlisted || this.#forgot(director)) return;
     const downSince = this.#downSince(director, service);
     if (!this.#truth.wasDown(director.name, service.name, host, downSince)) {
-      const fault = this.#truth.store.fault(service.name);
-      const own = this.#truth.disturbed(director.name, ['own', 'paused', 'names'], downSince);
-      const law = fault !== null ? 6 : own ? 5 : this.#truth.disturbed(director.name, ['restart'], downSince) ? 7 : 3;
-      this.violate(law, director.name, `${host} is listed, enabled and up: ${detail}`);
+      this.#needlessly(director, service, host, detail);
       return;
     }
     this.#floor(director, service, before, since, detail);
     this.#unservedBy(director, service, before, destination, detail);
+  }
+
+  /** The law that is most likely behind it: what was wrong on the site while nothing was wrong with the server. */
+  #needlessly(director: Director, service: ServicePlan, host: string, detail: string): void {
+    const { name } = director;
+    const downSince = this.#downSince(director, service);
+    const own = this.#truth.disturbed(name, ['own', 'paused', 'names'], downSince);
+    const restarted = this.#truth.disturbed(name, ['restart'], downSince);
+    const law = this.#truth.store.fault(service.name) !== null ? 6 : own ? 5 : restarted ? 7 : 3;
+    this.violate(law, name, `${host} is listed, enabled and up: ${detail}`);
   }
 
   /** Law 1: whoever is taken out for its health could have been held. */
@@ -500,8 +508,10 @@ export class Laws {
   /** Law 12. */
   exited(director: Director, code: number, wanted: boolean): void {
     this.#site.journal.write(director.name, `exits with ${code}`);
-    if (wanted ? code !== 0 : true)
+    const right = wanted ? 0 : director.missedLately ? 2 : null;
+    if (code !== right) {
       this.violate(12, director.name, `exits with ${code}${wanted ? ' when told to stop' : ''}`);
+    }
   }
 }
 

@@ -1,11 +1,15 @@
-// Known bugs, one and more per law, planted between the daemon and its world: what the daemon would do wrongly is done for it,
-// or what it should see is hidden from it. The simulator must find each of them; otherwise a clean run says nothing.
+// Known bugs, one and more per law, planted in the daemon's decision (it decides on other facts than are known) or between
+// the daemon and its world: what it would do wrongly is done for it, or what it should see is hidden from it. The simulator must find each of them; otherwise a clean run says nothing.
 
+import { decide } from '../../src/decision/decide.ts';
+import type { Decision } from '../../src/decision/decision.ts';
+import type { Facts, ServiceFacts } from '../../src/decision/facts.ts';
 import { SystemError } from '../../src/lib/errors.ts';
 import type { IpvsEntry, IpvsOp, IpvsTable, ServiceKey } from '../../src/ipvs/table.ts';
 import type { World } from '../../src/world/world.ts';
 import { CONFIG_PATH } from './conf.ts';
 import type { Program } from './director.ts';
+import { programOf } from './program.ts';
 
 export interface Mutant {
   readonly law: number;
@@ -219,6 +223,43 @@ function meddling(
   };
 }
 
+/** The decision is made on facts that are not so. */
+const misled = (change: (facts: Facts, previous: Decision | null) => Facts) => (): Program =>
+  programOf((facts, previous) => decide(change(facts, previous), previous));
+
+function withServices(facts: Facts, change: (service: ServiceFacts) => ServiceFacts): Facts {
+  return { ...facts, services: new Map([...facts.services].map(([name, service]) => [name, change(service)])) };
+}
+
+/** What is wanted counts as read back. */
+function hasty(facts: Facts, previous: Decision | null): Facts {
+  if (previous === null) return facts;
+  const vips = new Map(facts.kernel.vips);
+  for (const address of previous.desired.vips) {
+    vips.set(address, { address, prefixLength: 32, interface: 'lo', protocol: 0 });
+  }
+  const believed = withServices(facts, (service) => ({
+    ...service,
+    kernel: previous.services.get(service.config.name)?.desired ?? service.kernel,
+  }));
+  return { ...believed, kernel: { ...facts.kernel, vips } };
+}
+
+const fearless = (facts: Facts): Facts =>
+  facts.kernel.verifiedAt === null
+    ? facts
+    : { ...facts, kernel: { ...facts.kernel, verifiedAt: facts.now, denied: false } };
+
+const rash = (facts: Facts): Facts =>
+  withServices(facts, (service) => ({
+    ...service,
+    health: new Map(
+      [...service.health].map(([host, one]) => [host, one.is === 'unknown' ? { ...one, is: 'down' } : one]),
+    ),
+  }));
+
+const newborn = (facts: Facts): Facts => withServices(facts, (service) => ({ ...service, adopted: null }));
+
 const deleteAll = (table: IpvsTable): readonly IpvsOp[] =>
   [...table.values()].map(({ service }) => ({ do: 'delete-service', service }) as const);
 
@@ -232,6 +273,10 @@ const deleteForeign = (table: IpvsTable): readonly IpvsOp[] =>
   deleteAll(new Map([...table].filter(([, { service }]) => !/^(192\.0\.2\.|2001:db8:ffff:)/.test(service.address))));
 
 export const MUTANTS: readonly Mutant[] = [
+  { law: 2, bug: 'what is wanted counts as read back', finds: [2], plant: misled(hasty) },
+  { law: 5, bug: 'a server of which nothing can be told counts as down', finds: [5], plant: misled(rash) },
+  { law: 7, bug: 'what is in the kernel at the start is not adopted', finds: [1, 3, 6, 7], plant: misled(newborn) },
+  { law: 10, bug: 'routes stay without a reading of the kernel', finds: [10], plant: misled(fearless) },
   { law: 1, bug: 'the depool threshold is forgotten', finds: [1], plant: deaf('depool-threshold', '0') },
   { law: 2, bug: 'writes are believed instead of read back', finds: [2], plant: inWorld(believing) },
   { law: 2, bug: 'what a route leads to is taken away with the route', finds: [2], plant: deaf('withdraw-wait', '0') },
@@ -248,7 +293,7 @@ export const MUTANTS: readonly Mutant[] = [
     plant: inWorld(withConfig((text) => text.replace(/\nprotocol = tpc[^]*$/, '\nprotocol = tpc\n'))),
   },
   { law: 5, bug: 'unknown is taken for down', finds: [5], plant: inWorld(selfless) },
-  { law: 6, bug: 'an empty list is accepted', finds: [6], plant: deaf('pool-shrink-confirm', '0') },
+  { law: 6, bug: 'an empty list is accepted', finds: [5, 6], plant: deaf('pool-shrink-confirm', '0') },
   {
     law: 7,
     bug: 'the table is flushed at the start',
@@ -261,7 +306,7 @@ export const MUTANTS: readonly Mutant[] = [
     finds: [8],
     plant: meddling({ start: false, hangUp: false, everyMs: 60_000 }, deleteForeign),
   },
-  { law: 9, bug: 'the kernel is read again only after own writes', finds: [3, 9], plant: inWorld(incurious) },
+  { law: 9, bug: 'the kernel is read again only after own writes', finds: [3, 9, 10], plant: inWorld(incurious) },
   { law: 10, bug: 'a kernel that does not answer counts as unchanged', finds: [10], plant: inWorld(blithe) },
   { law: 11, bug: 'pool data is run', finds: [11], plant: inWorld(trusting) },
   {

@@ -48,6 +48,10 @@ export class Router {
     return this.#life.alive;
   }
 
+  get stopped(): boolean {
+    return this.#life.alive && !this.#life.running;
+  }
+
   /** Where packets for this VIP go. */
   nextHop(vip: string): string | null {
     return this.#fib.get(vip) ?? null;
@@ -67,6 +71,15 @@ export class Router {
     life.kill();
     this.#site.network.processGone(this.host, life);
     for (const session of [...this.#sessions.values()]) this.#forget(session);
+  }
+
+  /** It gets no time: its sockets take what comes, and nobody reads it. */
+  stop(): void {
+    this.#life.stop();
+  }
+
+  go(): void {
+    this.#life.go();
   }
 
   restart(): void {
