@@ -39,6 +39,8 @@ interface Traces {
   readonly announced: Map<string, number>;
   readonly withdrawn: Map<string, number>;
   readonly foreign: Set<string>;
+  /** Destinations in the kernel when the daemon was last started. */
+  readonly found: Set<string>;
 }
 
 export class Laws {
@@ -70,6 +72,15 @@ export class Laws {
     this.#tracesOf(director).foreign.add(key);
   }
 
+  /** Call before the daemon of this director starts. */
+  starting(director: Director): void {
+    const { found } = this.#tracesOf(director.name);
+    found.clear();
+    for (const [key, { destinations }] of director.machine.kernel.table) {
+      for (const destination of destinations.keys()) found.add(`${key} ${destination}`);
+    }
+  }
+
   /** What a reboot makes meaningless. */
   rebooted(director: string): void {
     this.#traces.delete(director);
@@ -78,7 +89,14 @@ export class Laws {
   #tracesOf(director: string): Traces {
     let traces = this.#traces.get(director);
     if (traces === undefined) {
-      traces = { read: new Map(), made: new Map(), announced: new Map(), withdrawn: new Map(), foreign: new Set() };
+      traces = {
+        read: new Map(),
+        made: new Map(),
+        announced: new Map(),
+        withdrawn: new Map(),
+        foreign: new Set(),
+        found: new Set(),
+      };
       this.#traces.set(director, traces);
     }
     return traces;
@@ -167,7 +185,7 @@ export class Laws {
     if (service === null) return;
     const host = this.#hostOf(service, destination);
     const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
-    if (host === null && hashes && destination.weight === 0) return;
+    if (host === null && ((hashes && destination.weight === 0) || this.#found(director, key, destination))) return;
     if (host === null) {
       this.violate(6, director.name, `nobody ever listed this server: ${detail}`);
       return;
@@ -181,6 +199,12 @@ export class Laws {
     }
     if (destination.weight === 0 && hashes) this.#needlessly(director, service, host, detail);
     else this.violate(6, director.name, `nobody lists ${host} with weight ${destination.weight}: ${detail}`);
+  }
+
+  /** It was there when the daemon started, and may be some server's whose address it does not know yet. */
+  #found(director: Director, key: string, { key: destination }: IpvsDestination): boolean {
+    const { found } = this.#tracesOf(director.name);
+    return found.has(`${key} ${destination}`) && this.#truth.ago(director.name, 60_000) <= director.startedAt;
   }
 
   /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler hashes. */

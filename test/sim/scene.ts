@@ -122,6 +122,7 @@ export class Scene {
   start(director: Director): void {
     if (director.running || !director.machine.host.power) return;
     this.site.journal.write(director.name, 'starts');
+    this.laws.starting(director);
     director.start();
     this.#away.get(director.name)?.();
     this.#away.delete(director.name);
