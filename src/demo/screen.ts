@@ -22,7 +22,7 @@ export function createScreen(out: NodeJS.WriteStream, env: Readonly<Record<strin
       for (const line of text.split('\n')) out.write(`${time} ${paint(who, who.padEnd(WIDTH))} ${line}\n`);
     },
     show(lines) {
-      const painted = lines.map((line) => (line.startsWith(' ') ? line : paint('demo', line)));
+      const painted = lines.map((line) => (line === '' || line.startsWith(' ') ? line : paint('demo', line)));
       out.write(`\n${painted.join('\n')}\n\n`);
     },
   };
