@@ -6,10 +6,11 @@ import type { IpvsDestination, IpvsEntry } from '../../src/ipvs/table.ts';
 import type { WireMessage } from './bgp-wire.ts';
 import { CHECK_PROGRAM } from './conf.ts';
 import type { Director } from './director.ts';
+import { Evidence } from './evidence.ts';
 import type { KernelWrite } from './kernel.ts';
 import type { SentRoutes, SentSession } from './sent.ts';
 import type { Site } from './site.ts';
-import { type ServicePlan, destinationKeyOf, isV6, serviceKeyOf } from './topology.ts';
+import { type ServicePlan, isV6, serviceKeyOf } from './topology.ts';
 import { type Truth, noticeMs } from './truth.ts';
 
 export interface Violation {
@@ -19,10 +20,6 @@ export interface Violation {
   readonly text: string;
 }
 
-/** From publishing to acting: the poll, a slow answer, a source that comes back from its longest back-off. */
-const LIST_MS = 45_000;
-/** From a signal, or a start, to acting by what was read. */
-const READING_MS = 5000;
 /** From a vandal's act to its repair: the reconcile period, a second look, the writes. */
 const REPAIR_SLACK_MS = 3000;
 const FAIL_SAFE_SLACK_MS = 2500;
@@ -49,6 +46,7 @@ export class Laws {
   readonly #truth: Truth;
   readonly #directors: ReadonlyMap<string, Director>;
   readonly #sent: SentRoutes;
+  readonly #evidence: Evidence;
   readonly #traces = new Map<string, Traces>();
 
   constructor(site: Site, truth: Truth, directors: ReadonlyMap<string, Director>, sent: SentRoutes) {
@@ -56,6 +54,7 @@ export class Laws {
     this.#truth = truth;
     this.#directors = directors;
     this.#sent = sent;
+    this.#evidence = new Evidence(truth);
   }
 
   get broken(): boolean {
@@ -158,42 +157,23 @@ export class Laws {
     this.violate(3, director.name, `write that changes nothing: ${detail}`);
   }
 
-  /** By the last reading that knows it. */
-  #serviceOf(director: Director, key: string): ServicePlan | null {
-    return this.#plans(director).find((service) => serviceKeyOf(service) === key) ?? null;
-  }
-
-  #plans(director: Director): readonly ServicePlan[] {
-    return this.#readings(director).flatMap((reading) => [...reading.values()]);
-  }
-
-  /** No reading lacks it. */
-  #isConfigured(director: Director, is: (service: ServicePlan) => boolean): boolean {
-    return this.#readings(director).every((reading) => [...reading.values()].some(is));
-  }
-
-  /** What it may be acting by now: a new reading takes a moment, and writes may have been stuck in the kernel. */
-  #readings(director: Director): readonly ReadonlyMap<string, ServicePlan>[] {
-    return director.readings(this.#truth.ago(director.name, READING_MS));
-  }
-
   #destinationSet(director: Director, write: KernelWrite, destination: IpvsDestination, detail: string): void {
     const key = write.before?.service.key ?? '';
     const wasServed = write.before !== undefined && isServed(write.before);
     if (!wasServed && destination.weight > 0) this.#tracesOf(director.name).made.set(`${key} served`, this.#truth.now);
-    const service = this.#serviceOf(director, key);
+    const service = this.#evidence.serviceOf(director, key);
     if (service === null) return;
-    const host = this.#hostOf(service, destination);
+    const host = this.#evidence.hostOf(service, destination);
     const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
     if (host === null && ((hashes && destination.weight === 0) || this.#found(director, key, destination))) return;
     if (host === null) {
       this.violate(6, director.name, `nobody ever listed this server: ${detail}`);
       return;
     }
-    const versions = this.#truth.versions(service.name, this.#listSince(director, service));
+    const versions = this.#truth.versions(service.name, this.#evidence.listSince(director, service));
     const weights = versions.flatMap(({ entries }) => entries.filter((entry) => entry.host === host));
     if (weights.some(({ weight, enabled }) => enabled && weight === destination.weight)) return;
-    if (destination.weight === 0 && this.#mayDrain(director, service, host, destination)) {
+    if (destination.weight === 0 && this.#evidence.mayDrain(director, service, host, destination)) {
       this.#unservedBy(director, service, write.before, destination, detail);
       return;
     }
@@ -205,20 +185,6 @@ export class Laws {
   #found(director: Director, key: string, { key: destination }: IpvsDestination): boolean {
     const { found } = this.#tracesOf(director.name);
     return found.has(`${key} ${destination}`) && this.#truth.ago(director.name, 60_000) <= director.startedAt;
-  }
-
-  /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler hashes. */
-  #mayDrain(director: Director, service: ServicePlan, host: string, destination: IpvsDestination): boolean {
-    const unlisted = this.#unlistedAt(service, host, this.#listSince(director, service));
-    if (unlisted && service.drainSeconds > 0) return true;
-    const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
-    const down = (): boolean =>
-      this.#truth.wasDown(director.name, service.name, host, this.#downSince(director, service));
-    return hashes && (unlisted || this.#moved(host, service, destination) || this.#forgot(director) || down());
-  }
-
-  #downSince(director: Director, service: ServicePlan): number {
-    return this.#truth.ago(director.name, noticeMs(service));
   }
 
   /** Law 2, on the way down: the last server that takes connections goes only after the route. */
@@ -241,7 +207,7 @@ export class Laws {
   }
 
   #serviceDeleted(director: Director, key: string, detail: string): void {
-    if (director.frozen.size > 0 || this.#isConfigured(director, (service) => serviceKeyOf(service) === key)) {
+    if (director.frozen.size > 0 || this.#evidence.isConfigured(director, (service) => serviceKeyOf(service) === key)) {
       this.violate(7, director.name, `service of the configuration deleted: ${detail}`);
     }
     const vip = [...this.#truth.topology.services].find((service) => serviceKeyOf(service) === key)?.vip;
@@ -249,7 +215,7 @@ export class Laws {
   }
 
   #addressDeleted(director: Director, vip: string, detail: string): void {
-    if (director.frozen.size > 0 || this.#isConfigured(director, (service) => service.vip === vip)) {
+    if (director.frozen.size > 0 || this.#evidence.isConfigured(director, (service) => service.vip === vip)) {
       this.violate(7, director.name, `VIP of the configuration deleted: ${detail}`);
     }
     this.#mustNotBeAnnounced(director, vip, detail);
@@ -268,15 +234,15 @@ export class Laws {
 
   #destinationDeleted(director: Director, write: KernelWrite, destination: IpvsDestination, detail: string): void {
     const before = write.before;
-    const service = before === undefined ? null : this.#serviceOf(director, before.service.key);
+    const service = before === undefined ? null : this.#evidence.serviceOf(director, before.service.key);
     if (before === undefined || service === null) return;
-    const host = this.#hostOf(service, destination);
+    const host = this.#evidence.hostOf(service, destination);
     if (host === null) return;
-    const since = this.#listSince(director, service);
-    const moved = this.#moved(host, service, destination);
-    const unlisted = this.#unlistedAt(service, host, since);
-    if (moved || unlisted || this.#forgot(director)) return;
-    const downSince = this.#downSince(director, service);
+    const since = this.#evidence.listSince(director, service);
+    const moved = this.#evidence.moved(host, service, destination);
+    const unlisted = this.#evidence.unlistedAt(service, host, since);
+    if (moved || unlisted || this.#evidence.forgot(director)) return;
+    const downSince = this.#evidence.downSince(director, service);
     if (!this.#truth.wasDown(director.name, service.name, host, downSince)) {
       this.#needlessly(director, service, host, detail);
       return;
@@ -288,7 +254,7 @@ export class Laws {
   /** The law that is most likely behind it: what was wrong on the site while nothing was wrong with the server. */
   #needlessly(director: Director, service: ServicePlan, host: string, detail: string): void {
     const { name } = director;
-    const downSince = this.#downSince(director, service);
+    const downSince = this.#evidence.downSince(director, service);
     const own = this.#truth.disturbed(name, ['own', 'paused', 'names'], downSince);
     const restarted = this.#truth.disturbed(name, ['restart'], downSince);
     const law = this.#truth.store.fault(service.name) !== null ? 6 : own ? 5 : restarted ? 7 : 3;
@@ -299,7 +265,7 @@ export class Laws {
   #floor(director: Director, service: ServicePlan, before: IpvsEntry, since: number, detail: string): void {
     if (this.#truth.disturbed(director.name, ['vandal', 'kernel'], since)) return;
     const left = before.destinations.size - 1;
-    const same = this.#plans(director).filter(({ name }) => name === service.name);
+    const same = this.#evidence.plans(director).filter(({ name }) => name === service.name);
     const threshold = Math.min(...same.map((plan) => plan.threshold));
     const floors = this.#truth.versions(service.name, since).map(({ entries }) => {
       const eligible = entries.filter(({ enabled }) => enabled).length;
@@ -307,44 +273,6 @@ export class Laws {
     });
     const floor = Math.min(...floors);
     if (left < floor) this.violate(1, director.name, `${left} of at least ${floor} servers are left: ${detail}`);
-  }
-
-  /** It came back without what its disk should have kept: addresses and lists may be older than they look. */
-  #forgot(director: Director): boolean {
-    const { now } = this.#truth;
-    return now - director.startedAt < 120_000 && this.#truth.disturbed(director.name, ['disk'], now - 1_200_000);
-  }
-
-  /** The start of the time from which a list may still have its effect. */
-  #listSince(director: Director, service: ServicePlan): number {
-    const stale = this.#truth.now - director.startedAt < 120_000;
-    if (stale) return Number.NEGATIVE_INFINITY;
-    return this.#truth.listAgo(
-      director.name,
-      service.name,
-      LIST_MS + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000,
-    );
-  }
-
-  #unlistedAt(service: ServicePlan, host: string, since: number): boolean {
-    return this.#truth
-      .versions(service.name, since)
-      .some(({ entries }) => !entries.some((entry) => entry.host === host && entry.enabled));
-  }
-
-  /** It is at another address, or may be taken to be. */
-  #moved(host: string, service: ServicePlan, { address }: IpvsDestination): boolean {
-    return !this.#truth.addresses(host, service.vip).includes(address) || this.#movedLately(host, service);
-  }
-
-  #movedLately(host: string, service: ServicePlan): boolean {
-    const ms = this.#truth.topology.resolveIntervalSeconds * 1000 + noticeMs(service) + 30_000;
-    return this.#truth.addresses(host, service.vip, this.#truth.now - ms).length > 1;
-  }
-
-  #hostOf(service: ServicePlan, destination: IpvsDestination): string | null {
-    const host = this.#truth.hostOf(destination.address);
-    return host !== null && destination.key === destinationKeyOf(destination.address, service.realPort) ? host : null;
   }
 
   // BGP.
@@ -397,7 +325,7 @@ export class Laws {
       this.violate(2, name, `announces ${vip}, which is not on the host`);
       return;
     }
-    const voters = this.#plans(director).filter((service) => service.vip === vip && service.bgp);
+    const voters = this.#evidence.plans(director).filter((service) => service.vip === vip && service.bgp);
     const good = voters.filter((service) => this.#mayAnnounce(director, service));
     if (good.length === 0) {
       this.violate(2, name, `announces ${vip}, and the kernel serves none of ${voters.map((s) => s.name).join(', ')}`);
@@ -416,7 +344,7 @@ export class Laws {
     if (service.announce === 'served') return true;
     const since = this.#truth.ago(director.name, noticeMs(service));
     return [...entry.destinations.values()].some((destination) => {
-      const host = this.#hostOf(service, destination);
+      const host = this.#evidence.hostOf(service, destination);
       return host !== null && this.#truth.wasUp(director.name, service.name, host, since);
     });
   }
@@ -434,7 +362,7 @@ export class Laws {
 
   /** Some service of this VIP takes new connections, by the kernel's table. */
   #isServedAt(director: Director, vip: string): boolean {
-    return this.#plans(director).some((service) => {
+    return this.#evidence.plans(director).some((service) => {
       const entry = service.vip === vip ? director.machine.kernel.table.get(serviceKeyOf(service)) : undefined;
       return entry !== undefined && (isServed(entry) || service.announce === 'always');
     });
@@ -456,6 +384,7 @@ export class Laws {
       )
         return;
       if (this.#truth.disturbed(name, ['paused', 'restart'], since)) return;
+      this.#site.tally.hit('checked', 'law 10: withdrawn in time');
       for (const session of this.#sent.sessions(name)) {
         const [route] = session.routes.keys();
         if (route !== undefined) {
@@ -472,7 +401,7 @@ export class Laws {
     const start = this.#truth.now;
     const generation = director.machine.generation;
     const quietBefore = !this.#truth.disturbed(name, ['vandal'], start - 60_000);
-    const firm = this.#firm(director);
+    const firm = this.#evidence.firm(director);
     if (!quietBefore || !director.running) return;
     const within = this.#truth.topology.reconcilePeriodSeconds * 1000 + REPAIR_SLACK_MS;
     this.#site.scheduler.at(within, () => {
@@ -480,8 +409,9 @@ export class Laws {
       if (this.#truth.quietMs(name) < within + 1) return;
       if (this.#truth.disturbed(name, ['kernel', 'paused', 'restart'], start)) return;
       if (this.#truth.vandalsSince(name, start) > 1) return;
+      this.#site.tally.hit('checked', 'law 9: repaired in time');
       for (const { service, host, destination } of firm) {
-        if (!this.#isFirm(director, service, host)) continue;
+        if (!this.#evidence.isFirm(director, service, host)) continue;
         const now = kernel.table.get(serviceKeyOf(service))?.destinations.get(destination.key);
         if (now === undefined || now.weight !== destination.weight) {
           this.violate(9, name, `${destination.key} of ${service.name} is not repaired after ${within} ms`);
@@ -493,33 +423,6 @@ export class Laws {
         }
       }
     });
-  }
-
-  #firm(
-    director: Director,
-  ): { readonly service: ServicePlan; readonly host: string; readonly destination: IpvsDestination }[] {
-    return [...director.services.values()].flatMap((service) => {
-      const entry = director.machine.kernel.table.get(serviceKeyOf(service));
-      return [...(entry?.destinations.values() ?? [])].flatMap((destination) => {
-        const host = this.#hostOf(service, destination);
-        return host !== null && this.#isFirm(director, service, host) ? [{ service, host, destination }] : [];
-      });
-    });
-  }
-
-  /** Up, listed, enabled, at one address and with one weight for long enough to be known. */
-  #isFirm(director: Director, service: ServicePlan, host: string): boolean {
-    if (!director.services.has(service.name) || this.#movedLately(host, service)) return false;
-    if (this.#truth.wasDown(director.name, service.name, host, this.#truth.ago(director.name, 2 * noticeMs(service))))
-      return false;
-    const versions = this.#truth.versions(service.name, this.#listSince(director, service));
-    const weights = new Set(
-      versions.map(({ entries }) => {
-        const entry = entries.find((candidate) => candidate.host === host);
-        return entry?.enabled === true ? entry.weight : -1;
-      }),
-    );
-    return weights.size === 1 && !weights.has(-1);
   }
 
   // The rest.

@@ -3,7 +3,8 @@
 
 import type { MonitorModule } from '../../src/health/monitor.ts';
 import type { Program } from './director.ts';
-import { EVENTS, type EventKind } from './events.ts';
+import type { EventKind } from './event.ts';
+import { EVENTS } from './events.ts';
 import type { Violation } from './laws.ts';
 import { Random } from './random.ts';
 import { Scene } from './scene.ts';

@@ -201,10 +201,18 @@ describe('A simulated machine', () => {
     two.kill();
     await site.scheduler.run(site.scheduler.now + 100);
     expect(seen).to.deep.equal(['end']);
-    near.write(new Uint8Array(1));
-    await site.scheduler.run(site.scheduler.now + 100);
-    site.network.powerOff(two.host);
-    expect(seen).to.deep.equal(['end']);
+    two.start((again) => (started['two'] = again));
+    await site.scheduler.run(site.scheduler.now + 10);
+    const [other] = await pair();
+    const atOther: string[] = [];
+    record(other, atOther);
+    two.powerOff();
+    await site.scheduler.run(site.scheduler.now + 1000);
+    expect(atOther).to.deep.equal([]);
+    two.powerOn();
+    other.write(new Uint8Array(1));
+    await site.scheduler.run(site.scheduler.now + 1000);
+    expect(atOther).to.deep.equal(['close ECONNRESET']);
   });
 
   it('notices by keep-alive only that the other side is gone without a word', async () => {

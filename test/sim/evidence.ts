@@ -1,0 +1,118 @@
+// What there is to say for or against an act of a director, out of the truth: by which configuration it may be acting, whose
+// address that is, since when a list or a failure may still have its effect. laws.ts judges by it.
+
+import type { IpvsDestination } from '../../src/ipvs/table.ts';
+import type { Director } from './director.ts';
+import { type ServicePlan, destinationKeyOf, serviceKeyOf } from './topology.ts';
+import { type Truth, noticeMs } from './truth.ts';
+
+/** From publishing to acting: the poll, a slow answer, a source that comes back from its longest back-off. */
+const LIST_MS = 45_000;
+/** From a signal, or a start, to acting by what was read. */
+const READING_MS = 5000;
+
+export class Evidence {
+  readonly #truth: Truth;
+
+  constructor(truth: Truth) {
+    this.#truth = truth;
+  }
+
+  /** By the last reading that knows it. */
+  serviceOf(director: Director, key: string): ServicePlan | null {
+    return this.plans(director).find((service) => serviceKeyOf(service) === key) ?? null;
+  }
+
+  plans(director: Director): readonly ServicePlan[] {
+    return this.readings(director).flatMap((reading) => [...reading.values()]);
+  }
+
+  /** No reading lacks it. */
+  isConfigured(director: Director, is: (service: ServicePlan) => boolean): boolean {
+    return this.readings(director).every((reading) => [...reading.values()].some(is));
+  }
+
+  /** What it may be acting by now: a new reading takes a moment, and writes may have been stuck in the kernel. */
+  readings(director: Director): readonly ReadonlyMap<string, ServicePlan>[] {
+    return director.readings(this.#truth.ago(director.name, READING_MS));
+  }
+
+  hostOf(service: ServicePlan, destination: IpvsDestination): string | null {
+    const host = this.#truth.hostOf(destination.address);
+    return host !== null && destination.key === destinationKeyOf(destination.address, service.realPort) ? host : null;
+  }
+
+  /** It is at another address, or may be taken to be. */
+  moved(host: string, service: ServicePlan, { address }: IpvsDestination): boolean {
+    return !this.#truth.addresses(host, service.vip).includes(address) || this.movedLately(host, service);
+  }
+
+  movedLately(host: string, service: ServicePlan): boolean {
+    const ms = this.#truth.topology.resolveIntervalSeconds * 1000 + noticeMs(service) + 30_000;
+    return this.#truth.addresses(host, service.vip, this.#truth.now - ms).length > 1;
+  }
+
+  /** The start of the time from which a list may still have its effect. */
+  listSince(director: Director, service: ServicePlan): number {
+    const stale = this.#truth.now - director.startedAt < 120_000;
+    if (stale) return Number.NEGATIVE_INFINITY;
+    return this.#truth.listAgo(
+      director.name,
+      service.name,
+      LIST_MS + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000,
+    );
+  }
+
+  unlistedAt(service: ServicePlan, host: string, since: number): boolean {
+    return this.#truth
+      .versions(service.name, since)
+      .some(({ entries }) => !entries.some((entry) => entry.host === host && entry.enabled));
+  }
+
+  /** It came back without what its disk should have kept: addresses and lists may be older than they look. */
+  forgot(director: Director): boolean {
+    const { now } = this.#truth;
+    return now - director.startedAt < 120_000 && this.#truth.disturbed(director.name, ['disk'], now - 1_200_000);
+  }
+
+  downSince(director: Director, service: ServicePlan): number {
+    return this.#truth.ago(director.name, noticeMs(service));
+  }
+
+  /** Up, listed, enabled, at one address and with one weight for long enough to be known. */
+  isFirm(director: Director, service: ServicePlan, host: string): boolean {
+    if (!director.services.has(service.name) || this.movedLately(host, service)) return false;
+    if (this.#truth.wasDown(director.name, service.name, host, this.#truth.ago(director.name, 2 * noticeMs(service))))
+      return false;
+    const versions = this.#truth.versions(service.name, this.listSince(director, service));
+    const weights = new Set(
+      versions.map(({ entries }) => {
+        const entry = entries.find((candidate) => candidate.host === host);
+        return entry?.enabled === true ? entry.weight : -1;
+      }),
+    );
+    return weights.size === 1 && !weights.has(-1);
+  }
+
+  firm(
+    director: Director,
+  ): { readonly service: ServicePlan; readonly host: string; readonly destination: IpvsDestination }[] {
+    return [...director.services.values()].flatMap((service) => {
+      const entry = director.machine.kernel.table.get(serviceKeyOf(service));
+      return [...(entry?.destinations.values() ?? [])].flatMap((destination) => {
+        const host = this.hostOf(service, destination);
+        return host !== null && this.isFirm(director, service, host) ? [{ service, host, destination }] : [];
+      });
+    });
+  }
+
+  /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler hashes. */
+  mayDrain(director: Director, service: ServicePlan, host: string, destination: IpvsDestination): boolean {
+    const unlisted = this.unlistedAt(service, host, this.listSince(director, service));
+    if (unlisted && service.drainSeconds > 0) return true;
+    const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
+    const down = (): boolean =>
+      this.#truth.wasDown(director.name, service.name, host, this.downSince(director, service));
+    return hashes && (unlisted || this.moved(host, service, destination) || this.forgot(director) || down());
+  }
+}
