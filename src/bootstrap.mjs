@@ -4,11 +4,12 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
-const stamp = join(root, 'node_modules', '.anybal-setup');
+const modules = join(root, 'node_modules');
+const stamp = join(modules, '.anybal-setup');
 const mocha = join(root, 'node_modules', 'mocha', 'bin', 'mocha.js');
 const [task = '', ...rest] = process.argv.slice(2);
 
@@ -67,6 +68,7 @@ function setUp() {
   const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
     console.log('Installing npm packages …');
+    if (existsSync(modules) && lstatSync(modules).isSymbolicLink()) fail(`${modules} is a link: npm would empty what it leads to`);
     need(spawnSync('npm', ['ci', '--ignore-scripts'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }), 'npm ci');
     writeFileSync(stamp, wanted);
   }

@@ -338,8 +338,10 @@ export class Daemon {
     this.#cancelWake();
     const peers = this.#facts.config?.peers ?? [];
     for (const { name } of peers) this.#speaker.set(name, []);
-    const announced = [...(this.#decision?.vips.values() ?? [])].some((vip) => vip.announced);
-    if (announced) await clock.sleep((this.#facts.config?.global.withdrawWaitSeconds ?? 0) * 1000);
+    const announced = [...(this.#decision?.vips.values() ?? [])].filter((vip) => vip.announced);
+    for (const { vip } of announced)
+      this.#world.log({ level: 'warn', system: 'bgp', text: `Withdrawing ${vip}: exiting` });
+    if (announced.length > 0) await clock.sleep((this.#facts.config?.global.withdrawWaitSeconds ?? 0) * 1000);
     await this.#speaker.stop();
     await Promise.all([this.#reconciler.stop(), this.#health.stop(), this.#pools.stop()]);
     await Promise.all(this.#servers.map((server) => server.close()));
