@@ -14,13 +14,14 @@ export type Fights = ReadonlyMap<string, Fight>;
 
 const WINDOW_MS = 60_000;
 const TOLERATED = 5;
-const FIRST_PAUSE_MS = 5_000;
+/** Longer than any reconcile period that makes sense: otherwise the first pause would be none. */
+const FIRST_PAUSE_MS = 10_000;
 const LONGEST_PAUSE_MS = 60_000;
 
-/** A repair of each of `keys`. Keys that were quiet for a window are forgotten. */
+/** A repair of each of `keys`. Keys that were quiet for a window, pauses aside, are forgotten. */
 export function repaired(fights: Fights, keys: Iterable<string>, now: Mono): Fights {
   const next = new Map(
-    [...fights].filter(([, { repairs, until }]) => now < until || now - (repairs.at(-1) ?? 0) < WINDOW_MS),
+    [...fights].filter(([, { repairs, until }]) => now - Math.max(until, repairs.at(-1) ?? 0) < WINDOW_MS),
   );
   for (const key of keys) {
     const before = next.get(key);

@@ -75,7 +75,12 @@ export function entryOps(have: IpvsEntry | undefined, want: IpvsEntry): IpvsOp[]
   else if (!sameService(have.service, service)) ops.push({ do: 'set-service', service });
   const { add, change, remove } = diff(have?.destinations ?? new Map(), want.destinations, sameDestination);
   for (const [, destination] of add) ops.push({ do: 'add-destination', service, destination });
-  for (const [, destination] of change) ops.push({ do: 'set-destination', service, destination });
+  // Who takes over comes before who is set to 0: two servers that change places must not both be without weight.
+  for (const takes of [true, false]) {
+    for (const [, destination] of change) {
+      if (destination.weight > 0 === takes) ops.push({ do: 'set-destination', service, destination });
+    }
+  }
   for (const [, destination] of remove) {
     // A hashing scheduler must see weight 0 first, or flows of the leaving server fall between two tables.
     if (HASHING.has(service.scheduler) && destination.weight > 0) {

@@ -6,7 +6,7 @@ import { equal } from '../lib/equal.ts';
 import { SystemError, errorText } from '../lib/errors.ts';
 import { Knife } from '../lib/cut.ts';
 import { ipvsadmLine } from '../ipvs/ipvsadm.ts';
-import type { IpvsEntry, IpvsOp, IpvsTable, ServiceKey } from '../ipvs/table.ts';
+import type { IpvsEntry, IpvsTable, ServiceKey } from '../ipvs/table.ts';
 import type { AddressTable } from '../vip/addresses.ts';
 import type { Desired } from '../decision/decision.ts';
 import type { Fact } from '../decision/facts.ts';
@@ -14,6 +14,7 @@ import type { Clock, Mono, World } from '../world/world.ts';
 import { type Fights, paused, repaired } from './fights.ts';
 import { NOTHING_OWNED, readOwnership, writeOwnership } from './ownership.ts';
 import { type Owned, type Plan, isEmpty, plan } from './plan.ts';
+import { sentences } from './words.ts';
 import { within } from './within.ts';
 
 export interface ReconcilerSettings {
@@ -65,6 +66,8 @@ export class Reconciler {
   #ownedOnDisk: Owned | null = null;
   #fights: Fights = new Map();
   #status: ReconcilerStatus = { drift: [], fighting: false, foreign: [], writes: 0, repairs: 0, lastError: null };
+  /** Our last writes were refused altogether, and what they were to do is still to be done. */
+  #denied: SystemError | null = null;
   #failures = 0;
   #dirty = false;
   #wake: (() => void) | null = null;
@@ -124,7 +127,8 @@ export class Reconciler {
       }
       if (this.#cut.aborted) return;
       // What cannot be written is tried again later, but never keeps other changes waiting.
-      const idleMs = this.#failures > 0 ? backOff(this.#failures) : nextFull - clock.now();
+      const again = this.#failures > 0 ? backOff(this.#failures) : RETRY.firstMs;
+      const idleMs = this.#actual === null ? again : nextFull - clock.now();
       if (!this.#dirty && idleMs > 0) await this.#sleep(idleMs);
     }
   }
@@ -134,40 +138,57 @@ export class Reconciler {
     if (this.#ownedOnDisk === null) await this.#loadOwnership(settings, bounded);
     const at = this.#world.clock.now();
     const before = this.#actual;
-    const read = full || before === null ? await this.#read(bounded) : before;
-    this.#learn(read, at, full);
+    let read = full || before === null ? await this.#read(bounded) : before;
     const desired = this.#desired;
-    if (desired === null) return;
+    if (desired === null) return this.#learn(read, at, full);
 
     const ignore = paused(this.#fights, at);
-    const todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
+    let todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
+    // Who may not write does not serve, however well it reads.
+    if (isEmpty(todo)) this.#denied = null;
+    this.#learn(read, at, full);
     const drifted = this.#settled !== null && sameTables(this.#settled, desired) && !isEmpty(todo);
-    if (drifted && full && !(await this.#confirm(todo, desired, bounded))) {
-      // A second look found nothing: the first was taken while something was being changed.
-      this.#actual = null;
-      this.#poke();
-      return;
+    if (drifted && full) {
+      // Drift is read twice: only what both readings show is somebody's doing.
+      const first = new Set(sentences(todo));
+      const againAt = this.#world.clock.now();
+      read = await this.#read(bounded);
+      todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
+      this.#learn(read, againAt, true);
+      if (!isEmpty(todo) && !sentences(todo).some((sentence) => first.has(sentence))) {
+        this.#actual = null;
+        return;
+      }
     }
-    if (drifted) this.#reportDrift(todo, at);
+    if (drifted && !isEmpty(todo)) this.#reportDrift(todo);
     this.#status = { ...this.#status, foreign: todo.foreign, fighting: ignore.size > 0 };
     if (isEmpty(todo)) {
-      await this.#rememberAdopted(desired, read, settings, bounded);
+      await this.#keepBooks(desired, read, settings, bounded);
       this.#settled = ignore.size === 0 ? desired : this.#settled;
       this.#done();
       return;
     }
-    await this.#carryOut(todo, desired, settings, bounded);
+    await this.#carryOut(todo, read, desired, settings, bounded);
+    if (drifted && !this.#cut.aborted) this.#repaired(todo);
   }
 
   /** Up before down, and ownership on disk before anything is made. Then read back what was touched. */
-  async #carryOut(todo: Plan, desired: Desired, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+  async #carryOut(
+    todo: Plan,
+    found: Tables,
+    desired: Desired,
+    settings: ReconcilerSettings,
+    bounded: Bounded,
+  ): Promise<void> {
     const { ipvs, vips } = this.#world;
-    await this.#claim(todo, desired, settings, bounded);
+    if (this.#cut.aborted) return;
+    await this.#claim(todo, found, desired, settings, bounded);
     const errors: SystemError[] = [];
     const collect = (results: readonly (SystemError | null)[]) => {
       for (const error of results) if (error !== null) errors.push(error);
     };
-    if (todo.addVips.length > 0) collect(await bounded('add addresses', vips.apply(todo.addVips)));
+    if (todo.addVips.length > 0 && !this.#cut.aborted)
+      collect(await bounded('add addresses', vips.apply(todo.addVips)));
     for (const ops of [todo.program, todo.unprogram]) {
       if (ops.length === 0 || this.#cut.aborted) continue;
       for (const op of ops.slice(0, MAX_LINES)) this.#log('debug', ipvsadmLine(op));
@@ -184,18 +205,19 @@ export class Reconciler {
     const at = this.#world.clock.now();
     const touched = [...new Set([...todo.program, ...todo.unprogram].map(({ service }) => service.key))];
     const read = await this.#readBack(touched, bounded);
-    const denied = errors.find(({ code }) => DENIED.has(code));
-    this.#learn(read, at, false, denied);
+    const denied = errors.find(({ code }) => DENIED.has(code)) ?? null;
+    this.#denied = denied;
+    this.#learn(read, at, false);
+    await this.#keepBooks(desired, read, settings, bounded);
     const left = plan(read.ipvs, read.vips, desired, this.#owned, paused(this.#fights, at));
     if (isEmpty(left)) {
       this.#settled = desired;
-      await this.#release(todo, read, settings, bounded);
+      this.#denied = null;
       this.#done();
     } else {
       // ESRCH, EEXIST and the like: what we thought was there is not. The next pass reads everything afresh.
       this.#actual = null;
-      const first = errors[0];
-      throw first ?? new SystemError('EAGAIN', 'write IPVS', 'read back differs from what was written');
+      throw denied ?? errors[0] ?? new SystemError('EAGAIN', 'write IPVS', 'read back differs from what was written');
     }
   }
 
@@ -233,7 +255,8 @@ export class Reconciler {
   }
 
   /** Take a reading as the truth and tell the decision what is new in it. */
-  #learn(read: Tables, at: Mono, whole: boolean, denied: SystemError | undefined = undefined): void {
+  #learn(read: Tables, at: Mono, whole: boolean): void {
+    const denied = this.#denied;
     const told = this.#lastTold;
     const news = new Map<ServiceKey, IpvsEntry | null>();
     for (const [key, entry] of read.ipvs) if (told?.ipvs.get(key) !== entry) news.set(key, entry);
@@ -241,15 +264,15 @@ export class Reconciler {
     this.#actual = read;
     this.#lastTold = read;
     const first = told === null;
-    if (!first && !whole && news.size === 0 && told.vips === read.vips && denied === undefined) return;
+    if (!first && !whole && news.size === 0 && told.vips === read.vips && denied === null) return;
     this.#options.emit({
       is: 'kernel',
       at,
       whole: first,
       ipvs: news,
       vips: read.vips,
-      error: denied === undefined ? null : denied.message,
-      denied: denied !== undefined,
+      error: denied === null ? null : denied.message,
+      denied: denied !== null,
     });
   }
 
@@ -271,37 +294,35 @@ export class Reconciler {
     this.#status = { ...this.#status, lastError: null, drift: [] };
   }
 
-  /** Drift is read twice: only what both readings show is somebody's doing. */
-  async #confirm(todo: Plan, desired: Desired, bounded: Bounded): Promise<boolean> {
-    const again = await this.#read(bounded);
-    if (this.#desired !== desired) return true;
-    const second = plan(again.ipvs, again.vips, desired, this.#owned, paused(this.#fights, this.#world.clock.now()));
-    return sentences(todo).some((sentence) => sentences(second).includes(sentence));
+  #reportDrift(todo: Plan): void {
+    const drift = sentences(todo);
+    // Said once, also when the repair needs several tries.
+    if (equal(drift, this.#status.drift)) return;
+    for (const sentence of drift.slice(0, MAX_LINES)) this.#log('warn', `Drift: ${sentence}; repairing`);
+    if (drift.length > MAX_LINES) this.#log('warn', `Drift: ${drift.length - MAX_LINES} more; repairing`);
+    const changed = new Set(todo.program.map(({ service }) => service.key));
+    for (const key of [...changed].slice(0, MAX_LINES)) {
+      const where = this.#options.whereToEdit(key);
+      if (where !== null) this.#log('info', `To make a change of ${key} stay, edit ${where}`);
+    }
+    this.#status = { ...this.#status, drift };
   }
 
-  #reportDrift(todo: Plan, at: Mono): void {
+  /** A repair that succeeded. Whoever needs many of them is changed by somebody else again and again. */
+  #repaired(todo: Plan): void {
+    const now = this.#world.clock.now();
     const keys = new Set([
       ...todo.program.map(({ service }) => service.key),
       ...todo.addVips.map(({ address }) => address),
     ]);
-    const drift = sentences(todo);
-    for (const sentence of drift.slice(0, MAX_LINES)) this.#log('warn', `Drift: ${sentence}; repairing`);
-    if (drift.length > MAX_LINES) this.#log('warn', `Drift: ${drift.length - MAX_LINES} more; repairing`);
-    for (const { service } of todo.program) {
-      const where = this.#options.whereToEdit(service.key);
-      if (where === null || !keys.delete(service.key)) continue;
-      this.#log('info', `To make a change of ${service.key} stay, edit ${where}`);
-    }
-    const touched = [
-      ...new Set([...todo.program.map(({ service }) => service.key), ...todo.addVips.map((op) => op.address)]),
-    ];
-    const before = paused(this.#fights, at);
-    this.#fights = repaired(this.#fights, touched, at);
-    for (const key of paused(this.#fights, at)) {
+    const before = paused(this.#fights, now);
+    this.#fights = repaired(this.#fights, keys, now);
+    const fighting = paused(this.#fights, now);
+    for (const key of fighting) {
       if (!before.has(key))
         this.#log('critical', `Another writer keeps changing ${key}: backing off before the next repair`);
     }
-    this.#status = { ...this.#status, drift, repairs: this.#status.repairs + 1 };
+    this.#status = { ...this.#status, fighting: fighting.size > 0, repairs: this.#status.repairs + 1 };
   }
 
   // ── ownership ──
@@ -322,34 +343,40 @@ export class Reconciler {
   }
 
   /** What is about to be made is ours, and the disk knows it first. An address that was there before us never is. */
-  async #claim(todo: Plan, desired: Desired, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+  async #claim(
+    todo: Plan,
+    found: Tables,
+    desired: Desired,
+    settings: ReconcilerSettings,
+    bounded: Bounded,
+  ): Promise<void> {
+    this.#sayAdopted(desired, found);
     const services = new Set([...this.#owned.services, ...desired.ipvs.keys()]);
     const vips = new Set([...this.#owned.vips, ...todo.addVips.map(({ address }) => address)]);
     await this.#own({ services, vips }, settings, bounded);
   }
 
-  /** Services that configuration names and the kernel has are ours from now on; VIPs that we found are not. */
-  async #rememberAdopted(
-    desired: Desired,
-    read: Tables,
-    settings: ReconcilerSettings,
-    bounded: Bounded,
-  ): Promise<void> {
-    const found = [...desired.ipvs.keys()].filter((key) => read.ipvs.has(key) && !this.#owned.services.has(key));
-    if (found.length === 0) return;
-    for (const key of found) this.#log('info', `Adopted ${key} from the kernel`);
-    await this.#own({ ...this.#owned, services: new Set([...this.#owned.services, ...found]) }, settings, bounded);
+  /**
+   * Services that configuration names and the kernel has are ours from now on; VIPs that we found are not. What is neither
+   * wanted nor there any more is nobody's: if it appears again, somebody else made it.
+   */
+  async #keepBooks(desired: Desired, read: Tables, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
+    this.#sayAdopted(desired, read);
+    const { ipvs, keep, keepAll } = desired;
+    const services = new Set([...ipvs.keys()].filter((key) => read.ipvs.has(key)));
+    for (const key of this.#owned.services) {
+      if (read.ipvs.has(key) || ipvs.has(key) || keep.has(key) || keepAll) services.add(key);
+    }
+    const vips = [...this.#owned.vips].filter(
+      (vip) => read.vips.has(vip) || desired.vips.has(vip) || desired.keepVips.has(vip) || keepAll,
+    );
+    await this.#own({ services, vips: new Set(vips) }, settings, bounded);
   }
 
-  async #release(todo: Plan, read: Tables, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
-    const gone = todo.unprogram.map(({ service }) => service.key).filter((key) => !read.ipvs.has(key));
-    const goneVips = todo.deleteVips.map(({ address }) => address).filter((address) => !read.vips.has(address));
-    if (gone.length + goneVips.length === 0) return;
-    const services = new Set(this.#owned.services);
-    const vips = new Set(this.#owned.vips);
-    for (const key of gone) services.delete(key);
-    for (const address of goneVips) vips.delete(address);
-    await this.#own({ services, vips }, settings, bounded);
+  #sayAdopted(desired: Desired, { ipvs }: Tables): void {
+    for (const key of desired.ipvs.keys()) {
+      if (ipvs.has(key) && !this.#owned.services.has(key)) this.#log('info', `Adopted ${key} from the kernel`);
+    }
   }
 
   async #own(owned: Owned, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
@@ -392,32 +419,4 @@ function backOff(failures: number): number {
 function sameTables(a: Desired, b: Desired): boolean {
   const { ipvs, vips, keep, keepVips, keepAll } = a;
   return ipvs === b.ipvs && vips === b.vips && keep === b.keep && keepVips === b.keepVips && keepAll === b.keepAll;
-}
-
-/** What stands against what is wanted, in words. */
-function sentences({ addVips, program, unprogram, deleteVips }: Plan): string[] {
-  return [
-    ...addVips.map(({ address }) => `address ${address} is gone from lo`),
-    ...[...program, ...unprogram].map(sentence),
-    ...deleteVips.map(({ address }) => `address ${address} is on lo again`),
-  ];
-}
-
-function sentence(op: IpvsOp): string {
-  switch (op.do) {
-    case 'add-service':
-      return `service ${op.service.key} is gone`;
-    case 'set-service':
-      return `service ${op.service.key} was changed`;
-    case 'delete-service':
-      return `service ${op.service.key} is there again`;
-    case 'add-destination':
-      return `destination ${op.destination.key} of ${op.service.key} is gone`;
-    case 'set-destination':
-      return `destination ${op.destination.key} of ${op.service.key} was changed`;
-    case 'delete-destination':
-      return `destination ${op.destination.key} of ${op.service.key} was added`;
-    default:
-      return op satisfies never;
-  }
 }
