@@ -7,7 +7,7 @@ import { checkout, requireTools } from './vm/artefacts.ts';
 import { guestDied, runInVm, timedOut } from './vm/vm.ts';
 import { labTools } from './topology/lab.ts';
 
-const ciSeconds = 540;
+const ciSeconds = 1200;
 const fullSeconds = 3600;
 
 async function main(): Promise<number> {

@@ -135,6 +135,7 @@ describe(`lab: ${events} random events (LAB_SEED=${seed})`, () => {
     await d1.kill(signal);
     const pool = changePool();
     d1.start(configuration(), { global: 'reconcile-period = 1' });
+    await lab.router.waitSession('d1', true, 60_000);
     return `${signal} and start, meanwhile ${pool}`;
   };
   /** Somebody's ipvsadm. Answers the text and the table that he left behind. */
@@ -228,7 +229,10 @@ function poolComplaint(
   return there === wanted ? null : `${there} servers instead of ${wanted}`;
 }
 
-/** Entries that one table has and the other has not; a changed one counts once. A deleted service takes its servers along. */
+/**
+ * Entries that one table has and the other has not; a changed one counts once. A deleted service takes its servers along.
+ * With sh, taking a server out is two writes: first its weight becomes 0, so that its clients are rehashed at once.
+ */
 function difference(before: readonly string[], after: readonly string[]): number {
   const index = (table: readonly string[]): ReadonlyMap<string, string> =>
     new Map(table.map((line) => [/^-[Aa] -t \S+(?: -r \S+)?/.exec(line)?.[0] ?? line, line]));
@@ -238,7 +242,8 @@ function difference(before: readonly string[], after: readonly string[]): number
   for (const key of from.keys()) {
     const service = /^-a (-t \S+)/.exec(key)?.[1];
     const goesAlong = service !== undefined && !to.has(`-A ${service}`);
-    if (!to.has(key) && !goesAlong) count += 1;
+    const hashed = to.get(`-A ${service}`)?.endsWith('-s sh') ?? false;
+    if (!to.has(key) && !goesAlong) count += hashed ? 2 : 1;
   }
   return count;
 }

@@ -29,6 +29,7 @@ export function section(name: string, options: Section): string {
       "proxyfetch.url = [ 'http://lab/check' ]",
       `proxyfetch.interval = ${checkSeconds.interval}`,
       `proxyfetch.timeout = ${checkSeconds.timeout}`,
+      'idleconnection.max-delay = 2',
     ],
     more = [],
   } = options;
