@@ -38,6 +38,8 @@ export interface Client {
   ask(vip: string, count: number, options?: FloodOptions): Promise<readonly Attempt[]>;
   /** `path`: '/slow' or '/big'. */
   download(vip: string, path: string, port?: number): RunningDownload;
+  /** Stops every stream that a failed case left running. */
+  quiet(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -132,6 +134,11 @@ export async function startClient(agent: string, logFile: string): Promise<Clien
       server.catch(() => undefined);
       done.catch(() => undefined);
       return { server, bytes: () => state.bytes, done };
+    },
+    async quiet() {
+      const running = [...floods].filter(([, flood]) => !flood.ended).map(([id]) => id);
+      for (const id of running) order({ do: 'stop', id });
+      await Promise.all(running.map((id) => end(id, 5000)));
     },
     async close() {
       clearInterval(flusher);

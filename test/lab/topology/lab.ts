@@ -85,6 +85,7 @@ async function up(): Promise<Lab> {
     director: (name) => known(directorByName.get(name), name),
     server: (name) => known(servers.get(name), name),
     async fresh() {
+      await client.quiet();
       await Promise.all([
         ...directors.map((director) => director.reset()),
         ...[...servers.values()].map(async (server) => {
