@@ -117,11 +117,14 @@ export class Reconciler {
     while (!this.#cut.aborted) {
       const settings = this.#settings;
       if (settings === null) return;
-      const full = this.#actual === null || clock.now() >= nextFull;
+      const started = clock.now();
+      const full = this.#actual === null || started >= nextFull;
       this.#dirty = false;
       try {
         await this.#pass(full, settings);
-        if (full) nextFull = (clock.now() + settings.periodMs) as Mono;
+        // From its start: a reading is as old as that, and one that took long must be followed at once by a fresh one,
+        // or the routes that it brought back would outlive their reading and leave again.
+        if (full) nextFull = (started + settings.periodMs) as Mono;
       } catch (error) {
         this.#failed(error);
       }
