@@ -62,6 +62,17 @@ export function plan(
 
 const NONE: ReadonlySet<string> = new Set();
 
+/** What of a plan can be done while nothing new can be written down as ours: everything but making what is not ours yet. */
+export function withoutNew(plan: Plan, owned: Owned): Plan {
+  const made = plan.program.filter((op) => op.do === 'add-service').map(({ service }) => service.key);
+  const unclaimed = new Set(made.filter((key) => !owned.services.has(key)));
+  return {
+    ...plan,
+    addVips: plan.addVips.filter(({ address }) => owned.vips.has(address)),
+    program: plan.program.filter(({ service }) => !unclaimed.has(service.key)),
+  };
+}
+
 export function isEmpty({ addVips, program, unprogram, deleteVips }: Plan): boolean {
   return addVips.length + program.length + unprogram.length + deleteVips.length === 0;
 }

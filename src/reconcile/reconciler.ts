@@ -13,7 +13,7 @@ import type { Fact } from '../decision/facts.ts';
 import type { Clock, Mono, World } from '../world/world.ts';
 import { type Fights, paused, repaired } from './fights.ts';
 import { NOTHING_OWNED, readOwnership, writeOwnership } from './ownership.ts';
-import { type Owned, type Plan, isEmpty, plan } from './plan.ts';
+import { type Owned, type Plan, isEmpty, plan, withoutNew } from './plan.ts';
 import { sentences } from './words.ts';
 import { within } from './within.ts';
 
@@ -177,7 +177,7 @@ export class Reconciler {
 
   /** Up before down, and ownership on disk before anything is made. Then read back what was touched. */
   async #carryOut(
-    todo: Plan,
+    all: Plan,
     found: Tables,
     desired: Desired,
     settings: ReconcilerSettings,
@@ -185,8 +185,10 @@ export class Reconciler {
   ): Promise<void> {
     const { ipvs, vips } = this.#world;
     if (this.#cut.aborted) return;
-    await this.#claim(todo, found, desired, settings, bounded);
-    const errors: SystemError[] = [];
+    const unclaimed = await this.#claim(all, found, desired, settings, bounded);
+    const todo = unclaimed === null ? all : withoutNew(all, this.#owned);
+    if (unclaimed !== null && isEmpty(todo)) throw unclaimed;
+    const errors: SystemError[] = unclaimed === null ? [] : [unclaimed];
     const collect = (results: readonly (SystemError | null)[]) => {
       for (const error of results) if (error !== null) errors.push(error);
     };
@@ -202,7 +204,8 @@ export class Reconciler {
       collect(await bounded('delete addresses', vips.apply(todo.deleteVips)));
     }
     const writes = todo.addVips.length + todo.program.length + todo.unprogram.length + todo.deleteVips.length;
-    this.#status = { ...this.#status, writes: this.#status.writes + writes - errors.length };
+    const refused = errors.filter((error) => error !== unclaimed).length;
+    this.#status = { ...this.#status, writes: this.#status.writes + writes - refused };
     if (this.#cut.aborted) return;
 
     const at = this.#world.clock.now();
@@ -345,18 +348,27 @@ export class Reconciler {
     return this.#world.self().kernelId;
   }
 
-  /** What is about to be made is ours, and the disk knows it first. An address that was there before us never is. */
+  /**
+   * What is about to be made is ours, and the disk knows it first. An address that was there before us never is. A disk that
+   * does not take it is answered, not thrown: only what is new has to wait for it.
+   */
   async #claim(
     todo: Plan,
     found: Tables,
     desired: Desired,
     settings: ReconcilerSettings,
     bounded: Bounded,
-  ): Promise<void> {
+  ): Promise<SystemError | null> {
     this.#sayAdopted(desired, found);
     const services = new Set([...this.#owned.services, ...desired.ipvs.keys()]);
     const vips = new Set([...this.#owned.vips, ...todo.addVips.map(({ address }) => address)]);
-    await this.#own({ services, vips }, settings, bounded);
+    try {
+      await this.#own({ services, vips }, settings, bounded);
+      return null;
+    } catch (error) {
+      if (error instanceof SystemError) return error;
+      throw error;
+    }
   }
 
   /**

@@ -6,7 +6,7 @@ import type { Desired } from '../../../src/decision/decision.ts';
 import { familyOf } from '../../../src/lib/address.ts';
 import { applyToMemory, type MemoryTable } from '../../../src/ipvs/memory.ts';
 import { type IpvsEntry, type IpvsOp, type IpvsTable, sameDestination, sameService } from '../../../src/ipvs/table.ts';
-import { entryOps, isEmpty, type Owned, type Plan, plan } from '../../../src/reconcile/plan.ts';
+import { entryOps, isEmpty, type Owned, type Plan, plan, withoutNew } from '../../../src/reconcile/plan.ts';
 import type { AddressTable } from '../../../src/vip/addresses.ts';
 import { destination, onLo } from '../../support/decision-scene.ts';
 
@@ -59,6 +59,21 @@ describe('reconcile/plan', () => {
       'add-destination 10.9.0.1 10',
       'add-destination 10.9.0.2 5',
     ]);
+  });
+
+  it('goes on with what is there and what is ours while nothing new can be written down as ours', () => {
+    const wanted = desired({
+      ipvs: table('10.0.0.1:80 wrr 1=7', '10.0.0.2:80 wrr 1=10', '10.0.0.3:80 wrr 1=10'),
+      vips: new Set(['10.0.0.2', '10.0.0.3']),
+    });
+    const owned = { services: new Set(['tcp 10.0.0.3:80']), vips: new Set(['10.0.0.3']) };
+    const todo = withoutNew(plan(table('10.0.0.1:80 wrr 1=10'), NO_VIPS, wanted, owned), owned);
+    expect(words(todo.program)).to.deep.equal([
+      'set-destination 10.9.0.1 7',
+      'add-service tcp 10.0.0.3:80',
+      'add-destination 10.9.0.1 10',
+    ]);
+    expect(todo.addVips.map(({ address }) => address)).to.deep.equal(['10.0.0.3']);
   });
 
   it('adds, then changes, then deletes destinations, so that a service is never empty in between', () => {
