@@ -11,4 +11,5 @@ export const FINDINGS: readonly Finding[] = [
   { seed: 11, hours: 0.2, found: 'an address that somebody added changed the router id at the next reload' },
   { seed: 60, hours: 0.1, found: 'a restart deleted adopted servers whose addresses came after the list' },
   { seed: 9, hours: 0.3, found: 'the last server lost its weight to a drain before its route had left' },
+  { seed: 20166, hours: 2, found: 'one new service and a full disk kept all others from being written' },
 ];
