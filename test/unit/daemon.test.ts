@@ -1,0 +1,428 @@
+// The daemon as a whole in a small world: one director, one router that answers, a kernel in memory, virtual time. What a
+// reload touches, what a bad file does not, how it ends and with which code.
+
+import { expect } from 'chai';
+import { encodeMessage } from '../../src/bgp/message.ts';
+import { localOpen } from '../../src/bgp/open.ts';
+import { Splitter } from '../../src/bgp/splitter.ts';
+import { Daemon, type DaemonOptions } from '../../src/daemon.ts';
+import { decide } from '../../src/decision/decide.ts';
+import { SystemError } from '../../src/lib/errors.ts';
+import type { ServedRequest, ServedResponse, Stream, StreamHandlers, World } from '../../src/world/world.ts';
+import { onLo } from '../support/decision-scene.ts';
+import { FakeKernel } from '../support/fake-kernel.ts';
+import { settle } from '../support/fake-world.ts';
+import { scriptedPoll } from '../support/scripted-monitor.ts';
+
+const CONF = '/etc/pybal/pybal.conf';
+
+interface Sections {
+  readonly global?: string;
+  readonly text?: string;
+  readonly more?: string;
+}
+
+function configuration({ global = '', text = '', more = '' }: Sections = {}): string {
+  return `
+[global]
+bgp = yes
+bgp-local-asn = 64600
+bgp-peer-address = 192.0.2.1
+bgp-nexthop-ipv4 = 192.0.2.10
+withdraw-wait = 3
+${global}
+
+[text]
+protocol = tcp
+ip = 10.0.0.1
+port = 80
+scheduler = wrr
+config = file:///pools/text
+depool-threshold = .5
+monitors = [ 'Scripted' ]
+${text}
+${more}`;
+}
+
+const TLS = `
+[tls]
+protocol = tcp
+ip = 10.0.0.2
+port = 443
+scheduler = wrr
+config = file:///pools/tls
+monitors = [ 'Scripted' ]
+`;
+
+const pool = (...numbers: readonly number[]): string =>
+  numbers.map((number) => `{'host': '10.9.0.${number}', 'weight': 10, 'enabled': True}\n`).join('');
+
+/** A router at the other end of a stream: says OPEN and KEEPALIVE, and counts what it hears. */
+class FakeRouter {
+  readonly heard: string[] = [];
+  #handlers: StreamHandlers | null = null;
+  readonly stream: Stream = {
+    local: { address: '192.0.2.10', port: 40_000 },
+    remote: { address: '192.0.2.1', port: 179 },
+    on: (handlers) => {
+      this.#handlers = handlers;
+    },
+    write: (bytes) => {
+      for (const { type, body } of this.#splitter.push(bytes)) this.#hear(type, body.slice());
+      return true;
+    },
+    end: () => {},
+    pause: () => {},
+    resume: () => {},
+    close: () => void Promise.resolve().then(() => this.#handlers?.onClose(null)),
+  };
+  readonly #splitter = new Splitter();
+
+  #hear(type: number, body: Uint8Array): void {
+    if (type === 1) {
+      const local = { as: 64500, routerId: '192.0.2.1', holdTimeSeconds: 0, families: [4] as const, peerAs: null };
+      this.#say(encodeMessage({ is: 'open', open: localOpen(local) }));
+      this.#say(encodeMessage({ is: 'keepalive' }));
+    } else if (type === 2) {
+      const withdrawn = ((body[0] ?? 0) << 8) | (body[1] ?? 0);
+      if (withdrawn > 0) this.heard.push('withdraw');
+      else if (body.length > 4) this.heard.push('announce');
+    } else if (type === 3) this.heard.push(`notification ${body[0]}/${body[1]}`);
+  }
+
+  #say(bytes: Uint8Array): void {
+    void Promise.resolve().then(() => this.#handlers?.onData(bytes));
+  }
+}
+
+class Site {
+  readonly kernel = new FakeKernel();
+  readonly poll = scriptedPoll('Scripted', { interval: 5, timeout: 1 });
+  readonly routers: FakeRouter[] = [];
+  readonly exits: number[] = [];
+  readonly served = new Map<string, (request: ServedRequest) => ServedResponse | Promise<ServedResponse>>();
+  readonly closed: string[] = [];
+  readonly daemon: Daemon;
+
+  constructor(is: Sections | string = {}, options: Partial<DaemonOptions> = {}) {
+    const { fake } = this.kernel;
+    fake.write(CONF, typeof is === 'string' ? is : configuration(is));
+    fake.write('/pools/text', pool(1, 2));
+    fake.write('/pools/tls', pool(3));
+    const serveAt = (at: { readonly path: string } | { readonly address: string; readonly port: number }) =>
+      'path' in at ? at.path : `${at.address}:${at.port}`;
+    const world: World = {
+      ...this.kernel.world,
+      http: {
+        get: fake.http.get,
+        serve: async (at, handle) => {
+          this.served.set(serveAt(at), handle);
+          return {
+            close: async () => {
+              this.closed.push(serveAt(at));
+              this.served.delete(serveAt(at));
+            },
+          };
+        },
+      },
+      streams: {
+        connect: async () => {
+          const router = new FakeRouter();
+          this.routers.push(router);
+          return router.stream;
+        },
+        listen: async (at) => ({ local: at, close: async () => {} }),
+      },
+      monitor: (name) => Promise.resolve(name.toLowerCase() === 'scripted' ? this.poll.module : null),
+    };
+    this.daemon = new Daemon(world, {
+      configPath: CONF,
+      version: '0',
+      backend: 'netlink',
+      exit: (code) => this.exits.push(code),
+      ...options,
+    });
+  }
+
+  async pass(seconds: number): Promise<void> {
+    await this.kernel.fake.clock.advance(seconds * 1000);
+    for (let i = 0; i < 5; i++) await settle();
+  }
+
+  async running(): Promise<this> {
+    const started = this.daemon.start();
+    await this.pass(2);
+    await started;
+    await this.pass(5);
+    return this;
+  }
+
+  /** Put a file in place and say SIGHUP. */
+  async reload(is: Sections | string): Promise<void> {
+    this.kernel.calls.length = 0;
+    this.kernel.fake.logged.length = 0;
+    this.kernel.fake.write(CONF, typeof is === 'string' ? is : configuration(is));
+    this.daemon.hangUp();
+    await this.pass(4);
+  }
+
+  get heard(): readonly string[] {
+    return this.routers.flatMap(({ heard }) => heard);
+  }
+
+  /** What was written to the kernel, claims on disk aside. */
+  get kernelWrites(): readonly string[] {
+    return this.kernel.writes.filter((call) => call !== 'claim');
+  }
+
+  lines(level: string): readonly string[] {
+    return this.kernel.fake.logged.filter((record) => record.level === level).map(({ text }) => text);
+  }
+
+  destinations(key: string): readonly string[] {
+    return [...(this.kernel.table.get(key)?.destinations.keys() ?? [])];
+  }
+}
+
+describe('daemon', () => {
+  it('goes the whole way: pool, checks, kernel, read back, route', async () => {
+    const site = await new Site().running();
+    expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(['10.9.0.1:80', '10.9.0.2:80']);
+    expect(site.heard).to.deep.equal(['announce']);
+    expect(site.daemon.view().vips.map(({ vip, announced }) => [vip, announced])).to.deep.equal([['10.0.0.1', true]]);
+    expect([...site.served.keys()]).to.deep.equal(['/run/anybal/control.sock']);
+    expect(site.exits).to.deep.equal([]);
+  });
+
+  it('adopts what it finds in the kernel, and writes nothing to it', async () => {
+    const first = await new Site().running();
+    const second = new Site();
+    for (const [key, entry] of first.kernel.table) second.kernel.table.set(key, entry);
+    second.kernel.addresses.set('10.0.0.1', onLo('10.0.0.1'));
+    await second.running();
+    expect(second.kernelWrites).to.deep.equal([]);
+    expect(second.heard).to.deep.equal(['announce']);
+  });
+
+  it('depools who fails, and puts back who recovers', async () => {
+    const site = await new Site().running();
+    site.poll.script.auto = ({ address }) => (address === '10.9.0.1' ? { is: 'down', reason: '503' } : { is: 'up' });
+    await site.pass(6);
+    expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(['10.9.0.2:80']);
+    site.poll.script.auto = () => ({ is: 'up' });
+    await site.pass(6);
+    expect(site.destinations('tcp 10.0.0.1:80')).to.have.members(['10.9.0.1:80', '10.9.0.2:80']);
+    expect(site.heard).to.deep.equal(['announce']);
+  });
+
+  describe('at a reload', () => {
+    it('of the same file touches nothing: no write, no message, no session, no check', async () => {
+      const site = await new Site().running();
+      const { created } = site.poll.script;
+      await site.reload({});
+      expect(site.kernelWrites).to.deep.equal([]);
+      expect(site.heard).to.deep.equal(['announce']);
+      expect(site.routers).to.have.length(1);
+      expect(site.poll.script.created).to.equal(created);
+      expect(site.closed).to.deep.equal([]);
+      expect(site.lines('info')).to.include(`Reloaded ${CONF}`);
+    });
+
+    it('applies only the difference', async () => {
+      const site = await new Site().running();
+      await site.reload({ text: 'depool-threshold = .9\nscheduler = sh' });
+      expect(site.kernelWrites).to.deep.equal(['set-service tcp 10.0.0.1:80']);
+      expect(site.heard).to.deep.equal(['announce']);
+      await site.reload({ text: 'depool-threshold = .9\nscheduler = sh', more: TLS });
+      expect(site.kernelWrites).to.have.members([
+        'add-address 10.0.0.2',
+        'add-service tcp 10.0.0.2:443',
+        'add-destination 10.9.0.3:443 10',
+      ]);
+      expect(site.heard).to.deep.equal(['announce', 'announce']);
+      expect(site.routers).to.have.length(1);
+    });
+
+    it('that takes a section away withdraws first, waits, and then removes what was its own', async () => {
+      const site = await new Site({ more: TLS }).running();
+      await site.reload({ global: '' });
+      expect(site.heard.at(-1)).to.equal('withdraw');
+      // withdraw-wait is 3 s, of which the reload has let 4 pass.
+      expect(site.kernelWrites).to.deep.equal(['delete-service tcp 10.0.0.2:443', 'delete-address 10.0.0.2']);
+      expect(site.destinations('tcp 10.0.0.1:80')).to.have.length(2);
+    });
+
+    it('reads the pools again', async () => {
+      const site = await new Site().running();
+      site.kernel.fake.write('/pools/text', pool(1, 2, 4));
+      await site.reload({});
+      expect(site.kernelWrites).to.deep.equal(['add-destination 10.9.0.4:80 10']);
+    });
+
+    for (const [what, text] of [
+      ['missing', null],
+      ['empty', ''],
+      ['without a section', 'nonsense\n'],
+      ['full of zeros', '\0\0\0\0'],
+    ] as const) {
+      it(`of a file that is ${what} changes nothing`, async () => {
+        const site = await new Site().running();
+        site.kernel.calls.length = 0;
+        if (text === null) {
+          site.kernel.fake.disk.delete(CONF);
+          site.daemon.hangUp();
+          await site.pass(4);
+        } else await site.reload(text);
+        expect(site.kernelWrites).to.deep.equal([]);
+        expect(site.heard).to.deep.equal(['announce']);
+        expect(site.lines('error').join('\n')).to.contain(`${CONF} cannot be used: all stays as it was`);
+        expect(site.exits).to.deep.equal([]);
+      });
+    }
+
+    it('runs a section with a mistake on its last good text, names the place, and applies the rest', async () => {
+      const site = await new Site().running();
+      await site.reload({ text: 'depool-threshold = 1.5\nscheduler = sh', more: TLS });
+      expect(site.kernelWrites.filter((write) => write.includes('10.0.0.1:80'))).to.deep.equal([]);
+      expect(site.destinations('tcp 10.0.0.2:443')).to.deep.equal(['10.9.0.3:443']);
+      expect(site.lines('error').join('\n')).to.match(/pybal\.conf:\d+: \[text\] depool-threshold: 1\.5/);
+    });
+
+    it('closes and opens only what changed of what it serves', async () => {
+      const site = await new Site().running();
+      await site.reload({ global: 'instrumentation = yes\ninstrumentation_ips = 127.0.0.1' });
+      expect(site.closed).to.deep.equal([]);
+      expect([...site.served.keys()]).to.deep.equal(['/run/anybal/control.sock', '127.0.0.1:9090']);
+      await site.reload({});
+      expect(site.closed).to.deep.equal(['127.0.0.1:9090']);
+    });
+  });
+
+  describe('ends', () => {
+    it('with 2 when there is no configuration that can be used, and touches nothing', async () => {
+      for (const text of ['', '[global]\nbgp = perhaps\n[']) {
+        const site = new Site(text);
+        await site.daemon.start();
+        await site.pass(10);
+        expect(site.exits).to.deep.equal([2]);
+        expect(site.kernel.calls).to.deep.equal([]);
+        expect(site.lines('critical')).to.deep.equal([`${CONF} cannot be used: exiting`]);
+      }
+    });
+
+    it('with 0 when it is told to: withdraws, waits, closes with Cease, leaves the kernel', async () => {
+      const site = await new Site().running();
+      site.kernel.calls.length = 0;
+      site.daemon.terminate();
+      await site.pass(0);
+      expect(site.heard).to.deep.equal(['announce', 'withdraw']);
+      expect(site.exits).to.deep.equal([]);
+      await site.pass(2.9);
+      expect(site.exits).to.deep.equal([]);
+      await site.pass(5);
+      expect(site.exits).to.deep.equal([0]);
+      expect(site.heard[2]).to.match(/^notification 6\//);
+      expect(site.kernelWrites).to.deep.equal([]);
+      expect(site.destinations('tcp 10.0.0.1:80')).to.have.length(2);
+      expect(site.kernel.addresses.has('10.0.0.1')).to.equal(true);
+      expect([...site.served.keys()]).to.deep.equal([]);
+    });
+
+    it('at once when it is told twice', async () => {
+      const site = await new Site().running();
+      site.daemon.terminate();
+      await site.pass(0);
+      expect(site.exits).to.deep.equal([]);
+      site.daemon.terminate();
+      expect(site.exits).to.deep.equal([0]);
+      await site.pass(20);
+      expect(site.exits).to.deep.equal([0]);
+    });
+
+    it('at once when it announces nothing', async () => {
+      const site = new Site();
+      site.kernel.fake.write('/pools/text', pool());
+      await site.running();
+      site.daemon.terminate();
+      await site.pass(1);
+      expect(site.exits).to.deep.equal([0]);
+    });
+
+    it('with 70 when a decision cannot be made, so that its routes go with it', async () => {
+      let broken = false;
+      const site = await new Site(
+        {},
+        {
+          decide: (facts, previous) => {
+            if (broken) throw new RangeError('not thought of');
+            return decide(facts, previous);
+          },
+        },
+      ).running();
+      expect(site.exits).to.deep.equal([]);
+      broken = true;
+      await site.pass(6);
+      expect(site.exits).to.deep.equal([70]);
+      expect(site.lines('critical').join()).to.contain('A bug in anybal: RangeError: not thought of');
+      site.daemon.terminate();
+      await site.pass(60);
+      expect(site.exits).to.deep.equal([70]);
+    });
+
+    it('also while a kernel call hangs', async () => {
+      const site = await new Site().running();
+      site.kernel.reading = () => 'hang';
+      await site.pass(6);
+      site.daemon.terminate();
+      await site.pass(30);
+      expect(site.exits).to.deep.equal([0]);
+    });
+
+    it('a reload that comes while it stops does nothing', async () => {
+      const site = await new Site().running();
+      site.daemon.terminate();
+      await site.reload({ more: TLS });
+      expect(site.kernel.table.has('tcp 10.0.0.2:443')).to.equal(false);
+      await site.pass(20);
+      expect(site.exits).to.deep.equal([0]);
+    });
+  });
+
+  it('withdraws when the kernel refuses it, keeps the session, and announces once it is let in again', async () => {
+    const site = await new Site().running();
+    site.kernel.fate = () => new SystemError('EPERM', 'write');
+    site.kernel.table.delete('tcp 10.0.0.1:80');
+    await site.pass(30);
+    expect(site.heard).to.deep.equal(['announce', 'withdraw']);
+    site.kernel.fate = () => 'done';
+    await site.pass(10);
+    expect(site.heard).to.deep.equal(['announce', 'withdraw', 'announce']);
+    expect(site.routers).to.have.length(1);
+  });
+
+  it('withdraws within reconcile-limit when the kernel does not answer any more', async () => {
+    const site = await new Site().running();
+    site.kernel.reading = () => 'hang';
+    await site.pass(10.1);
+    expect(site.heard).to.deep.equal(['announce', 'withdraw']);
+    site.kernel.reading = () => 'done';
+    await site.pass(30);
+    expect(site.heard).to.deep.equal(['announce', 'withdraw', 'announce']);
+    expect(site.routers).to.have.length(1);
+  });
+
+  it('goes on when it cannot serve, or cannot write its last good sections', async () => {
+    const site = new Site();
+    site.kernel.fake.files.replace = () => Promise.reject(new SystemError('EROFS', 'replace'));
+    await site.running();
+    expect(site.lines('warn').join()).to.contain('Last good sections could not be kept on disk');
+    expect(site.exits).to.deep.equal([]);
+  });
+
+  it('dumps its state into the log', async () => {
+    const site = await new Site().running();
+    site.kernel.fake.logged.length = 0;
+    site.daemon.dump();
+    expect(site.lines('info').join('\n')).to.contain('10.9.0.1').and.to.contain('10.0.0.1');
+  });
+});
