@@ -19,6 +19,7 @@ import { learn, nothingKnown } from './decision/learn.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { HealthRunner } from './health/runner.ts';
 import { Pools } from './pools/pools.ts';
+import { within } from './reconcile/within.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import type { ServedRequest, ServedResponse, World } from './world/world.ts';
 
@@ -36,6 +37,11 @@ export interface DaemonOptions {
   readonly decide?: typeof decide;
 }
 
+/** How long the speaker waits to know the host's addresses. */
+const FIRST_READING_MS = 1_000;
+/** How long the parts may take to end, once the routes are gone. */
+const STOP_MS = 5_000;
+
 export class Daemon {
   readonly #world: World;
   readonly #options: DaemonOptions;
@@ -51,7 +57,14 @@ export class Daemon {
   #modules: ReadonlyMap<string, MonitorModule> = new Map();
   #actSoon = false;
   #cancelWake = (): void => {};
-  #routerId: string | null = null;
+  /** null: left to the first session; undefined: not chosen yet. */
+  #routerId: string | null | undefined = undefined;
+  /** What each section said when it was last good: the disk is for the next start. */
+  #lastGood: Loaded['lastGood'] | null = null;
+  #kernelRead = (): void => {};
+  readonly #firstReading = new Promise<void>((resolve) => {
+    this.#kernelRead = resolve;
+  });
   /** One after the other; never rejects. */
   #reloading: Promise<void> = Promise.resolve();
   #servers: { readonly key: string; close(): Promise<void> }[] = [];
@@ -146,6 +159,7 @@ export class Daemon {
   #learn(fact: Fact): void {
     if (this.#exited) return;
     this.#facts = learn(this.#facts, fact);
+    if (fact.is === 'kernel') this.#kernelRead();
     this.#soon();
   }
 
@@ -234,7 +248,12 @@ export class Daemon {
 
   async #reload(): Promise<void> {
     if (this.#stopping || this.#exited) return;
-    const loaded = await loadConfig(this.#world, this.#options.configPath);
+    const { configPath } = this.#options;
+    const loaded = await loadConfig(
+      this.#world,
+      configPath,
+      this.#lastGood === null ? {} : { lastGood: this.#lastGood },
+    );
     this.#complain(loaded.complaints);
     if (loaded.config === null) {
       this.#log('error', `${this.#options.configPath} cannot be used: all stays as it was`);
@@ -249,6 +268,7 @@ export class Daemon {
     this.#modules = await this.#modulesOf(config.services);
     if (this.#stopping || this.#exited) return;
     const { global } = config;
+    this.#lastGood = loaded.lastGood;
     this.#learn({ is: 'configuration', config });
     const settings = {
       stateDirectory: global.stateDirectory,
@@ -281,6 +301,9 @@ export class Daemon {
   async #configureSpeaker(config: Config): Promise<void> {
     if (this.#options.backend === 'dry-run') return;
     const { global, peers } = config;
+    // Whose address is a VIP is known when the host's addresses were read.
+    await within(this.#world.clock, FIRST_READING_MS, 'first reading', this.#firstReading).catch(() => {});
+    if (this.#stopping || this.#exited) return;
     const listen = global.bgp
       ? global.bgpLocalAddresses.map((address) => ({ address, port: global.bgpLocalPort }))
       : [];
@@ -290,21 +313,24 @@ export class Daemon {
       peers,
       families: [4, 6],
     });
+    if (this.#stopping || this.#exited) return;
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
   }
 
   /**
-   * The highest IPv4 address of this host that is neither loopback nor a VIP; null leaves it to the first session. Once
-   * chosen it stays: an address that somebody adds must not reset sessions at the next reload.
+   * The highest IPv4 address of this host that is no loopback's and no VIP; null leaves it to the first session. Once chosen
+   * it stays: an address that somebody adds must not reset sessions at the next reload.
    */
-  #ownId({ services }: Config): string | null {
-    const vips = new Set(services.map(({ vip }) => vip));
-    if (this.#routerId !== null && !vips.has(this.#routerId)) return this.#routerId;
-    const own = this.#world
-      .self()
-      .addresses.filter((at) => !at.includes(':') && !at.startsWith('127.') && !vips.has(at));
+  #ownId({ services, quarantined }: Config): string | null {
+    const vips = new Set([...services.map(({ vip }) => vip), ...quarantined.map(({ frozen }) => frozen?.vip)]);
+    const chosen = this.#routerId;
+    if (chosen !== undefined && (chosen === null || !vips.has(chosen))) return chosen;
+    const { addresses } = this.#world.self();
+    const onLoopback = (address: string) => this.#facts.kernel.vips.get(address)?.interface === 'lo';
+    const own = addresses.filter((address) => !address.includes(':') && !address.startsWith('127.'));
     const value = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-    this.#routerId = own.sort((a, b) => value(b) - value(a))[0] ?? null;
+    const free = own.filter((address) => !vips.has(address) && !onLoopback(address));
+    this.#routerId = free.sort((a, b) => value(b) - value(a))[0] ?? null;
     return this.#routerId;
   }
 
@@ -343,7 +369,10 @@ export class Daemon {
       this.#world.log({ level: 'warn', system: 'bgp', text: `Withdrawing ${vip}: exiting` });
     if (announced.length > 0) await clock.sleep((this.#facts.config?.global.withdrawWaitSeconds ?? 0) * 1000);
     await this.#speaker.stop();
-    await Promise.all([this.#reconciler.stop(), this.#health.stop(), this.#pools.stop()]);
+    const parts = [this.#reconciler.stop(), this.#health.stop(), this.#pools.stop()];
+    await within(clock, STOP_MS, 'stop', Promise.all(parts)).catch((error: unknown) =>
+      this.#log('warn', `Not everything ended in time: ${errorText(error)}`),
+    );
     await Promise.all(this.#servers.map((server) => server.close()));
   }
 

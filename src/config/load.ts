@@ -17,6 +17,8 @@ export interface LoadOptions {
   readonly strict?: boolean;
   /** Where last good sections are kept, if not where the file itself says. */
   readonly stateDirectory?: string;
+  /** The last good sections, for who remembers them; otherwise they are read from the state directory. */
+  readonly lastGood?: SectionTexts;
 }
 
 export interface Loaded {
@@ -46,7 +48,7 @@ export async function loadConfig(
   }
   const scanned = scanText(text, path);
   const stateDirectory = stateDirectoryOr(scanned);
-  const lastGood = await readSections(world, stateDirectory, complaints);
+  const lastGood = options.lastGood ?? (await readSections(world, stateDirectory, complaints));
   const monitor = (name: string) => world.monitor(name);
   const decoded = await decodeConfig(scanned, { monitor, lastGood, strict: options.strict ?? false });
   const all = [...complaints, ...decoded.complaints];

@@ -112,15 +112,15 @@ function tally(
   });
   const text = ({ name, vote }: ServiceVerdict) => `${name}: ${vote.cause.text}`;
   const joining = ({ firstRound, verifiedOnce }: ServiceVerdict) => wasAnnounced && !(firstRound && verifiedOnce);
-  const against = voters.filter((verdict) => verdict.vote.is === 'no' && !joining(verdict));
   // Law 2: what was true a reading ago does not bring a route up, only this reading does.
-  const inFavour = voters.filter(
-    ({ vote, differsSince }) => vote.is === 'yes' && (wasAnnounced || differsSince === null),
-  );
+  const holds = ({ vote, differsSince }: ServiceVerdict) =>
+    vote.is === 'yes' && (wasAnnounced || differsSince === null);
+  const inFavour = voters.filter(holds);
+  const against = voters.filter((verdict) => !holds(verdict) && !joining(verdict));
   if (voters.length === 0) return { yes: false, cause: VIP.noVoters };
   const all = sharing.some(({ vipPolicy }) => vipPolicy === 'all');
   const yes = inFavour.length > 0 && (!all || against.length === 0);
-  const deciding = yes ? inFavour : voters.filter(({ vote }) => vote.is === 'no');
+  const deciding = yes ? inFavour : voters.filter((verdict) => !holds(verdict));
   return { yes, cause: (yes ? VIP.announced : VIP.withdrawn)(deciding.map(text).join('; ')) };
 }
 

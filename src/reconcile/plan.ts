@@ -54,7 +54,10 @@ export function plan(
     program,
     unprogram,
     deleteVips: [...(desired.keepAll ? [] : owned.vips)]
-      .filter((address) => vips.has(address) && !desired.vips.has(address) && !desired.keepVips.has(address))
+      .filter(
+        (address) =>
+          vips.get(address)?.interface === 'lo' && !desired.vips.has(address) && !desired.keepVips.has(address),
+      )
       .map((address) => ({ do: 'delete-address', address, family: familyOf(address) })),
     foreign,
   };

@@ -41,7 +41,7 @@ export interface ReconcilerOptions {
   whereToEdit(key: ServiceKey): string | null;
 }
 
-/** Errors that mean the kernel will not have us at all. */
+/** Errors of listing that mean the kernel will not have us at all. */
 const DENIED: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOPROTOOPT', 'EPROTONOSUPPORT', 'EAFNOSUPPORT']);
 const RETRY = { firstMs: 100, longestMs: 5_000 } as const;
 
@@ -66,8 +66,10 @@ export class Reconciler {
   #ownedOnDisk: Owned | null = null;
   #fights: Fights = new Map();
   #status: ReconcilerStatus = { drift: [], fighting: false, foreign: [], writes: 0, repairs: 0, lastError: null };
-  /** Our last writes were refused altogether, and what they were to do is still to be done. */
+  /** The kernel will not have us: it does not let us list, or refused every one of our last writes, which are still to be done. */
   #denied: SystemError | null = null;
+  /** The last write of the ownership record; never rejects. */
+  #writing: Promise<void> = Promise.resolve();
   #failures = 0;
   #dirty = false;
   #wake: (() => void) | null = null;
@@ -85,7 +87,10 @@ export class Reconciler {
   }
 
   configure(settings: ReconcilerSettings): void {
+    const before = this.#settings;
     this.#settings = settings;
+    // What is ours must be known in the new place as well.
+    if (before !== null && before.stateDirectory !== settings.stateDirectory) this.#ownedOnDisk = NOTHING_OWNED;
   }
 
   /** The tables that the world should equal from now on. */
@@ -143,7 +148,11 @@ export class Reconciler {
     const before = this.#actual;
     let read = full || before === null ? await this.#read(bounded) : before;
     const desired = this.#desired;
-    if (desired === null) return this.#learn(read, at, full);
+    if (desired === null) {
+      this.#denied = null;
+      this.#learn(read, at, full);
+      return;
+    }
 
     const ignore = paused(this.#fights, at);
     let todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
@@ -167,7 +176,8 @@ export class Reconciler {
     this.#status = { ...this.#status, foreign: todo.foreign, fighting: ignore.size > 0 };
     if (isEmpty(todo)) {
       await this.#keepBooks(desired, read, settings, bounded);
-      this.#settled = ignore.size === 0 ? desired : this.#settled;
+      if (ignore.size > 0) return;
+      this.#settled = desired;
       this.#done();
       return;
     }
@@ -189,6 +199,7 @@ export class Reconciler {
     const todo = unclaimed === null ? all : withoutNew(all, this.#owned);
     if (unclaimed !== null && isEmpty(todo)) throw unclaimed;
     const errors: SystemError[] = unclaimed === null ? [] : [unclaimed];
+    const ipvsResults: (SystemError | null)[] = [];
     const collect = (results: readonly (SystemError | null)[]) => {
       for (const error of results) if (error !== null) errors.push(error);
     };
@@ -198,7 +209,9 @@ export class Reconciler {
       if (ops.length === 0 || this.#cut.aborted) continue;
       for (const op of ops.slice(0, MAX_LINES)) this.#log('debug', ipvsadmLine(op));
       if (ops.length > MAX_LINES) this.#log('debug', `… and ${ops.length - MAX_LINES} more changes`);
-      collect(await bounded('write IPVS', ipvs.apply(ops)));
+      const results = await bounded('write IPVS', ipvs.apply(ops));
+      ipvsResults.push(...results);
+      collect(results);
     }
     if (todo.deleteVips.length > 0 && !this.#cut.aborted) {
       collect(await bounded('delete addresses', vips.apply(todo.deleteVips)));
@@ -211,8 +224,9 @@ export class Reconciler {
     const at = this.#world.clock.now();
     const touched = [...new Set([...todo.program, ...todo.unprogram].map(({ service }) => service.key))];
     const read = await this.#readBack(touched, bounded);
-    const denied = errors.find(({ code }) => DENIED.has(code)) ?? null;
-    this.#denied = denied;
+    // One refused change is its own service's business; that every one is refused says who we are to the kernel.
+    const refusedAll = ipvsResults.length > 0 && ipvsResults.every((error) => error?.code === 'EPERM');
+    this.#denied = refusedAll ? (ipvsResults[0] ?? null) : null;
     this.#learn(read, at, false);
     await this.#keepBooks(desired, read, settings, bounded);
     const left = plan(read.ipvs, read.vips, desired, this.#owned, paused(this.#fights, at));
@@ -223,12 +237,15 @@ export class Reconciler {
     } else {
       // ESRCH, EEXIST and the like: what we thought was there is not. The next pass reads everything afresh.
       this.#actual = null;
-      throw denied ?? errors[0] ?? new SystemError('EAGAIN', 'write IPVS', 'read back differs from what was written');
+      throw errors[0] ?? new SystemError('EAGAIN', 'write IPVS', 'read back differs from what was written');
     }
   }
 
   async #read(bounded: Bounded): Promise<Tables> {
-    const ipvs = await bounded('list IPVS', this.#world.ipvs.list());
+    const ipvs = await bounded('list IPVS', this.#world.ipvs.list()).catch((error: unknown) => {
+      if (error instanceof SystemError && DENIED.has(error.code)) this.#denied = error;
+      throw error;
+    });
     const vips = await bounded('list addresses', this.#world.vips.list());
     return this.#shared({ ipvs, vips });
   }
@@ -286,7 +303,7 @@ export class Reconciler {
     this.#actual = null;
     this.#failures++;
     const text = errorText(thrown);
-    const denied = thrown instanceof SystemError && DENIED.has(thrown.code);
+    const denied = this.#denied !== null;
     if (this.#status.lastError !== text) this.#log('error', `Kernel tables are not as wanted: ${text}`);
     this.#status = { ...this.#status, lastError: text };
     const vips = this.#lastTold?.vips ?? new Map();
@@ -383,7 +400,7 @@ export class Reconciler {
       if (read.ipvs.has(key) || ipvs.has(key) || keep.has(key) || keepAll) services.add(key);
     }
     const vips = [...this.#owned.vips].filter(
-      (vip) => read.vips.has(vip) || desired.vips.has(vip) || desired.keepVips.has(vip) || keepAll,
+      (vip) => read.vips.get(vip)?.interface === 'lo' || desired.vips.has(vip) || desired.keepVips.has(vip) || keepAll,
     );
     await this.#own({ services, vips: new Set(vips) }, settings, bounded);
   }
@@ -397,7 +414,10 @@ export class Reconciler {
   async #own(owned: Owned, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
     if (equal(owned, this.#ownedOnDisk)) return;
     const path = ownershipPath(settings);
-    await bounded('write ownership', writeOwnership(this.#world.files, path, this.#kernelId, owned));
+    // One after the other: a write that was given up must not land on top of a later one.
+    const written = this.#writing.then(() => writeOwnership(this.#world.files, path, this.#kernelId, owned));
+    this.#writing = written.catch(() => {});
+    await bounded('write ownership', written);
     this.#owned = owned;
     this.#ownedOnDisk = owned;
   }
