@@ -36,6 +36,7 @@ export interface VmResult {
 
 export const timedOut = 124;
 export const guestDied = 125;
+const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Boots, runs, powers off. Throws when something needed is missing, naming the Debian packages. Leaves nothing behind. */
 export async function runInVm(options: VmOptions): Promise<VmResult> {
@@ -49,6 +50,11 @@ export async function runInVm(options: VmOptions): Promise<VmResult> {
     // The machine's end may reset the stream; the exit file tells how the command ended.
     socket.on('error', () => socket.destroy());
   });
+  // Ctrl-C or a kill of this process takes the machine and its folder along.
+  const clean = (): void => rmSync(runShare, { recursive: true, force: true });
+  const interrupted = (): void => process.exit(130);
+  process.once('exit', clean);
+  for (const signal of endings) process.once(signal, interrupted);
   try {
     mkdirSync(join(runShare, 'out'));
     cpSync(join(vmSource, 'guest.sh'), join(runShare, 'guest.sh'));
@@ -71,7 +77,9 @@ export async function runInVm(options: VmOptions): Promise<VmResult> {
     return { exitCode, seconds: (performance.now() - started) / 1000, consoleTail };
   } finally {
     output.close();
-    rmSync(runShare, { recursive: true, force: true });
+    process.off('exit', clean);
+    for (const signal of endings) process.off(signal, interrupted);
+    clean();
   }
 }
 
