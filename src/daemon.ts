@@ -17,7 +17,7 @@ import { eventsOf, newlyHeld } from './decision/events.ts';
 import type { Fact, Facts } from './decision/facts.ts';
 import { learn, nothingKnown } from './decision/learn.ts';
 import type { MonitorModule } from './health/monitor.ts';
-import { HealthRunner } from './health/runner.ts';
+import { HealthRunner, missingMonitor } from './health/runner.ts';
 import { Pools } from './pools/pools.ts';
 import { within } from './reconcile/within.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
@@ -236,10 +236,10 @@ export class Daemon {
       [...services.values()].map(({ config, list }) => ({
         config,
         hosts: list?.hosts ?? [],
-        monitors: config.monitors.flatMap(({ name, options }) => {
-          const module = this.#modules.get(name);
-          return module === undefined ? [] : [{ module, options }];
-        }),
+        monitors: config.monitors.map(({ name, options }) => ({
+          module: this.#modules.get(name) ?? missingMonitor(name, 'its module was never loaded'),
+          options,
+        })),
       })),
     );
   }
@@ -292,8 +292,9 @@ export class Daemon {
     const names = new Set(services.flatMap(({ monitors }) => monitors.map(({ name }) => name)));
     const modules = new Map<string, MonitorModule>();
     for (const name of names) {
-      const module = await this.#world.monitor(name);
-      if (module !== null) modules.set(name, module);
+      const found = await this.#world.monitor(name).catch((error: unknown) => errorText(error));
+      const module = found ?? 'its file is not there';
+      modules.set(name, typeof module === 'string' ? missingMonitor(name, module) : module);
     }
     return modules;
   }

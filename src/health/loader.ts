@@ -30,34 +30,39 @@ export async function loadMonitor(name: string, directories: readonly string[]):
   if (!NAME.test(name)) return null;
   const wanted = name.toLowerCase();
   const places = [...directories.map((path) => ({ path, ours: false })), { path: BUILT_IN, ours: true }];
+  return (await byStem(wanted, places)) ?? byAlias(wanted, places);
+}
+
+interface Place {
+  readonly path: string;
+  readonly ours: boolean;
+}
+
+async function byStem(stem: string, places: readonly Place[]): Promise<MonitorModule | null> {
   for (const { path, ours } of places) {
     for (const ending of ENDINGS) {
-      const file = join(path, wanted + ending);
+      const file = join(path, stem + ending);
       if (!(await exists(file))) continue;
       if (!ours) await demandTrusted(file);
-      return importModule(file);
+      return importModule(file, stem);
     }
-  }
-  for (const { path, ours } of places) {
-    const found = await byAlias(wanted, path, ours);
-    if (found !== null) return found;
   }
   return null;
 }
 
-/** A file that cannot be used does not stand in the way of an alias in another one. */
-async function byAlias(wanted: string, directory: string, ours: boolean): Promise<MonitorModule | null> {
-  const files = await readdir(directory).catch(() => []);
-  for (const file of files.sort()) {
-    const stem = file.replace(/\.\w+$/, '');
-    if (!NAME.test(stem) || !ENDINGS.includes(file.slice(stem.length))) continue;
-    try {
-      const path = join(directory, file);
-      if (!ours) await demandTrusted(path);
-      const module = await importModule(path);
-      if (module.aliases?.some((alias) => alias.toLowerCase() === wanted)) return module;
-    } catch (error) {
-      if (!(error instanceof MonitorRefused)) throw error;
+/** A file that cannot be used, or that another of the same name comes before, has no say. */
+async function byAlias(wanted: string, places: readonly Place[]): Promise<MonitorModule | null> {
+  for (const { path } of places) {
+    const files = await readdir(path).catch(() => []);
+    for (const file of files.sort()) {
+      const stem = file.replace(/\.\w+$/, '');
+      if (!NAME.test(stem) || !ENDINGS.includes(file.slice(stem.length))) continue;
+      try {
+        const module = await byStem(stem, places);
+        if (module?.aliases?.some((alias) => alias.toLowerCase() === wanted)) return module;
+      } catch (error) {
+        if (!(error instanceof MonitorRefused)) throw error;
+      }
     }
   }
   return null;
@@ -88,7 +93,7 @@ function octal(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }
 
-async function importModule(file: string): Promise<MonitorModule> {
+async function importModule(file: string, stem: string): Promise<MonitorModule> {
   let imported: unknown;
   try {
     imported = await import(pathToFileURL(file).href);
@@ -98,23 +103,38 @@ async function importModule(file: string): Promise<MonitorModule> {
     throw new MonitorRefused(file, `${missing ? 'an import of it is missing: ' : ''}${errorText(error)}`, error);
   }
   const module = isObject(imported) ? imported.default : undefined;
-  const wrong = complaint(module);
+  const wrong = complaint(module, stem);
   if (wrong !== null) throw new MonitorRefused(file, wrong);
-  return module as MonitorModule;
+  const monitor = module as MonitorModule;
+  const taken = await nameOfBuiltIn(monitor.aliases ?? [], stem);
+  if (taken !== null) throw new MonitorRefused(file, `alias ${taken} is the name of a built-in monitor`);
+  return monitor;
+}
+
+/** The first of `aliases` that is a built-in monitor's name other than `own`: it would never be heard. */
+async function nameOfBuiltIn(aliases: readonly string[], own: string): Promise<string | null> {
+  for (const alias of aliases) {
+    const stem = alias.toLowerCase();
+    if (stem === own) continue;
+    for (const ending of ENDINGS) if (await exists(join(BUILT_IN, stem + ending))) return alias;
+  }
+  return null;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
-/** What is wrong with the shape of a module; null if nothing is. */
-function complaint(module: unknown): string | null {
+/** What is wrong with the module in the file `<stem>.mjs`; null if nothing is. */
+function complaint(module: unknown, stem: string): string | null {
   if (!isObject(module)) return 'it has no default export that is a monitor';
   const { apiVersion, name, aliases, kind, options } = module;
   if (apiVersion !== API_VERSION)
     return `it is made for version ${String(apiVersion)} of the contract, this is ${API_VERSION}`;
   if (typeof name !== 'string' || !NAME.test(name)) return 'name is not a word of letters and digits';
-  if (aliases !== undefined && !(Array.isArray(aliases) && aliases.every((alias) => typeof alias === 'string'))) {
+  // Configuration keeps the name, and finds the module by it again.
+  if (name.toLowerCase() !== stem) return `a monitor named ${name} must be in a file ${name.toLowerCase()}.mjs`;
+  if (aliases !== undefined && !(Array.isArray(aliases) && aliases.every((alias) => NAME.test(String(alias))))) {
     return 'aliases is not a list of names';
   }
   if (kind !== 'poll' && kind !== 'watch') return "kind is neither 'poll' nor 'watch'";

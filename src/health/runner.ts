@@ -8,7 +8,7 @@ import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { makeGates } from './tools.ts';
 
 export type { CheckStatus, Observation } from './check.ts';
-export type { MonitorToRun, ServiceToCheck } from './service.ts';
+export { missingMonitor, type MonitorToRun, type ServiceToCheck } from './service.ts';
 
 /** How long stop() waits for checks to end after they were cut. */
 const STOP_LIMIT_MS = 2000;

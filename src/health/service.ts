@@ -176,6 +176,21 @@ export class Service {
   }
 }
 
+/** In the place of a monitor whose module cannot be had any more: its checks are unknown and say why, they do not vanish. */
+export function missingMonitor(name: string, why: string): MonitorModule {
+  const create = (): never => {
+    throw new Error(why);
+  };
+  return {
+    apiVersion: 1,
+    name,
+    kind: 'poll',
+    options: [],
+    create,
+    timing: () => ({ intervalSeconds: 0, timeoutSeconds: 0 }),
+  };
+}
+
 function brokenLoop(context: LoopContext, reason: string): Loop {
   const cancel = context.clock.at(0, () => context.onResult({ is: 'unknown', reason }, 0));
   return { busy: false, stop: () => Promise.resolve(cancel()) };

@@ -51,11 +51,20 @@ describe('loadMonitor', () => {
   });
 
   it('prefers a configured directory, the first one first, and knows aliases', async () => {
-    const first = folder({ 'proxyfetch.mjs': MODULE });
-    const second = folder({ 'proxyfetch.mjs': MODULE.replace('Mine', 'Second'), 'mine.mjs': MODULE });
-    expect((await loadMonitor('ProxyFetch', [first, second]))?.name).to.equal('Mine');
-    expect((await loadMonitor('ProxyFetch', [second, first]))?.name).to.equal('Second');
-    expect((await loadMonitor('oTHER', [first]))?.name).to.equal('Mine');
+    const first = folder({ 'proxyfetch.mjs': MODULE.replace('Mine', 'ProxyFetch') });
+    const second = folder({ 'proxyfetch.mjs': MODULE.replace('Mine', 'PROXYFETCH'), 'mine.mjs': MODULE });
+    expect((await loadMonitor('ProxyFetch', [first, second]))?.name).to.equal('ProxyFetch');
+    expect((await loadMonitor('ProxyFetch', [second, first]))?.name).to.equal('PROXYFETCH');
+    expect((await loadMonitor('oTHER', [folder({ 'mine.mjs': MODULE })]))?.name).to.equal('Mine');
+  });
+
+  it('finds by its name what it found by an alias', async () => {
+    const first = folder({ 'mine.mjs': MODULE.replace("'Other'", "'Else'") });
+    const second = folder({ 'mine.mjs': MODULE });
+    const found = await loadMonitor('Else', [first, second]);
+    expect(found).to.equal(await loadMonitor('Mine', [first, second]));
+    // The second file's alias would lead to a module that its name does not lead to.
+    expect(await loadMonitor('Other', [first, second])).to.equal(null);
   });
 
   it('refuses files and folders that others can write', async () => {
@@ -93,7 +102,10 @@ describe('loadMonitor', () => {
   for (const [from, to, reason] of [
     ['apiVersion: 1', 'apiVersion: 2', 'it is made for version 2 of the contract, this is 1'],
     ["name: 'Mine'", "name: 'a b'", 'name is not a word of letters and digits'],
+    ["name: 'Mine'", "name: 'Theirs'", 'a monitor named Theirs must be in a file theirs.mjs'],
     ["['Other']", "'Other'", 'aliases is not a list of names'],
+    ["['Other']", "['a b']", 'aliases is not a list of names'],
+    ["['Other']", "['Other', 'proxyFetch']", 'alias proxyFetch is the name of a built-in monitor'],
     ["'poll'", "'pole'", "kind is neither 'poll' nor 'watch'"],
     ['timing:', 'timings:', 'create or timing is missing'],
     ['options: []', 'options: [{}]', 'an option has no name, kind or doc'],

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Fact } from '../../../src/decision/facts.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { MonitorModule } from '../../../src/health/monitor.ts';
-import { HealthRunner } from '../../../src/health/runner.ts';
+import { HealthRunner, missingMonitor } from '../../../src/health/runner.ts';
 import type { CommandResult, World } from '../../../src/world/world.ts';
 import { FakeWorld, settle } from '../../support/fake-world.ts';
 import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
@@ -572,5 +572,18 @@ describe('HealthRunner with watches', () => {
     const count = watched.length;
     await fake.clock.advance(4000);
     expect(watched).to.have.length(count + 1);
+  });
+});
+
+describe('HealthRunner without a module', () => {
+  it('knows nothing of the server, and says why', async () => {
+    const { fake, runner, configure, told, facts } = lab();
+    configure([missingMonitor('Mine', 'its file is not there')]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(10_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 unknown']);
+    const { health } = facts.at(-1) as Fact & { is: 'health' };
+    expect(health?.reason).to.equal('Mine: Mine cannot be set up: its file is not there');
+    expect(fake.lines).to.include('[text_80] ERROR: Mine cannot be set up: its file is not there');
   });
 });
