@@ -25,9 +25,9 @@ interface Run {
   readonly cut: CheckCut;
   readonly startedAt: number;
   readonly timeoutMs: number;
-  readonly ended: Promise<void>;
+  /** Null only until `watch` has returned. */
+  ended: Promise<void> | null;
   cancelDeadline: () => void;
-  reported: boolean;
   timedOut: boolean;
 }
 
@@ -67,22 +67,21 @@ export class WatchLoop implements Loop {
     const cut = new CheckCut();
     const timeoutMs = timeoutSeconds * 1000;
     const target: Target = this.#context.target();
+    const run: Run = { cut, startedAt: clock.now(), timeoutMs, ended: null, cancelDeadline: () => {}, timedOut: false };
+    this.#run = run;
+    if (timeoutMs > 0) run.cancelDeadline = clock.at(timeoutMs, () => this.#onDeadline(run));
+    // Last: it may report before it returns.
     const watching = promised(() => this.#instance.watch(target, (health) => this.#onReport(run, health), cut));
-    const ended = watching.then(
+    run.ended = watching.then(
       (returned: unknown) => this.#onEnd(run, { returned }),
       (threw: unknown) => this.#onEnd(run, { threw }),
     );
-    const cancelDeadline = timeoutMs > 0 ? clock.at(timeoutMs, () => this.#onDeadline(run)) : () => {};
-    const startedAt = clock.now();
-    const run: Run = { cut, startedAt, timeoutMs, ended, cancelDeadline, reported: false, timedOut: false };
-    this.#run = run;
   }
 
   #onReport(run: Run, health: Health): void {
     if (this.#run !== run || run.cut.aborted) return;
     const latencyMs = this.#context.clock.now() - run.startedAt;
     run.cancelDeadline();
-    run.reported = true;
     const seen = asHealth(health);
     if (seen.is === 'up') this.#delayMs = INITIAL_DELAY_MS;
     this.#context.onResult(seen, latencyMs);
@@ -105,14 +104,17 @@ export class WatchLoop implements Loop {
     this.#abandoned++;
     const last = this.#abandoned >= MAX_ABANDONED;
     this.#context.onAbandoned(last);
-    this.#context.onResult(TIMED_OUT, run.timeoutMs);
+    const heldMs = this.#context.clock.now() - run.startedAt;
+    const ending = { returned: TIMED_OUT, timedOut: true };
+    this.#context.onResult(judge(ending, run.cut, this.#lateMs(run, heldMs), run.timeoutMs), heldMs);
     if (!last) this.#retry(this.#timing.maxDelaySeconds * 1000);
   }
 
   #onEnd(run: Run, how: { returned: unknown } | { threw: unknown }): void {
     run.cancelDeadline();
     if (this.#run !== run) {
-      this.#abandoned--;
+      const waits = this.#abandoned-- === MAX_ABANDONED;
+      if (waits && !this.#stopped) this.#retry(this.#timing.maxDelaySeconds * 1000);
       return;
     }
     this.#run = null;
@@ -124,12 +126,15 @@ export class WatchLoop implements Loop {
       this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
       return;
     }
-    const lateMs = Math.max(this.#context.self().loopLateMs, run.timedOut ? heldMs - run.timeoutMs - LAST_WORDS_MS : 0);
     const ending = 'threw' in how ? how : { returned: means };
-    const health = judge({ ...ending, timedOut: run.timedOut }, run.cut, lateMs, run.timeoutMs);
+    const health = judge({ ...ending, timedOut: run.timedOut }, run.cut, this.#lateMs(run, heldMs), run.timeoutMs);
     this.#context.onResult(health, heldMs);
     if (health.is === 'up') this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
     else this.#retry(health.is === 'unknown' ? OWN_FAULT_MAX_DELAY_MS : this.#timing.maxDelaySeconds * 1000);
+  }
+
+  #lateMs(run: Run, heldMs: number): number {
+    return Math.max(this.#context.self().loopLateMs, run.timedOut ? heldMs - run.timeoutMs - LAST_WORDS_MS : 0);
   }
 
   #retry(maxDelayMs: number): void {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Fact } from '../../../src/decision/facts.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
-import type { MonitorModule } from '../../../src/health/monitor.ts';
+import type { Health, MonitorModule } from '../../../src/health/monitor.ts';
 import { HealthRunner, missingMonitor } from '../../../src/health/runner.ts';
 import type { CommandResult, World } from '../../../src/world/world.ts';
 import { FakeWorld, settle } from '../../support/fake-world.ts';
@@ -572,6 +572,42 @@ describe('HealthRunner with watches', () => {
     const count = watched.length;
     await fake.clock.advance(4000);
     expect(watched).to.have.length(count + 1);
+  });
+
+  it('takes a report that comes before the monitor has returned', async () => {
+    const { fake, runner, configure, told } = lab();
+    const { module } = scriptedWatch('Idle');
+    const watch = (_: unknown, report: (health: Health) => void) => {
+      report({ is: 'up' });
+      return new Promise<never>(() => {});
+    };
+    configure([{ ...module, create: () => ({ watch }) }]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(100_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+  });
+
+  it('starts no more than ten that ignore the cut, and goes on as soon as one of them ends', async () => {
+    const { fake, watched, runner } = await start();
+    await fake.clock.advance(3_600_000);
+    expect(watched).to.have.length(10);
+    expect(runner.status()[0]).to.include({ abandoned: 10, is: 'down' });
+    watched[3]?.end('unchanged');
+    for (let waited = 0; waited < 400 && watched.length < 11; waited += 10) await fake.clock.advance(10_000);
+    expect(watched).to.have.length(11);
+    watched[10]?.report({ is: 'up' });
+    expect(runner.status()[0]?.is).to.equal('up');
+  });
+
+  it('does not blame the server for a deadline that passed while nobody looked', async () => {
+    const { fake, runner, configure, told } = lab({
+      self: () => ({ loopLateMs: 40_000, kernelId: '', addresses: [] }),
+    });
+    configure([scriptedWatch('Idle').module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(32_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 unknown']);
+    expect(runner.status()[0]?.last).to.equal('unknown: the event loop was 40000 ms late');
   });
 });
 
