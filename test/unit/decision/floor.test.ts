@@ -121,7 +121,7 @@ describe('decision/floor', () => {
         const possible = servers.filter(({ eligible, up, holdable }) => eligible && (up || holdable)).length;
         expect(pooled.size).to.be.at.least(Math.min(floor, possible));
       }),
-      { numRuns: 300, seed: 1 },
+      { numRuns: 150, seed: 1 },
     );
   });
 
@@ -138,7 +138,7 @@ describe('decision/floor', () => {
           );
         },
       ),
-      { numRuns: 300, seed: 2 },
+      { numRuns: 150, seed: 2 },
     );
   });
 
@@ -159,7 +159,7 @@ describe('decision/floor', () => {
           }
         },
       ),
-      { numRuns: 300, seed: 3 },
+      { numRuns: 150, seed: 3 },
     );
   });
 

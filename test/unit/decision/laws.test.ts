@@ -285,7 +285,6 @@ class Life {
       for (const verdict of elsewhere) expect(verdict).to.equal(before.services.get(verdict.name));
     }
     const again = decide(scene.facts, decision);
-    expect(again.desired).to.deep.equal(decision.desired);
     for (const part of ['ipvs', 'vips', 'keep', 'keepVips', 'routes'] as const) {
       expect(again.desired[part], part).to.equal(decision.desired[part]);
     }
@@ -317,7 +316,7 @@ describe('decision: the laws, over random lives', () => {
           life.check(step, before);
         }
       }),
-      { numRuns: 80, seed: 7 },
+      { numRuns: 50, seed: 7 },
     );
   });
 
@@ -335,7 +334,7 @@ describe('decision: the laws, over random lives', () => {
           [...decision.vips.values()].map(({ announced }) => announced),
         );
       }),
-      { numRuns: 60, seed: 8 },
+      { numRuns: 30, seed: 8 },
     );
   });
 
@@ -365,7 +364,7 @@ describe('decision: the laws, over random lives', () => {
           'udp 10.0.0.2:53',
         ]);
       }),
-      { numRuns: 30, seed: 9 },
+      { numRuns: 20, seed: 9 },
     );
   });
 });
