@@ -11,7 +11,7 @@ const WINDOW_TICKS = 10;
 /** Listing thousands of VIPs takes milliseconds. */
 const ADDRESSES_LIFE_MS = 1_000;
 
-export function createSelf(): { self(): Self; close(): void } {
+export function createSelf(interfaces = networkInterfaces): { self(): Self; close(): void } {
   const kernelId = readKernelId();
   let due = performance.now() + TICK_MS;
   let ticks = 0;
@@ -30,16 +30,28 @@ export function createSelf(): { self(): Self; close(): void } {
   }, TICK_MS);
   timer.unref();
 
+  /** Asked for in timers, where nothing may be thrown: when the kernel cannot be asked (EMFILE …), the last known ones. */
+  const currentAddresses = () => {
+    const now = performance.now();
+    if (now - addressesAt <= ADDRESSES_LIFE_MS) return addresses;
+    addressesAt = now;
+    try {
+      addresses = canonicalAddresses(interfaces());
+    } catch {
+      // Asked again in a second.
+    }
+    return addresses;
+  };
+
   return {
-    self() {
-      const now = performance.now();
-      if (now - addressesAt > ADDRESSES_LIFE_MS) {
-        addresses = interfaceAddresses();
-        addressesAt = now;
-      }
+    self: () => ({
       // A tick that is overdue right now counts already.
-      return { loopLateMs: Math.max(0, worst, worstBefore, now - due), kernelId, addresses };
-    },
+      loopLateMs: Math.max(0, worst, worstBefore, performance.now() - due),
+      kernelId,
+      get addresses() {
+        return currentAddresses();
+      },
+    }),
     close: () => clearInterval(timer),
   };
 }
@@ -50,7 +62,7 @@ function readKernelId(): string {
   return `${boot}/${statSync('/proc/self/ns/net').ino}`;
 }
 
-function interfaceAddresses(): readonly string[] {
-  const found = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+function canonicalAddresses(interfaces: ReturnType<typeof networkInterfaces>): readonly string[] {
+  const found = Object.values(interfaces).flatMap((list) => list ?? []);
   return [...new Set(found.flatMap(({ address }) => canonicalAddress(address) ?? []))];
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { LogRecord } from '../../../src/log/record.ts';
@@ -102,6 +102,23 @@ describe('Self', () => {
       expect(own.self().loopLateMs).to.be.within(150, 5000);
       await wait(20);
       expect(own.self().loopLateMs, 'remembered for a while').to.be.greaterThan(150);
+    } finally {
+      own.close();
+    }
+  });
+
+  it('keeps its last addresses while the kernel can not be asked', async () => {
+    let open = true;
+    const own = createSelf(() => {
+      if (!open) throw new Error('uv_interface_addresses returned EMFILE');
+      return networkInterfaces();
+    });
+    try {
+      const known = own.self().addresses;
+      expect(known).to.include('127.0.0.1');
+      open = false;
+      await wait(1050);
+      expect(own.self().addresses).to.deep.equal(known);
     } finally {
       own.close();
     }
