@@ -145,7 +145,7 @@ export interface Command {
   readonly path: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** 0: none. Afterwards the whole process group gets SIGKILL. */
+  /** 0: none. Afterwards the whole process group gets SIGKILL; what does not die of it is left behind ('not all killed'). */
   readonly timeoutMs: number;
   /** Output kept of stdout and stderr together; the rest is read and dropped. */
   readonly maxOutputBytes: number;

@@ -1,6 +1,7 @@
 // Commands: own session and process group, no shell, bounded output, and nothing left behind. See Processes in world.ts.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { Readable } from 'node:stream';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { Command, CommandResult, Processes } from '../world.ts';
@@ -8,12 +9,16 @@ import { systemError } from './errors.ts';
 
 /** After the leader's exit its output has this long to be read; a grandchild in another session may keep the pipe open. */
 const DRAIN_MS = 200;
+/** SIGKILL has this long to work. What sleeps in the kernel (D) or belongs to another user may never die. */
+const DYING_MS = 1_000;
 
-export function createProcesses(): Processes {
-  return { run };
+type Kill = (pid: number, signal: 'SIGKILL') => void;
+
+export function createProcesses(kill: Kill = (pid, signal) => process.kill(pid, signal)): Processes {
+  return { run: (command, cut) => run(command, cut, kill) };
 }
 
-function run(command: Command, cut: Cut): Promise<CommandResult> {
+function run(command: Command, cut: Cut, kill: Kill): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const call = `run ${command.path}`;
     if (cut.aborted) throw new SystemError('ECANCELED', call);
@@ -32,6 +37,7 @@ function run(command: Command, cut: Cut): Promise<CommandResult> {
     } catch (error) {
       throw systemError(error, call);
     }
+    child.on('error', (error) => finish(() => reject(systemError(error, call))));
     const { pid } = child;
     const output = collect(child, command.maxOutputBytes);
     let timedOut = false;
@@ -43,42 +49,49 @@ function run(command: Command, cut: Cut): Promise<CommandResult> {
       release();
       settle();
     };
+    const durationMs = () => performance.now() - started;
+    const giveUp = () => {
+      output.stop();
+      const result = { exitCode: null, signal: 'SIGKILL', timedOut, leftovers: 'not all killed' } as const;
+      finish(() => resolve({ ...result, output: output.text(), durationMs: durationMs() }));
+    };
     const release = cut.onAbort(() => {
       if (exited) return;
-      if (pid !== undefined) killGroup(pid);
+      if (pid !== undefined) killGroup(pid, kill);
       output.stop();
       finish(() => reject(new SystemError('ECANCELED', call)));
     });
     if (command.timeoutMs > 0) {
       timer = setTimeout(() => {
         timedOut = true;
-        if (pid !== undefined) killGroup(pid);
+        if (pid !== undefined) killGroup(pid, kill);
+        timer = setTimeout(giveUp, DYING_MS);
       }, command.timeoutMs);
     }
-    child.on('error', (error) => finish(() => reject(systemError(error, call))));
     child.on('exit', (exitCode, signal) => {
       exited = true;
-      const durationMs = performance.now() - started;
+      clearTimeout(timer);
+      const ran = durationMs();
       // Killed by us, the group is still dying: only what we may not kill is left over.
-      const leftovers = pid === undefined ? 'none' : sweep(pid, timedOut);
+      const leftovers = pid === undefined ? 'none' : sweep(pid, timedOut, kill);
       void output.ended().then(() => {
-        finish(() => resolve({ exitCode, signal, timedOut, output: output.text(), durationMs, leftovers }));
+        finish(() => resolve({ exitCode, signal, timedOut, output: output.text(), durationMs: ran, leftovers }));
       });
     });
   });
 }
 
 /** Kill what the leader left of its group, and say whether there was anything. */
-function sweep(group: number, killedBefore: boolean): CommandResult['leftovers'] {
-  if (killGroup(group) === 'none') return 'none';
+function sweep(group: number, killedBefore: boolean, kill: Kill): CommandResult['leftovers'] {
+  if (killGroup(group, kill) === 'none') return 'none';
   // Those that may be killed are dying now, and no longer answer EPERM for the others.
-  if (killGroup(group) === 'denied') return 'not all killed';
+  if (killGroup(group, kill) === 'denied') return 'not all killed';
   return killedBefore ? 'none' : 'killed';
 }
 
-function killGroup(group: number): 'none' | 'killed' | 'denied' {
+function killGroup(group: number, kill: Kill): 'none' | 'killed' | 'denied' {
   try {
-    process.kill(-group, 'SIGKILL');
+    kill(-group, 'SIGKILL');
     return 'killed';
   } catch (error) {
     return systemError(error, 'kill').code === 'EPERM' ? 'denied' : 'none';
@@ -89,7 +102,8 @@ function killGroup(group: number): 'none' | 'killed' | 'denied' {
 function collect(child: ChildProcess, limit: number) {
   const chunks: Buffer[] = [];
   let left = limit;
-  const pipes = [child.stdout, child.stderr].filter((pipe) => pipe !== null);
+  // Out of descriptors there are none, whatever the types say, and 'error' is still to come.
+  const pipes = [child.stdout, child.stderr].filter((pipe) => pipe instanceof Readable);
   const closed = pipes.map((pipe) => {
     pipe.on('data', (chunk: Buffer) => {
       if (left > 0) chunks.push(chunk.subarray(0, left));

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Knife } from '../../../src/lib/cut.ts';
 import { createProcesses } from '../../../src/world/real/processes.ts';
 import type { Command } from '../../../src/world/world.ts';
@@ -110,6 +111,28 @@ describe('A command', function () {
     } finally {
       await rm(folder, { recursive: true });
     }
+  });
+
+  it('that can not be killed is left behind, and said to be', async () => {
+    const refused = createProcesses(() => {
+      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+    });
+    const started = performance.now();
+    const result = await refused.run(
+      command('/bin/sh', ['-c', 'echo $$; exec sleep 60'], { timeoutMs: 200 }),
+      new Knife(),
+    );
+    process.kill(Number(result.output), 'SIGKILL');
+    expect(result).to.include({ exitCode: null, signal: 'SIGKILL', timedOut: true, leftovers: 'not all killed' });
+    expect(performance.now() - started).to.be.within(1190, 5000);
+    expect(await isGone(Number(result.output))).to.equal(true);
+  });
+
+  it('out of descriptors rejects, and the process goes on', async () => {
+    const child = fileURLToPath(new URL('../../support/descriptors-child.js', import.meta.url));
+    const limited = ['-c', 'ulimit -n 64; exec "$0" "$1"', process.execPath, child];
+    const { exitCode, output } = await run(command('/bin/sh', limited), new Knife());
+    expect({ exitCode, output }).to.deep.equal({ exitCode: 0, output: 'EMFILE EMFILE true 0\n' });
   });
 
   it('that can not be started rejects with the reason', async () => {
