@@ -20,8 +20,14 @@ import { createRealWorld } from './world/real/world.ts';
 const STATUS_TIMEOUT_MS = 5_000;
 const STATUS_MAX_BYTES = 256 << 20;
 
-// Before anything else: without a listener SIGUSR1 opens a debugger in a process that may write the kernel's tables.
+/** What signals do, until there is a log, and a daemon. A hang-up that comes too early is done when there is one. */
+let hungUp = false;
+let hangUp = (): void => void (hungUp = true);
+let reopenLog = (): void => {};
+let terminate = (): void => process.exit(0);
 let dump = (): void => {};
+
+// Before anything else: without a listener SIGUSR1 opens a debugger in a process that may write the kernel's tables.
 process.on('SIGUSR1', () => dump());
 
 process.exitCode = await main(parseCommandLine(process.argv.slice(2)));
@@ -67,6 +73,11 @@ function files(configPath: string) {
 }
 
 async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'run' }): Promise<number> {
+  // Without a listener each of them kills, and a start takes a while.
+  process.on('SIGHUP', () => hangUp());
+  process.on('SIGUSR2', () => reopenLog());
+  process.on('SIGTERM', () => terminate());
+  process.on('SIGINT', () => terminate());
   const parts = files(configPath);
   const { config, complaints } = await loadConfig(parts, configPath);
   if (config === null) {
@@ -77,6 +88,7 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
   let sink: LogSink;
   try {
     sink = openLog(config.global, debug);
+    reopenLog = () => sink.reopen();
   } catch (error) {
     process.stderr.write(`anybal: cannot log: ${errorText(error)}\n`);
     return 1;
@@ -112,7 +124,7 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
       configPath,
       version: version(),
       backend: world.backend,
-      reopenLog: () => sink.reopen(),
+      reopenLog,
       logLinesDropped: () => sink.dropped(),
       exit: (code) => {
         void Promise.all([world.close(), sink.close()]).finally(() => {
@@ -122,14 +134,13 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
       },
     });
     dump = () => daemon.dump();
-    process.on('SIGHUP', () => daemon.hangUp());
-    process.on('SIGUSR2', () => sink.reopen());
-    process.on('SIGTERM', () => daemon.terminate());
-    process.on('SIGINT', () => daemon.terminate());
+    hangUp = () => daemon.hangUp();
+    terminate = () => daemon.terminate();
     daemon.start().catch((error: unknown) => {
       fail(`Cannot start: ${errorText(error)}`);
       process.exit(1);
     });
+    if (hungUp) hangUp();
   });
 }
 
