@@ -129,7 +129,7 @@ export interface Files {
   /** Rejects with ENOENT, EACCES, EISDIR, or EFBIG above maxBytes. */
   read(path: string, maxBytes: number): Promise<Uint8Array>;
   stat(path: string): Promise<FileStat>;
-  /** All or nothing, durable: temporary file, fsync, rename. Missing folders are made (0755). */
+  /** All or nothing, durable: temporary file (0600), fsync, rename. Missing folders are made (0750). */
   replace(path: string, bytes: Uint8Array): Promise<void>;
 }
 

@@ -57,7 +57,8 @@ export function createFiles(): Files {
     try {
       await makeFolder(folder);
       try {
-        const file = await open(temporary, 'wx', 0o644);
+        // For root's eyes: the last good sections are copies of the configuration, which may hold passwords.
+        const file = await open(temporary, 'wx', 0o600);
         try {
           await file.writeFile(bytes);
           await file.sync();
@@ -80,7 +81,7 @@ export function createFiles(): Files {
 
 /** Make a folder and what is missing above it, durably: a new name is only safe once the folder that has it is. */
 async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true, mode: 0o755 });
+  const first = await mkdir(folder, { recursive: true, mode: 0o750 });
   if (first === undefined) return;
   const top = dirname(first);
   for (let made = folder; made !== top && made !== dirname(made); ) {

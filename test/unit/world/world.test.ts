@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemError } from '../../../src/lib/errors.ts';
@@ -7,6 +7,7 @@ import type { LogRecord } from '../../../src/log/record.ts';
 import { dryRunVips } from '../../../src/vip/dry-run.ts';
 import { createFaultHook } from '../../../src/world/real/faults.ts';
 import { lockInstance } from '../../../src/world/real/lock.ts';
+import { createFiles } from '../../../src/world/real/files.ts';
 import { createSelf } from '../../../src/world/real/self.ts';
 import { createRealWorld } from '../../../src/world/real/world.ts';
 import type { Kernel } from '../../../src/world/world.ts';
@@ -42,6 +43,20 @@ describe('The instance lock', () => {
     const refused = await lockInstance('second', name).catch((error: unknown) => String(error));
     expect(refused).to.contain('(?[2J?fine)');
     await first.release();
+  });
+});
+
+describe('Files that were put in place', () => {
+  it('are for their owner only, and their new folders for nobody but its group', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-modes-'));
+    try {
+      await createFiles().replace(join(folder, 'state', 'sections.json'), new Uint8Array(1));
+      const modeOf = async (name: string) => (await stat(join(folder, name))).mode & 0o777;
+      expect(await modeOf('state/sections.json')).to.equal(0o600);
+      expect((await modeOf('state')) & 0o027).to.equal(0);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });
 
