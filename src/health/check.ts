@@ -136,6 +136,11 @@ export class Check {
     this.log('error', `a check does not end after its deadline, ${this.#abandoned} so far: ${more}`);
   }
 
+  /** The monitor is broken: what is under way is cut, and unknown for this reason. */
+  fail(bug: string): void {
+    this.#loop.fail(bug);
+  }
+
   get #name(): string {
     return this.monitor.module.name;
   }

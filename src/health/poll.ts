@@ -1,7 +1,7 @@
 // One Poll monitor of one server, asked again and again: first soon, then on a fixed grid of its own, never two at a time,
 // each time against a deadline. Made by service.ts.
 
-import { CheckCut, judge, TIMED_OUT } from './tools.ts';
+import { CheckCut, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
 import type { Clock, Self } from '../world/world.ts';
 
@@ -31,6 +31,8 @@ export interface LoopContext {
 export interface Loop {
   /** A check is under way, or a connection held. */
   readonly busy: boolean;
+  /** The monitor is broken: cut what is under way, and call it unknown for this reason. */
+  fail(bug: string): void;
   /** Cut what is under way and report nothing any more. Resolves when it ended. */
   stop(): Promise<void>;
 }
@@ -75,6 +77,10 @@ export class PollLoop implements Loop {
     return this.#run !== null;
   }
 
+  fail(bug: string): void {
+    this.#run?.cut.fail(bug);
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTick();
@@ -88,8 +94,11 @@ export class PollLoop implements Loop {
     const steps = Math.floor((now + notBeforeMs - this.#gridStart) / this.#intervalMs) + 1;
     const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
     this.#cancelTick = this.#context.clock.at(next - now, () => this.#tick());
-    if (this.#run?.told) this.#stillStuck(this.#run, now);
-    else if (this.#run === null) this.#start(now);
+    const run = this.#run;
+    if (run === null) this.#start(now);
+    else if (run.told) this.#stillStuck(run, now);
+    else if (run.cut.waiting > 0 && now - run.startedAt >= this.#intervalMs)
+      this.#context.onResult({ is: 'unknown', reason: TOO_MANY }, now - run.startedAt);
   }
 
   /** The last check was cut and does not end. */
@@ -99,7 +108,8 @@ export class PollLoop implements Loop {
       this.#context.onAbandoned(this.#abandoned === MAX_ABANDONED);
       this.#start(now);
     } else {
-      this.#context.onResult(TIMED_OUT, now - run.startedAt);
+      const health = judge({ returned: TIMED_OUT, timedOut: true }, run.cut, 0, this.#timeoutMs);
+      this.#context.onResult(health, now - run.startedAt);
     }
   }
 
@@ -114,6 +124,7 @@ export class PollLoop implements Loop {
     );
     const run: Run = { cut, startedAt: now, ended, timedOut: false, told: false };
     this.#run = run;
+    cut.onBug = () => this.#cutShort(run);
   }
 
   #settle(run: Run, how: { returned: unknown } | { threw: unknown }, cancelDeadline: () => void): void {
@@ -139,9 +150,14 @@ export class PollLoop implements Loop {
     clock.at(1, () => {
       if (run.told || this.#stopped || this.#run !== run) return;
       run.timedOut = true;
-      run.cut.abort();
-      clock.at(LAST_WORDS_MS, () => this.#tell(run, { returned: TIMED_OUT }));
+      this.#cutShort(run);
     });
+  }
+
+  #cutShort(run: Run): void {
+    if (run.told || this.#stopped) return;
+    run.cut.abort();
+    this.#context.clock.at(LAST_WORDS_MS, () => this.#tell(run, { returned: TIMED_OUT }));
   }
 }
 

@@ -12,7 +12,7 @@ import type { Check } from './check.ts';
 import type { MonitorModule, OptionRow, OptionsOf, Target } from './monitor.ts';
 import { type Loop, type LoopContext, PollLoop } from './poll.ts';
 import { Server } from './server.ts';
-import { type Gates, makeTools } from './tools.ts';
+import { type Gates, makeTools, type Notes } from './tools.ts';
 import { WatchLoop } from './watch.ts';
 
 /** One service to check, as the daemon hands it over. */
@@ -151,11 +151,16 @@ export class Service {
     const { module } = monitor;
     const options = monitor.options as OptionsOf<readonly OptionRow[]>;
     const find = (target: Target) => this.#servers.get(target.host)?.find(target.address, module.name, start);
-    const tools = makeTools(this.#around.world, this.#around.gates, {
+    const notes: Notes = {
       log: (level, target, text) => find(target)?.log(level, text),
       observe: (target, name, value, labels) => find(target)?.observe('gauge', name, value, labels ?? {}),
       count: (target, name, labels) => find(target)?.observe('counter', name, 1, labels ?? {}),
-    });
+    };
+    // Whose timer it was is not known: none of those under way can be trusted to end.
+    const onBug = (bug: string) => {
+      for (const check of [...this.checks()]) if (check.monitor.start === start) check.fail(bug);
+    };
+    const tools = makeTools(this.#around.world, this.#around.gates, notes, onBug);
     let start: ServiceMonitor['start'];
     try {
       if (module.kind === 'poll') {
@@ -193,5 +198,5 @@ export function missingMonitor(name: string, why: string): MonitorModule {
 
 function brokenLoop(context: LoopContext, reason: string): Loop {
   const cancel = context.clock.at(0, () => context.onResult({ is: 'unknown', reason }, 0));
-  return { busy: false, stop: () => Promise.resolve(cancel()) };
+  return { busy: false, fail: () => {}, stop: () => Promise.resolve(cancel()) };
 }

@@ -4,6 +4,7 @@
 import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import type { CommandResult, Stream, World } from '../world/world.ts';
+import { bugText, fenced, fencedClock, fencedStream } from './fence.ts';
 import { Gate } from './gate.ts';
 import type { Health, Tools } from './monitor.ts';
 
@@ -11,9 +12,28 @@ const MAX_COMMANDS = 16;
 const MAX_CONNECTING = 4000;
 const MAX_REASON = 1000;
 
+/** Why a check that never got its turn knows nothing. */
+export const TOO_MANY = 'too many checks at once';
+
 /** The Cut of one check. It remembers what went wrong on our side while the check was under way. */
 export class CheckCut extends Knife {
   ownFault: string | null = null;
+  /** The check itself is broken: whatever it says does not count. */
+  bug: string | null = null;
+  /** Turns that it waits for. */
+  waiting = 0;
+  /** Called when `bug` is set: the loop cuts the check short. */
+  onBug = (): void => {};
+
+  fail(bug: string): void {
+    if (this.bug !== null) return;
+    this.bug = bug;
+    this.onBug();
+  }
+
+  override onAbort(fn: () => void): () => void {
+    return super.onAbort(fenced(fn, (error) => this.fail(bugText(error))));
+  }
 }
 
 /** Shared by all monitors of a runner. */
@@ -29,14 +49,20 @@ export function makeGates(): Gates {
 /** Where logs and measurements of a monitor go. */
 export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
 
-export function makeTools(world: World, gates: Gates, notes: Notes): Tools {
+/** `onBug`: the monitor threw where nobody can tell for which server. */
+export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug: string) => void): Tools {
   return {
-    clock: world.clock,
+    clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
     random: () => world.random(),
     connect: (options, cut) =>
       guarded(gates.connecting, cut, faultOfConnecting, async () => {
         try {
-          return closedIfCut(await world.streams.connect(options, cut), cut);
+          const stream = closedIfCut(await world.streams.connect(options, cut), cut);
+          return fencedStream(stream, (error) => {
+            stream.close('rst');
+            if (cut instanceof CheckCut) cut.fail(bugText(error));
+            else onBug(bugText(error));
+          });
         } catch (error) {
           throw error instanceof SystemError ? new ConnectFailed(error) : error;
         }
@@ -58,18 +84,22 @@ async function guarded<T>(
   faultOf: (error: unknown, cut: Cut) => string | null,
   act: () => Promise<T>,
 ): Promise<T> {
+  const check = cut instanceof CheckCut ? cut : null;
   let leave = () => {};
   try {
+    if (check !== null) check.waiting++;
     leave = await gate.enter(cut);
   } catch (error) {
     // Never having had a turn is no answer of the server.
-    if (cut instanceof CheckCut) cut.ownFault ??= 'too many checks at once';
+    if (check !== null) check.ownFault ??= TOO_MANY;
     throw error;
+  } finally {
+    if (check !== null) check.waiting--;
   }
   try {
     return await act();
   } catch (error) {
-    if (cut instanceof CheckCut) cut.ownFault ??= faultOf(error, cut);
+    if (check !== null) check.ownFault ??= faultOf(error, cut);
     throw error;
   } finally {
     leave();
@@ -131,6 +161,7 @@ export interface Ending {
 
 /** What the end of a check says. `lateMs`: how late the event loop was, `timeoutMs`: the time that the server was given. */
 export function judge(ending: Ending, cut: CheckCut, lateMs: number, timeoutMs: number): Health {
+  if (cut.bug !== null) return { is: 'unknown', reason: bounded(cut.bug) };
   const health: Health =
     'threw' in ending ? { is: 'down', reason: bounded(errorText(ending.threw)) } : asHealth(ending.returned);
   if (ending.timedOut) {

@@ -54,6 +54,10 @@ export class WatchLoop implements Loop {
     return this.#run !== null;
   }
 
+  fail(bug: string): void {
+    this.#run?.cut.fail(bug);
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelStart();
@@ -69,6 +73,7 @@ export class WatchLoop implements Loop {
     const target: Target = this.#context.target();
     const run: Run = { cut, startedAt: clock.now(), timeoutMs, ended: null, cancelDeadline: () => {}, timedOut: false };
     this.#run = run;
+    cut.onBug = () => this.#cutShort(run);
     if (timeoutMs > 0) run.cancelDeadline = clock.at(timeoutMs, () => this.#onDeadline(run));
     // Last: it may report before it returns.
     const watching = promised(() => this.#instance.watch(target, (health) => this.#onReport(run, health), cut));
@@ -92,9 +97,15 @@ export class WatchLoop implements Loop {
     // Timers run before sockets are read: one more turn, in case it is us who were late.
     run.cancelDeadline = clock.at(1, () => {
       run.timedOut = true;
-      run.cut.abort();
-      run.cancelDeadline = clock.at(LAST_WORDS_MS, () => this.#abandon(run));
+      this.#cutShort(run);
     });
+  }
+
+  #cutShort(run: Run): void {
+    if (this.#run !== run || this.#stopped) return;
+    run.cancelDeadline();
+    run.cut.abort();
+    run.cancelDeadline = this.#context.clock.at(LAST_WORDS_MS, () => this.#abandon(run));
   }
 
   /** It ignores the cut. The server is down all the same, and asked again, unless too many hang like this. */
@@ -122,7 +133,7 @@ export class WatchLoop implements Loop {
     const { clock } = this.#context;
     const heldMs = clock.now() - run.startedAt;
     const means = 'returned' in how ? meaningOf(how.returned) : null;
-    if (means === 'unchanged' && !run.timedOut) {
+    if (means === 'unchanged' && !run.timedOut && run.cut.bug === null) {
       this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
       return;
     }

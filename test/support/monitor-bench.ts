@@ -5,7 +5,7 @@ import net from 'node:net';
 import { Knife } from '../../src/lib/cut.ts';
 import type { Health, MonitorModule, Target } from '../../src/health/monitor.ts';
 import { type Loop, PollLoop } from '../../src/health/poll.ts';
-import { makeGates, makeTools } from '../../src/health/tools.ts';
+import { makeGates, makeTools, type Notes } from '../../src/health/tools.ts';
 import { WatchLoop } from '../../src/health/watch.ts';
 import type { World } from '../../src/world/world.ts';
 import { createClock } from '../../src/world/real/clock.ts';
@@ -52,11 +52,12 @@ export function runMonitor(
   const lines: string[] = [];
   const measured: string[] = [];
   const waiting: (() => void)[] = [];
-  const tools = makeTools(world, makeGates(), {
+  const notes = {
     log: (level, _, text) => lines.push(`${level.toUpperCase()} ${text.replace(/\d+\.\d{3} s$/, 'N.NNN s')}`),
     observe: (_, name, __, labels) => measured.push(`${name} ${JSON.stringify(labels)}`),
     count: (_, name, labels) => measured.push(`${name} ${JSON.stringify(labels)}`),
-  });
+  } satisfies Notes;
+  const tools = makeTools(world, makeGates(), notes, (bug) => lines.push(bug));
   const target: Target = {
     service: 'text',
     host: 'cp1',

@@ -1,0 +1,51 @@
+// What monitors hand over to be called later: timers and the handlers of streams. A throw there is a bug of the monitor and
+// must not reach the event loop, where it would end the daemon. Used by tools.ts.
+
+import { errorText } from '../lib/errors.ts';
+import type { Clock, Stream } from '../world/world.ts';
+
+type OnThrow = (error: unknown) => void;
+
+export function bugText(error: unknown): string {
+  return `a bug in the monitor: ${errorText(error)}`;
+}
+
+/** `fn`, except that what it throws, now or as a promise, goes to `onThrow`. */
+export function fenced<A extends readonly unknown[]>(fn: (...args: A) => unknown, onThrow: OnThrow) {
+  return (...args: A): void => {
+    try {
+      const returned = fn(...args);
+      if (returned instanceof Promise) returned.catch(onThrow);
+    } catch (error) {
+      onThrow(error);
+    }
+  };
+}
+
+export function fencedClock(clock: Clock, onThrow: OnThrow): Clock {
+  return {
+    now: () => clock.now(),
+    wall: () => clock.wall(),
+    at: (delayMs, fn) => clock.at(delayMs, fenced(fn, onThrow)),
+    sleep: (ms, cut) => clock.sleep(ms, cut),
+  };
+}
+
+export function fencedStream(stream: Stream, onThrow: OnThrow): Stream {
+  return {
+    local: stream.local,
+    remote: stream.remote,
+    on: (handlers) =>
+      stream.on({
+        onData: fenced((bytes) => handlers.onData(bytes), onThrow),
+        onEnd: fenced(() => handlers.onEnd(), onThrow),
+        onDrain: fenced(() => handlers.onDrain(), onThrow),
+        onClose: fenced((error) => handlers.onClose(error), onThrow),
+      }),
+    write: (bytes) => stream.write(bytes),
+    end: () => stream.end(),
+    pause: () => stream.pause(),
+    resume: () => stream.resume(),
+    close: (how) => stream.close(how),
+  };
+}
