@@ -16,6 +16,7 @@ const [task = '', ...rest] = process.argv.slice(2);
 /** Command, or file → Debian package that has it. */
 const DEBIAN = {
   ip: 'iproute2',
+  sysctl: 'procps',
   ping: 'iputils-ping',
   nft: 'nftables',
   bird: 'bird2',

@@ -5,6 +5,7 @@
 import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
 import { Speaker } from './bgp/speaker.ts';
 import { type Loaded, keepSections, loadConfig } from './config/load.ts';
+import { restartNeeded } from './config/restart.ts';
 import type { Config, ServiceConfig } from './config/types.ts';
 import { printStatus } from './cli/status.ts';
 import { apiResponse } from './control/api.ts';
@@ -259,6 +260,8 @@ export class Daemon {
       this.#log('error', `${this.#options.configPath} cannot be used: all stays as it was`);
       return;
     }
+    const before = this.#facts.config?.global ?? loaded.config.global;
+    for (const text of restartNeeded(before, loaded.config.global)) this.#log('warn', text);
     await this.#use(loaded, loaded.config);
     this.#pools.reread();
     this.#log('info', `Reloaded ${this.#options.configPath}`);

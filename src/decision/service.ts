@@ -270,7 +270,7 @@ function desiredEntry(
     ]);
   }
   for (const { destination } of staying) destinations.push([destination.key, destination]);
-  // One canonical order: directors that hash (sh, mh) must build the same table.
+  // One canonical order, so that directors that start from empty tables and hash (sh, mh) build the same ones.
   destinations.sort(([a], [b]) => (a < b ? -1 : 1));
   const entry = { service: desiredService(config), destinations: new Map(destinations) };
   return previous !== null && sameEntry(previous, entry) ? previous : entry;
