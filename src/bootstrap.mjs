@@ -135,8 +135,13 @@ function tee(args) {
       process.stdout.write(chunk);
       chunks.push(chunk);
     });
-    child.on('close', (code) => resolve({ code: code ?? 1, output: Buffer.concat(chunks).toString('utf8') }));
+    child.on('close', (code) => resolve({ code: code ?? 1, output: uncoloured(Buffer.concat(chunks).toString('utf8')) }));
   });
+}
+
+/** Text without the escape sequences that a runner colours it with, in a terminal or in CI. */
+function uncoloured(text) {
+  return text.replace(/\x1b\[[0-9;]*m/g, '');
 }
 
 /** The program in the foreground, signals and terminal its own. */
