@@ -2,25 +2,30 @@
 
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import { systemError } from './errors.ts';
 
 /** Where Debian, Red Hat, SUSE and Alpine keep the bundle. */
 const BUNDLES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem'];
 
-/** Made on the first call; without a readable bundle, Node's built-in list of authorities. */
-export function systemAuthorities(): () => SecureContext {
+/**
+ * Made on the first call; where there is no bundle at all, Node's built-in list of authorities. A bundle that is there and
+ * cannot be read (EMFILE, EACCES) throws a SystemError, and the next call tries again.
+ */
+export function systemAuthorities(bundles: readonly string[] = BUNDLES): () => SecureContext {
   let context: SecureContext | null = null;
   return () => {
-    context ??= createSecureContext(bundle());
+    context ??= createSecureContext(firstOf(bundles));
     return context;
   };
 }
 
-function bundle(): { ca?: Buffer } {
-  for (const path of BUNDLES) {
+function firstOf(bundles: readonly string[]): { ca?: Buffer } {
+  for (const path of bundles) {
     try {
       return { ca: readFileSync(path) };
-    } catch {
-      // The next one may be there.
+    } catch (thrown) {
+      const error = systemError(thrown, `read ${path}`);
+      if (error.code !== 'ENOENT') throw error;
     }
   }
   return {};

@@ -43,9 +43,13 @@ export function createStreams(
     cut: Cut,
   ): Promise<Stream> {
     return new Promise((resolve, reject) => {
-      if (cut.aborted) {
+      let secureContext: SecureContext;
+      try {
+        if (cut.aborted) throw new SystemError('ECANCELED', call);
+        secureContext = authorities();
+      } catch (error) {
         raw.destroy();
-        throw new SystemError('ECANCELED', call);
+        throw error;
       }
       const socket = tlsConnect({
         socket: raw,
@@ -53,7 +57,7 @@ export function createStreams(
         host: options.address,
         ...(tls.servername === null ? {} : { servername: tls.servername }),
         rejectUnauthorized: tls.verify,
-        secureContext: authorities(),
+        secureContext,
       });
       socket.pause();
       const settle = (error: SystemError | null) => {

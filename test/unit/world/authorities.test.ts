@@ -1,0 +1,33 @@
+import { expect } from 'chai';
+import { mkdir, mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SystemError } from '../../../src/lib/errors.ts';
+import { systemAuthorities } from '../../../src/world/real/authorities.ts';
+import { CERTIFICATE } from '../../support/certificate.ts';
+
+describe("The system's authorities", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'anybal-authorities-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it('are not replaced by others while their bundle cannot be read, and are read again', async () => {
+    const [bundle, other] = [join(folder, 'bundle'), join(folder, 'other')];
+    const authorities = systemAuthorities([bundle, other]);
+    await mkdir(bundle);
+    await writeFile(other, CERTIFICATE);
+    for (const attempt of ['first', 'second'])
+      expect(authorities, attempt).to.throw(SystemError).with.property('code', 'EISDIR');
+    await rmdir(bundle);
+    await writeFile(bundle, CERTIFICATE);
+    const context = authorities();
+    await rm(bundle);
+    expect(authorities()).to.equal(context);
+  });
+
+  it('are in the first bundle that is there, and otherwise those that Node has', () => {
+    expect(systemAuthorities([join(folder, 'none')])).to.not.throw();
+  });
+});
