@@ -1,8 +1,9 @@
 // The netlink backend: the kernel's own IPVS table over generic netlink. A world's `ipvs` where IPVS and CAP_NET_ADMIN exist.
 
-import type { Cut } from '../lib/cut.ts';
+import { type Cut, Knife } from '../lib/cut.ts';
 import { familyOf } from '../lib/address.ts';
-import { SystemError } from '../lib/errors.ts';
+import { errorText, SystemError } from '../lib/errors.ts';
+import type { Log } from '../log/record.ts';
 import { type Libc, openLibc } from '../ffi/libc.ts';
 import { familyNumber } from '../netlink/generic.ts';
 import { BATCH_CHANGES, type Encode, NETLINK_GENERIC, NetlinkSocket } from '../netlink/socket.ts';
@@ -158,17 +159,37 @@ function listDestinations(
 }
 
 /**
+ * Once, before the first change: schedulers are loaded, and the settings in force are logged. Neither has to succeed: what
+ * fails is a warning.
+ */
+export async function prepareIpvs({ processes, files, log }: Prepared): Promise<void> {
+  const warn = (text: string): void => log({ level: 'warn', system: 'pybal', text });
+  try {
+    await loadSchedulers(processes, new Knife());
+  } catch (error) {
+    warn(`IPVS schedulers are loaded when they are first used: ${errorText(error)}`);
+  }
+  const settings = Object.entries(await ipvsSysctls(files)).map(([name, value]) => `${name}=${value}`);
+  if (settings.length === 0) warn('IPVS settings under /proc/sys/net/ipv4/vs cannot be read');
+  else log({ level: 'info', system: 'pybal', text: `IPVS settings in force: ${settings.join(', ')}` });
+}
+
+interface Prepared {
+  readonly processes: Processes;
+  readonly files: Files;
+  readonly log: Log;
+}
+
+/**
  * Load the modules of all schedulers. Otherwise the first service with a new one makes the kernel run modprobe while our event
- * loop waits (170 ms). Best effort: a scheduler that is not there is the kernel's ENOENT when it is used.
+ * loop waits (170 ms). A scheduler that is not there is the kernel's ENOENT when it is used. Rejects with a SystemError when
+ * modprobe cannot be run or does not end.
  */
 export async function loadSchedulers(processes: Processes, cut: Cut): Promise<void> {
   const modules = SCHEDULERS.map((scheduler) => `ip_vs_${scheduler}`);
   const command = { path: '/sbin/modprobe', env: {}, timeoutMs: 10_000, maxOutputBytes: 4096 };
-  try {
-    await processes.run({ ...command, args: ['-a', '-q', '--', ...modules] }, cut);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-  }
+  const { timedOut } = await processes.run({ ...command, args: ['-a', '-q', '--', ...modules] }, cut);
+  if (timedOut) throw new SystemError('ETIMEDOUT', 'modprobe');
 }
 
 /** Settings of the kernel that decide what happens to established connections. They are the administrator's: only read. */

@@ -8,7 +8,7 @@ import { errorText, SystemError } from '../../lib/errors.ts';
 import type { Log } from '../../log/record.ts';
 import type { MonitorModule } from '../../health/monitor.ts';
 import type { HostAddress } from '../../vip/addresses.ts';
-import type { Clock, Streams, World } from '../world.ts';
+import type { World } from '../world.ts';
 import { systemAuthorities } from './authorities.ts';
 import { createClock } from './clock.ts';
 import { createFaultHook } from './faults.ts';
@@ -48,21 +48,25 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
   const authorities = systemAuthorities();
   const streams = createStreams(authorities, await socketOptions(log));
   const self = createSelf();
-  const kernels = await openKernels(settings.backend, { clock, streams, log }).catch((error: unknown) => {
-    self.close();
-    throw error;
-  });
+  const files = createFiles();
+  const processes = createProcesses();
+  const kernels = await openKernels(settings.backend, { clock, streams, files, processes, log }).catch(
+    (error: unknown) => {
+      self.close();
+      throw error;
+    },
+  );
   const faults = settings.faultFile === undefined ? null : createFaultHook(settings.faultFile, log);
   return {
     clock,
     random: Math.random,
     names,
     http: createHttp(names, authorities, log),
-    files: createFiles(),
+    files,
     streams,
     ipvs: faults?.ipvs(kernels.ipvs) ?? kernels.ipvs,
     vips: faults?.vips(kernels.vips) ?? kernels.vips,
-    processes: createProcesses(),
+    processes,
     monitor: settings.loadMonitor,
     self: () => self.self(),
     log,
@@ -85,11 +89,7 @@ async function socketOptions(log: Log): Promise<SocketOptions | null> {
   }
 }
 
-interface Parts {
-  readonly clock: Clock;
-  readonly streams: Streams;
-  readonly log: Log;
-}
+type Parts = Pick<World, 'clock' | 'streams' | 'files' | 'processes' | 'log'>;
 
 /** A turn of the event loop, between two batches of a large table. */
 const breathe = () => setImmediate();
@@ -97,14 +97,14 @@ const breathe = () => setImmediate();
 async function openKernels(backend: RealWorldSettings['backend'], parts: Parts): Promise<Kernels> {
   switch (backend) {
     case 'netlink':
-      return openNetlink();
+      return openPreparedNetlink(parts);
     case 'userspace':
       return openUserspace(parts);
     case 'dry-run':
       return openDryRun(parts);
     case 'auto':
       try {
-        return await openNetlink();
+        return await openPreparedNetlink(parts);
       } catch (error) {
         if (!(error instanceof SystemError)) throw error;
         const text = `No IPVS here (${error.message}): forwarding in userspace, which is NOT for production`;
@@ -114,6 +114,14 @@ async function openKernels(backend: RealWorldSettings['backend'], parts: Parts):
     default:
       return backend satisfies never;
   }
+}
+
+/** Not for a dry run, which loads nothing into the kernel. */
+async function openPreparedNetlink({ processes, files, log }: Parts): Promise<Kernels> {
+  const kernels = await openNetlink();
+  const { prepareIpvs } = await import('../../ipvs/netlink.ts');
+  await prepareIpvs({ processes, files, log });
+  return kernels;
 }
 
 async function openNetlink(): Promise<Kernels> {

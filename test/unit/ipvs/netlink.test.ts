@@ -2,10 +2,12 @@ import { expect } from 'chai';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { MessageWriter, NLMSG } from '../../../src/netlink/codec.ts';
 import { encodeOp } from '../../../src/ipvs/messages.ts';
-import { openNetlinkIpvs } from '../../../src/ipvs/netlink.ts';
+import { openNetlinkIpvs, prepareIpvs } from '../../../src/ipvs/netlink.ts';
 import { BATCH_CHANGES } from '../../../src/netlink/socket.ts';
 import type { IpvsOp } from '../../../src/ipvs/table.ts';
+import type { Command, CommandResult } from '../../../src/world/world.ts';
 import { destinationOf, serviceOf } from '../../support/kernel-conformance.ts';
+import { memoryFiles, utf8 } from '../../support/memory-files.ts';
 import { type Request, ScriptedLibc } from '../../support/scripted-libc.ts';
 
 const CONTROLLER = 16;
@@ -97,5 +99,48 @@ describe('ipvs/netlink', () => {
     );
     const error = await ipvs.list().catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(SystemError).and.to.include({ code: 'EAGAIN' });
+  });
+});
+
+describe('IPVS before the first change', () => {
+  const ended = { exitCode: 0, signal: null, output: '', durationMs: 1, leftovers: 'none' } as const;
+
+  /** What is logged when modprobe does `run`, and these settings are there. */
+  async function prepared(run: () => Promise<CommandResult>, settings: Readonly<Record<string, string>>) {
+    const asked: Command[] = [];
+    const lines: string[] = [];
+    const disk = new Map(Object.entries(settings).map(([name, value]) => [SETTINGS + name, utf8(value)]));
+    await prepareIpvs({
+      processes: { run: (command) => (asked.push(command), run()) },
+      files: memoryFiles(disk),
+      log: ({ level, text }) => void lines.push(`${level} ${text}`),
+    });
+    return { asked, lines };
+  }
+  const SETTINGS = '/proc/sys/net/ipv4/vs/';
+
+  it('has its schedulers loaded, and says which settings are in force', async () => {
+    const { asked, lines } = await prepared(async () => ({ ...ended, timedOut: false }), {
+      expire_nodest_conn: '0\n',
+      sync_threshold: '3\t50\n',
+      conn_tab_bits: '12\n',
+    });
+    expect(asked).to.have.length(1);
+    expect(asked[0]?.path).to.equal('/sbin/modprobe');
+    expect(asked[0]?.args).to.include.members(['ip_vs_wrr', 'ip_vs_mh']);
+    expect(lines).to.deep.equal(['info IPVS settings in force: expire_nodest_conn=0, sync_threshold=3 50']);
+  });
+
+  it('is usable without modprobe and without settings: that is a warning', async () => {
+    const missing = await prepared(() => Promise.reject(new SystemError('ENOENT', 'run /sbin/modprobe')), {});
+    expect(missing.lines).to.deep.equal([
+      'warn IPVS schedulers are loaded when they are first used: run /sbin/modprobe: ENOENT',
+      'warn IPVS settings under /proc/sys/net/ipv4/vs cannot be read',
+    ]);
+    const stuck = await prepared(async () => ({ ...ended, timedOut: true }), { conntrack: '0' });
+    expect(stuck.lines).to.deep.equal([
+      'warn IPVS schedulers are loaded when they are first used: modprobe: ETIMEDOUT',
+      'info IPVS settings in force: conntrack=0',
+    ]);
   });
 });
