@@ -28,14 +28,6 @@ export const OPEN_HOLD_SECONDS = 240;
 /** RFC 4271 §4.3 */
 export const FLAG = { optional: 0x80, transitive: 0x40, partial: 0x20, extendedLength: 0x10 } as const;
 
-export const COMMUNITY = {
-  gracefulShutdown: 0xffff0000,
-  noLlgr: 0xffff0007,
-  blackhole: 0xffff029a,
-  noExport: 0xffffff01,
-  noAdvertise: 0xffffff02,
-} as const;
-
 const AFI: Readonly<Record<Family, number>> = { 4: 1, 6: 2 };
 export const SAFI_UNICAST = 1;
 

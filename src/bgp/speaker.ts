@@ -54,8 +54,7 @@ export class Speaker {
 
   /**
    * Make the speaker what `config` says. A peer for which nothing changed is not touched; a changed one is restarted
-   * (Cease
-   * 6/6) and keeps its routes, a removed one is told so (6/3). A listener that cannot be opened is a warning.
+   * (Cease 6/6) and keeps its routes, a removed one is told so (6/3). A listener that cannot be opened is a warning.
    */
   configure(config: SpeakerConfig): Promise<void> {
     const done = this.#configuring.then(() => this.#configure(config));
@@ -73,8 +72,7 @@ export class Speaker {
   }
 
   /**
-   * Everything set has been handed to the kernel's socket, and nothing waits. Also true without a session: such a peer
-   * has
+   * Everything set has been handed to the kernel's socket, and nothing waits. Also true without a session: such a peer has
    * nothing of ours.
    */
   flushed(peer: string): boolean {
