@@ -197,7 +197,7 @@ function pendingAfter(
 function refusedText(config: GuardConfig, state: GuardState, pending: Pending): string {
   const kept = state.accepted === null ? 'there is no list to go on with' : 'the last good list stays in force';
   if (pending.why === 'refused') return `refused: ${pending.reason}; ${kept}`;
-  const wait = `accepted when served unchanged for ${config.poolShrinkConfirmSeconds} s, or by hand`;
+  const wait = `accepted when served unchanged for ${config.poolShrinkConfirmSeconds} s`;
   return `suspect: ${pending.reason}; ${kept}; ${wait}`;
 }
 
