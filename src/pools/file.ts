@@ -1,10 +1,15 @@
 // A pool in a file (`file:///etc/pybal/pools/text`): looked at each second, read when its size, time or inode changed. It may
 // vanish and come back.
 
+import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
+import { inTime } from '../lib/in-time.ts';
 import type { FileStat, Mono, World } from '../world/world.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
 import { POLL_MS, sameBytes, SETTLE_MS, type Answer, type Source } from './source.ts';
+
+/** A network file system may answer never. */
+const ANSWER_MS = 5000;
 
 /** PyBal takes what follows `file://` as it stands: no percent escapes. */
 export function fileSource(world: Pick<World, 'clock' | 'files'>, url: string): Source | string {
@@ -19,13 +24,26 @@ class FileSource implements Source {
   #stat: FileStat | null = null;
   #bytes: Uint8Array | null = null;
   #changedAt: Mono | null = null;
+  /** Under way, or its answer was not taken yet. */
+  #looking: Promise<Answer> | null = null;
 
   constructor(world: Pick<World, 'clock' | 'files'>, path: string) {
     this.#world = world;
     this.#path = path;
   }
 
-  async ask(afresh: boolean): Promise<Answer> {
+  /** Each call into a file system that hangs holds a thread, so there is never a second one: its answer is waited for again. */
+  async ask(afresh: boolean, cut: Cut): Promise<Answer> {
+    this.#looking ??= this.#look(afresh);
+    const answer = await inTime(this.#world.clock, ANSWER_MS, this.#looking, cut);
+    if (answer === null)
+      return { is: 'failed', reason: cut.aborted ? 'canceled' : `no answer in ${ANSWER_MS / 1000} s` };
+    this.#looking = null;
+    return answer;
+  }
+
+  /** Never rejects. */
+  async #look(afresh: boolean): Promise<Answer> {
     const { files, clock } = this.#world;
     try {
       const before = await files.stat(this.#path);

@@ -3,6 +3,7 @@
 
 import type { ServiceConfig } from '../config/types.ts';
 import type { Fact } from '../decision/facts.ts';
+import { inTime } from '../lib/in-time.ts';
 import type { World } from '../world/world.ts';
 import { Resolver } from './resolve.ts';
 import { ServicePool, type PoolContext, type PoolStatus } from './service-pool.ts';
@@ -13,6 +14,9 @@ export interface PoolSettings {
   readonly stateDirectory: string;
   readonly resolveIntervalSeconds: number;
 }
+
+/** How long stop() waits for a disk. */
+const STOP_MS = 3000;
 
 export class Pools {
   readonly #context: PoolContext;
@@ -58,10 +62,14 @@ export class Pools {
     return new Map([...this.#pools].map(([name, pool]) => [name, pool.status()]));
   }
 
-  /** Resolves when every loop has ended and the lists are on disk. */
+  /** Resolves when every loop has ended and the lists are on disk, or when that takes too long. */
   async stop(): Promise<void> {
     for (const [name, pool] of [...this.#pools]) this.#end(name, pool);
-    await Promise.all(this.#ending);
+    const { clock, log } = this.#context.world;
+    const ended = await inTime(clock, STOP_MS, Promise.all(this.#ending));
+    const text = 'Not waiting for a disk that does not answer: last good lists may be older than they could be';
+    this.#ending.clear();
+    if (ended === null) log({ level: 'warn', system: 'pybal', text });
     await this.#context.resolver.stop();
   }
 

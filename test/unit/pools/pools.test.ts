@@ -467,6 +467,20 @@ describe('pools', () => {
     expect(fake.clock.pending).to.equal(0);
   });
 
+  it('Stopping waits 3 s for a disk that does not answer, and no longer.', async () => {
+    fake.files.replace = () => new Promise(() => {});
+    fake.write('/pools/text', line('10.0.0.2'));
+    daemon.pools.configure([serviceConfig()], SETTINGS);
+    await fake.clock.advance(2000);
+    let stopped = false;
+    const stopping = daemon.pools.stop().then(() => (stopped = true));
+    await fake.clock.advance(2999);
+    expect(stopped).to.equal(false);
+    await fake.clock.advance(1);
+    await stopping;
+    expect(fake.lines.filter((each) => each.includes('Not waiting for a disk'))).to.have.length(1);
+  });
+
   it('Weight 0 is weight 0, and that is said loudly.', async () => {
     fake.write('/pools/text', line('10.0.0.2', 0));
     daemon.pools.configure([serviceConfig()], SETTINGS);

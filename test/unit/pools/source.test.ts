@@ -63,6 +63,34 @@ describe('pool sources', () => {
       expect(await ask(source)).to.equal('unchanged');
     });
 
+    it('that does not answer is asked once, given up after 5 s, and heard when it does answer.', async () => {
+      const files = { ...fake.files };
+      let answer = () => {};
+      let stats = 0;
+      const hung = new Promise<void>((resolve) => (answer = resolve));
+      files.stat = async (path) => {
+        stats++;
+        await hung;
+        return fake.files.stat(path);
+      };
+      fake.write('/pools/text', 'one');
+      const source = openSource({ ...fake.world, files }, 'file:///pools/text');
+      if (typeof source === 'string') throw new Error(source);
+      for (const attempt of ['first', 'second']) {
+        const asked = ask(source);
+        await fake.clock.advance(5000);
+        expect(await asked, attempt).to.equal('no answer in 5 s');
+      }
+      expect(stats).to.equal(1);
+      const knife = new Knife();
+      const cut = source.ask(false, knife);
+      knife.abort();
+      expect(text(await cut)).to.equal('canceled');
+      answer();
+      expect(await ask(source)).to.equal('one');
+      expect(await ask(source)).to.equal('unchanged');
+    });
+
     it('may be absent at the start, vanish and come back.', async () => {
       const source = open('file://localhost/pools/text');
       expect(await ask(source)).to.match(/ENOENT/);
