@@ -40,6 +40,9 @@ export interface DaemonOptions {
 
 /** How long the speaker waits to know the host's addresses. */
 const FIRST_READING_MS = 1_000;
+/** A reload that hangs on a disk must not make the daemon deaf for the next one. */
+const RELOAD_MS = 60_000;
+const STATE_MS = 5_000;
 /** How long the parts may take to end, once the routes are gone. */
 const STOP_MS = 5_000;
 
@@ -109,8 +112,8 @@ export class Daemon {
   hangUp(): void {
     this.#options.reopenLog?.();
     this.#reloading = this.#reloading
-      .then(() => this.#reload())
-      .catch((error: unknown) => this.#log('error', `Reload failed, all stays as it was: ${errorText(error)}`));
+      .then(() => within(this.#world.clock, RELOAD_MS, 'reload', this.#reload()))
+      .catch((error: unknown) => this.#log('error', `Reload did not come to its end: ${errorText(error)}`));
   }
 
   /** SIGTERM, SIGINT: withdraw, wait, close. Kernel tables and addresses stay. The second call ends it now. */
@@ -260,8 +263,14 @@ export class Daemon {
       this.#log('error', `${this.#options.configPath} cannot be used: all stays as it was`);
       return;
     }
-    const before = this.#facts.config?.global ?? loaded.config.global;
-    for (const text of restartNeeded(before, loaded.config.global)) this.#log('warn', text);
+    const running = this.#facts.config ?? loaded.config;
+    const lost = lostToErrors(running, loaded.config);
+    if (lost.length > 0) {
+      const what = `${this.#options.configPath} has errors and no longer names ${lost.join(', ')}`;
+      this.#log('error', `${what}: a torn file takes nothing away, all stays as it was`);
+      return;
+    }
+    for (const text of restartNeeded(running.global, loaded.config.global)) this.#log('warn', text);
     await this.#use(loaded, loaded.config);
     this.#pools.reread();
     this.#log('info', `Reloaded ${this.#options.configPath}`);
@@ -285,7 +294,8 @@ export class Daemon {
     await this.#configureSpeaker(config);
     if (this.#stopping || this.#exited) return;
     await this.#serve(config);
-    await keepSections(this.#world, loaded.stateDirectory, loaded.lastGood).catch((error: unknown) =>
+    const kept = keepSections(this.#world, loaded.stateDirectory, loaded.lastGood);
+    await within(this.#world.clock, STATE_MS, 'keep sections', kept).catch((error: unknown) =>
       this.#log('warn', `Last good sections could not be kept on disk: ${errorText(error)}`),
     );
     this.#soon();
@@ -413,4 +423,11 @@ export class Daemon {
   #log(level: 'info' | 'warn' | 'error' | 'critical', text: string): void {
     this.#world.log({ level, system: 'pybal', text });
   }
+}
+
+/** Services and peers that run and are not in a file that has errors: more likely torn off than taken out. */
+function lostToErrors(running: Config, config: Config): readonly string[] {
+  if (!config.complaints.some(({ severity }) => severity === 'error')) return [];
+  const named = new Set([...config.services, ...config.quarantined, ...config.peers].map(({ name }) => name));
+  return [...running.services, ...running.peers].map(({ name }) => name).filter((name) => !named.has(name));
 }

@@ -2,6 +2,7 @@
 // The command line: argv → what to run. Also callable as `pybal`. Everything that is the process's own is here: signals,
 // exit codes, the lock, the log.
 
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Invocation, parseCommandLine } from './cli/args.ts';
 import { status } from './cli/status.ts';
@@ -13,7 +14,7 @@ import { loadMonitor } from './health/loader.ts';
 import { errorText, printComplaint } from './lib/errors.ts';
 import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
 import { createFiles } from './world/real/files.ts';
-import { lockInstance } from './world/real/lock.ts';
+import { LOCK_NAME, lockInstance } from './world/real/lock.ts';
 import { getOverUnixSocket } from './world/real/unix-http.ts';
 import { createRealWorld } from './world/real/world.ts';
 
@@ -113,7 +114,13 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
   const world = await createRealWorld(settings).catch((error: unknown) => errorText(error));
   if (typeof world === 'string') return fail(`Backend ${backend} does not work here: ${world}`);
   try {
-    if (world.backend === 'netlink') await lockInstance(`pid ${process.pid}, ${configPath}`);
+    // The kernel's tables belong to the network namespace; without them, what must not be shared is the state directory.
+    const { stateDirectory } = config.global;
+    const lock =
+      world.backend === 'netlink'
+        ? LOCK_NAME
+        : `${LOCK_NAME}-${createHash('sha256').update(stateDirectory).digest('hex')}`;
+    if (world.backend !== 'dry-run') await lockInstance(`pid ${process.pid}, ${configPath}`, lock);
   } catch (error) {
     await world.close();
     return fail(errorText(error));

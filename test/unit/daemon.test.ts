@@ -252,6 +252,16 @@ describe('daemon', () => {
       expect(site.destinations('tcp 10.0.0.1:80')).to.have.length(2);
     });
 
+    it('of a torn file takes nothing away: with errors in it, what it no longer names stays', async () => {
+      const site = await new Site({ more: TLS }).running();
+      for (const torn of [configuration({ more: TLS.replace('[tls]', '[tls') }), `${configuration()}[tl`]) {
+        await site.reload(torn);
+        expect(site.kernelWrites).to.deep.equal([]);
+        expect(site.heard).not.to.contain('withdraw');
+        expect(site.lines('error').join('\n')).to.contain('no longer names tls');
+      }
+    });
+
     it('reads the pools again', async () => {
       const site = await new Site().running();
       site.kernel.fake.write('/pools/text', pool(1, 2, 4));
