@@ -9,9 +9,11 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t tmpfs -o mode=0755 run /run
-mount -t tmpfs -o mode=1777 tmp /tmp
+# Writes to the root go to memory anyway: a checkout below one of these must stay visible.
+cwd=$(</.vm/run/cwd)
+case $cwd/ in /tmp/*) ;; *) mount -t tmpfs -o mode=1777 tmp /tmp ;; esac
+case $cwd/ in /var/tmp/*) ;; *) mount -t tmpfs -o mode=1777 tmp /var/tmp ;; esac
 mkdir -p /run/lock /run/netns
-mount -t tmpfs -o mode=1777 tmp /var/tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind /.vm/modules /lib/modules # modprobe and the kernel's own loading work
 ip link set lo up
@@ -26,7 +28,7 @@ exec >"$port" 2>&1 </dev/null
 mapfile -d '' -t environment </.vm/run/environment
 mapfile -d '' -t command </.vm/run/command
 export VM_OUT=/.vm/run/out "${environment[@]}"
-cd "$(</.vm/run/cwd)" && "${command[@]}"
+cd "$cwd" && "${command[@]}"
 code=$?
 echo "$code" >/.vm/run/exit.part
 mv /.vm/run/exit.part /.vm/run/exit
