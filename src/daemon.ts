@@ -3,6 +3,7 @@
 // here or anywhere decides or writes.
 
 import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
+import { within } from './lib/in-time.ts';
 import { Speaker } from './bgp/speaker.ts';
 import { type Loaded, keepSections, loadConfig } from './config/load.ts';
 import { restartNeeded } from './config/restart.ts';
@@ -20,7 +21,6 @@ import { learn, nothingKnown } from './decision/learn.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { HealthRunner, missingMonitor } from './health/runner.ts';
 import { Pools } from './pools/pools.ts';
-import { within } from './reconcile/within.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import type { ServedRequest, ServedResponse, World } from './world/world.ts';
 

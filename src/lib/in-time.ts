@@ -2,6 +2,7 @@
 
 import type { Clock } from '../world/world.ts';
 import type { Cut } from './cut.ts';
+import { SystemError } from './errors.ts';
 
 /** The promise's own outcome; null when `ms` passed, or the cut came, first. What the promise does later is up to who keeps it. */
 export function inTime<T>(
@@ -36,4 +37,15 @@ export function inTime<T>(
         resolve(null);
       }) ?? forget;
   });
+}
+
+/** The promise's own outcome, or ETIMEDOUT after `ms`. */
+export async function within<T>(clock: Pick<Clock, 'at'>, ms: number, call: string, promise: Promise<T>): Promise<T> {
+  const done = await inTime(
+    clock,
+    ms,
+    promise.then((value) => ({ value })),
+  );
+  if (done === null) throw new SystemError('ETIMEDOUT', call, `no answer in ${ms / 1000} s`);
+  return done.value;
 }

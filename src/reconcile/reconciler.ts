@@ -5,6 +5,7 @@
 import { equal } from '../lib/equal.ts';
 import { SystemError, errorText } from '../lib/errors.ts';
 import { Knife } from '../lib/cut.ts';
+import { within } from '../lib/in-time.ts';
 import { ipvsadmLine } from '../ipvs/ipvsadm.ts';
 import type { IpvsEntry, IpvsTable, ServiceKey } from '../ipvs/table.ts';
 import type { AddressTable } from '../vip/addresses.ts';
@@ -15,7 +16,6 @@ import { type Fights, paused, repaired } from './fights.ts';
 import { NOTHING_OWNED, readOwnership, writeOwnership } from './ownership.ts';
 import { type Owned, type Plan, isEmpty, plan, withoutNew } from './plan.ts';
 import { sentences } from './words.ts';
-import { within } from './within.ts';
 
 export interface ReconcilerSettings {
   readonly stateDirectory: string;
