@@ -90,16 +90,23 @@ export const loseConfig: EventKind = {
 
 export const crash: EventKind = {
   name: 'crash',
-  weight: 3,
-  meanMs: 1,
+  weight: 4,
+  meanMs: 120_000,
   begin: (scene, random) => {
     const director = directorOf(scene, random);
     if (!director.running) return false;
-    say(scene, `${director.name} is killed`);
-    hit(scene, 'kill -9', 'director');
-    director.kill();
-    scene.gone(director);
-    scene.comeBack(director, random.exponential(8000));
+    const backMs = random.exponential(8000);
+    const kill = (place: string): void => {
+      if (!director.running) return;
+      say(scene, `${director.name} is killed`);
+      hit(scene, 'kill -9', place);
+      director.kill();
+      scene.gone(director);
+      scene.comeBack(director, backMs);
+    };
+    const act = random.pick([null, 'kernel', 'kernel', 'disk'] as const);
+    if (act !== null) return scene.trap(director, act, random.int(1, 4), () => kill(`while writing to its ${act}`));
+    kill('director');
     return null;
   },
 };
@@ -199,6 +206,43 @@ export const breakKernel: EventKind = {
         kernel.goOn();
       }
       undo();
+    };
+  },
+};
+
+/** Operations of which few happen meet a fault only if it waits for them. */
+const RARE = ['delete-service', 'delete-address', 'add-address', 'set-service', 'delete-destination'] as const;
+
+export const ambushKernel: EventKind = {
+  name: 'kernel, one write',
+  weight: 2,
+  meanMs: 400_000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { kernel } = director.machine;
+    if (kernel.ambush !== null) return false;
+    const how = random.pick(['lost', 'hang', 'EPERM', 'ENOBUFS'] as const);
+    const lastsMs = random.between(500, 20_000);
+    let end = (): void => {};
+    const sprung = (): void => {
+      say(scene, `kernel of ${director.name}: ${how}`);
+      const undo = scene.truth.disturb(director.name, 'kernel');
+      const { boots } = director.machine;
+      let over = false;
+      end = (): void => {
+        if (over) return;
+        over = true;
+        if (how === 'hang' && director.machine.boots === boots) kernel.goOn();
+        undo();
+      };
+      if (how === 'hang') scene.site.scheduler.at(lastsMs, () => end());
+      else end();
+    };
+    const ambush = { op: random.pick(RARE), how, sprung };
+    kernel.ambush = ambush;
+    return () => {
+      if (kernel.ambush === ambush) kernel.ambush = null;
+      end();
     };
   },
 };

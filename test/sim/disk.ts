@@ -17,6 +17,8 @@ interface Stored {
 export class Disk {
   /** Every replacement fails with this: ENOSPC, EROFS, EIO. */
   writeError: string | null = null;
+  /** Called when a replacement has been prepared and not taken effect yet. */
+  replacing: (() => void) | null = null;
   /** Every read fails with this: EIO, EACCES. */
   readError: string | null = null;
   readonly #scheduler: Scheduler;
@@ -92,6 +94,7 @@ export class Disk {
               reject(new SystemError(this.writeError, `replace ${path}`));
               return;
             }
+            this.replacing?.();
             this.#scheduler.at(this.#random.between(0.1, 3), () => {
               if (!life.alive) {
                 this.#tally.hit('killed', 'before a file was replaced');

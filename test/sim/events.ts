@@ -3,6 +3,7 @@
 // daemon to run into them count where they are met (kernel.ts, network.ts …).
 
 import {
+  ambushKernel,
   breakDirector,
   breakKernel,
   crash,
@@ -47,6 +48,7 @@ export const EVENTS: readonly EventKind[] = [
   pause,
   powerCut,
   breakKernel,
+  ambushKernel,
   breakDirector,
   fillDisk,
   jumpClock,

@@ -32,6 +32,13 @@ export interface KernelFaults {
   loses: number;
 }
 
+/** The next operation of one kind meets a fault: lost, hanging from then on, or refused with an error. */
+export interface Ambush {
+  readonly op: (IpvsOp | AddressOp)['do'];
+  readonly how: 'lost' | 'hang' | 'EPERM' | 'ENOBUFS';
+  sprung(): void;
+}
+
 /** What a process did, or tried, and whether it changed anything. */
 export interface KernelWrite {
   readonly op: IpvsOp | AddressOp;
@@ -69,6 +76,7 @@ const SCHEDULERS = new Set([
 
 export class MachineKernel {
   readonly faults: KernelFaults = { denied: null, hangs: false, fails: 0, loses: 0 };
+  ambush: Ambush | null = null;
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #tally: Tally;
@@ -97,6 +105,7 @@ export class MachineKernel {
     this.#entries = new Map();
     this.#addresses = new Map(addresses.map((address) => [address.address, address]));
     this.#waiting = [];
+    this.ambush = null;
     Object.assign(this.faults, { denied: null, hangs: false, fails: 0, loses: 0 } satisfies KernelFaults);
   }
 
@@ -154,15 +163,12 @@ export class MachineKernel {
     return life.promise((resolve, reject) => {
       const answers: (null | SystemError)[] = [];
       const next = (): void => {
-        if (!life.alive) {
-          if (answers.length > 0 && answers.length < ops.length) this.#tally.hit('killed', 'between two kernel writes');
-          return;
-        }
         const op = ops[answers.length];
         if (op === undefined) {
           resolve(answers);
           return;
         }
+        if (this.ambush?.op === op.do && this.ambush.how === 'hang') this.#spring();
         if (this.faults.hangs) {
           this.#tally.hit('hang', op.do);
           this.#waiting.push(next);
@@ -181,15 +187,26 @@ export class MachineKernel {
     });
   }
 
+  #spring(): Ambush['how'] | null {
+    const met = this.ambush;
+    this.ambush = null;
+    if (met?.how === 'hang') this.faults.hangs = true;
+    met?.sprung();
+    return met?.how ?? null;
+  }
+
   #write<Op extends IpvsOp | AddressOp>(op: Op, write: (op: Op) => KernelWrite): KernelWrite {
     const { denied, fails, loses } = this.faults;
-    const refused = denied ?? (fails > 0 && this.#random.chance(fails) ? 'ENOBUFS' : null);
+    const met = this.ambush?.op === op.do ? this.#spring() : null;
+    const refused =
+      denied ??
+      (met === 'EPERM' || met === 'ENOBUFS' ? met : fails > 0 && this.#random.chance(fails) ? 'ENOBUFS' : null);
     const before = 'service' in op ? this.#entries.get(op.service.key) : undefined;
     if (refused !== null) {
       this.#tally.hit(refused, op.do);
       return { op, error: refused, lost: false, idle: false, before };
     }
-    if (loses > 0 && this.#random.chance(loses)) {
+    if (met === 'lost' || (loses > 0 && this.#random.chance(loses))) {
       this.#tally.hit('lost write', op.do);
       return { op, error: null, lost: true, idle: false, before };
     }

@@ -20,6 +20,9 @@ const HUNG: Outcome = { durationMs: Number.POSITIVE_INFINITY, exitCode: 0, outpu
 /** systemd's RestartSec, from here to three times as long. */
 const RESTART_MS = 1000;
 
+/** What a director can be doing when it dies. */
+export type Act = 'kernel' | 'disk';
+
 export class Scene {
   readonly site: Site;
   readonly topology: Topology;
@@ -34,6 +37,7 @@ export class Scene {
   readonly foreign = new Map<string, Set<string>>();
   readonly #restarts = new Map<string, () => void>();
   readonly #away = new Map<string, () => void>();
+  readonly #traps = new Map<string, { readonly act: Act; left: number; readonly kill: () => void }>();
 
   constructor(site: Site, topology: Topology, program: Program, monitors: ReadonlyMap<string, MonitorModule>) {
     this.site = site;
@@ -90,7 +94,10 @@ export class Scene {
         monitors,
         programs: new Map([[CHECK_PROGRAM, (args) => this.#check(name, args)]]),
         watcher: {
-          wrote: (write) => this.laws.wrote(name, write),
+          wrote: (write) => {
+            this.laws.wrote(name, write);
+            this.#spring(name, 'kernel');
+          },
           read: (what, keys) => this.laws.read(name, what, keys),
         },
         ran: (path) => this.laws.ranCommand(name, path),
@@ -141,6 +148,23 @@ export class Scene {
       director.name,
       this.site.scheduler.at(wait, () => this.start(director)),
     );
+  }
+
+  /** Have a director die in the act: right after its `count`-th write from now, before the next. Returns how to undo it. */
+  trap(director: Director, act: Act, count: number, kill: () => void): () => void {
+    const trap = { act, left: count, kill };
+    this.#traps.set(director.name, trap);
+    director.machine.disk.replacing = () => this.#spring(director.name, 'disk');
+    return () => {
+      if (this.#traps.get(director.name) === trap) this.#traps.delete(director.name);
+    };
+  }
+
+  #spring(name: string, act: Act): void {
+    const trap = this.#traps.get(name);
+    if (trap === undefined || trap.act !== act || --trap.left > 0) return;
+    this.#traps.delete(name);
+    this.site.scheduler.at(0.005, trap.kill);
   }
 
   // Judging.
