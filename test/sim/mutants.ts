@@ -274,7 +274,7 @@ const deleteForeign = (table: IpvsTable): readonly IpvsOp[] =>
 
 export const MUTANTS: readonly Mutant[] = [
   { law: 2, bug: 'what is wanted counts as read back', finds: [2], plant: misled(hasty) },
-  { law: 5, bug: 'a server of which nothing can be told counts as down', finds: [5], plant: misled(rash) },
+  { law: 5, bug: 'a server of which nothing can be told counts as down', finds: [3, 5], plant: misled(rash) },
   { law: 7, bug: 'what is in the kernel at the start is not adopted', finds: [1, 3, 6, 7], plant: misled(newborn) },
   { law: 10, bug: 'routes stay without a reading of the kernel', finds: [10], plant: misled(fearless) },
   { law: 1, bug: 'the depool threshold is forgotten', finds: [1], plant: deaf('depool-threshold', '0') },
