@@ -98,6 +98,8 @@ describe('lab: the topology', () => {
     for (const vip of [vips.dr, vips.dr6]) await lab.router.waitSelected(vip, 'd1', 20_000);
     await until('two routes', 20_000, async () => (await lab.router.announcers(vips.dr)).join() === 'd1,d2', 200);
 
+    // From here on: the cases before have moved the route as well.
+    const earlier = lab.router.events.length;
     const flood = lab.client.flood(vips.dr);
     await sleep(1000);
     first.signal('SIGKILL');
@@ -116,8 +118,8 @@ describe('lab: the topology', () => {
 
     expect(attempts.length).to.be.above(50);
     expect(flood.failed()).to.deep.equal([]);
-    const moves = lab.router.events.filter((event) => event.prefix === vips.dr).map((event) => event.via);
-    expect(moves.slice(0, 3)).to.deep.equal([directors.d1.ipv4, directors.d2.ipv4, directors.d1.ipv4]);
+    const events = lab.router.events.slice(earlier).filter((event) => event.prefix === vips.dr && !event.deleted);
+    expect(events.map(({ via }) => via).slice(0, 2)).to.deep.equal([directors.d2.ipv4, directors.d1.ipv4]);
   });
 
   it('sees an outage in a stream of connections', async () => {
