@@ -56,11 +56,20 @@ export class Evidence {
   listSince(director: Director, service: ServicePlan): number {
     const stale = this.#truth.now - director.startedAt < 120_000;
     if (stale) return Number.NEGATIVE_INFINITY;
-    return this.#truth.listAgo(
-      director.name,
-      service.name,
-      LIST_MS + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000,
-    );
+    const ms = LIST_MS + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000;
+    return this.#beforeSuspects(service, this.#truth.listAgo(director.name, service.name, ms), ms);
+  }
+
+  /** A suspect list that was edited again before it was believed has left the one before in force. */
+  #beforeSuspects(service: ServicePlan, since: number, ms: number): number {
+    const all = this.#truth.store.versions(service.name);
+    const [oldest] = this.#truth.versions(service.name, since);
+    const index = oldest === undefined ? 0 : all.indexOf(oldest);
+    if (oldest === undefined || index === 0) return since;
+    const lasted = (all[index + 1]?.at ?? this.#truth.now) - oldest.at;
+    const shrunk = ({ entries }: (typeof all)[number]): boolean =>
+      oldest.entries.length < service.shrinkLimit * entries.length;
+    return lasted < ms && all.slice(0, index).some(shrunk) ? this.#beforeSuspects(service, oldest.at - 1, ms) : since;
   }
 
   unlistedAt(service: ServicePlan, host: string, since: number): boolean {
