@@ -67,9 +67,7 @@ function judgeVips(
     const before = previous?.vips.get(vip) ?? null;
     const present = facts.kernel.vips.has(vip);
     const missingSince = present ? null : (before?.missingSince ?? facts.now);
-    const verifiedOnce = before?.verifiedOnce === true || present;
     const stranded =
-      !verifiedOnce ||
       (before?.announced !== true && !present) ||
       (missingSince !== null && facts.now - missingSince >= limitMs);
     const barred = config.global.bgp ? unverifiable(facts, limitMs) : VIP.off;
@@ -82,7 +80,6 @@ function judgeVips(
       cause: yes && stranded ? VIP.missing : cause,
       services: sharing.map(({ name }) => name),
       since: before !== null && before.announced === announced ? before.since : facts.now,
-      verifiedOnce,
       missingSince,
     });
   }

@@ -78,8 +78,6 @@ export interface VipVerdict {
   readonly services: readonly string[];
   /** Since when it is announced, or withdrawn. */
   readonly since: Mono;
-  /** It was seen on the host at least once since it is wanted. */
-  readonly verifiedOnce: boolean;
   /** Since when the address is missing on the host, as last read; null while it is there. */
   readonly missingSince: Mono | null;
 }

@@ -180,7 +180,6 @@ export async function inputs(
         cause: { code: 'announced', text: '3 destination(s) of weight > 0 in the kernel' },
         services: config.services.filter((service) => service.vip === vip).map(({ name }) => name),
         since: ago(3000),
-        verifiedOnce: true,
         missingSince: null,
       },
     ]),
