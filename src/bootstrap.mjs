@@ -66,11 +66,17 @@ process.exitCode = await chosen();
 function setUp() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 19)) fail(`Node >= 20.19 is needed, this is ${process.versions.node}`);
-  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
     console.log('Installing npm packages …');
-    if (existsSync(modules) && lstatSync(modules).isSymbolicLink()) fail(`${modules} is a link: npm would empty what it leads to`);
-    need(spawnSync('npm', ['ci', '--ignore-scripts'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }), 'npm ci');
+    if (existsSync(modules) && lstatSync(modules).isSymbolicLink())
+      fail(`${modules} is a link: npm would empty what it leads to`);
+    need(
+      spawnSync('npm', ['ci', '--ignore-scripts'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }),
+      'npm ci',
+    );
     writeFileSync(stamp, wanted);
   }
   mkdirSync(join(root, 'dist'), { recursive: true });
@@ -82,7 +88,8 @@ function setUp() {
 /** The programs that the tests talk to. */
 function debian() {
   const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
-  const present = (what) => (what.startsWith('/') ? existsSync(what) : path.some((folder) => existsSync(join(folder, what))));
+  const present = (what) =>
+    what.startsWith('/') ? existsSync(what) : path.some((folder) => existsSync(join(folder, what)));
   const missing = () => [...new Set(Object.entries(DEBIAN).flatMap(([what, name]) => (present(what) ? [] : [name])))];
   const names = missing();
   if (names.length === 0) return 0;
@@ -129,13 +136,18 @@ async function suites(names) {
 /** The program's output, seen and kept. */
 function tee(args) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', ...args], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--enable-source-maps', ...args], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const chunks = [];
     child.stdout.on('data', (chunk) => {
       process.stdout.write(chunk);
       chunks.push(chunk);
     });
-    child.on('close', (code) => resolve({ code: code ?? 1, output: uncoloured(Buffer.concat(chunks).toString('utf8')) }));
+    child.on('close', (code) =>
+      resolve({ code: code ?? 1, output: uncoloured(Buffer.concat(chunks).toString('utf8')) }),
+    );
   });
 }
 

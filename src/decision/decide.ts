@@ -65,11 +65,10 @@ function judgeVips(
   const verdicts = new Map<string, VipVerdict>();
   for (const [vip, sharing] of byVip) {
     const before = previous?.vips.get(vip) ?? null;
-    const present = facts.kernel.vips.has(vip);
+    const present = facts.kernel.vips.has(vip) && !facts.kernel.vipsInDoubt.has(vip);
     const missingSince = present ? null : (before?.missingSince ?? facts.now);
     const stranded =
-      (before?.announced !== true && !present) ||
-      (missingSince !== null && facts.now - missingSince >= limitMs);
+      (before?.announced !== true && !present) || (missingSince !== null && facts.now - missingSince >= limitMs);
     const barred = config.global.bgp ? unverifiable(facts, limitMs) : VIP.off;
     const { yes, cause } =
       barred !== null ? { yes: false, cause: barred } : tally(sharing, services, before?.announced === true);

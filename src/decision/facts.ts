@@ -51,6 +51,8 @@ export type Fact =
       /** The kernel refuses us altogether (EPERM, no IPVS): withdraw at once instead of after the reconcile limit. */
       readonly denied: boolean;
     }
+  /** These entries are about to be written: until the next `kernel` fact without error what was read of them is old. */
+  | { readonly is: 'writing'; readonly services: ReadonlySet<ServiceKey>; readonly vips: ReadonlySet<string> }
   | { readonly is: 'peer'; readonly peer: string; readonly state: PeerState }
   | { readonly is: 'time'; readonly now: Mono };
 
@@ -63,6 +65,8 @@ export interface ServiceFacts {
   readonly health: ReadonlyMap<string, ServerHealth>;
   /** As last read from the kernel; null: not there, or not read yet (see KernelFacts.at). */
   readonly kernel: IpvsEntry | null;
+  /** A write to it is on its way, or was given up: it may not be any more what was read. */
+  readonly inDoubt: boolean;
   /** What the kernel had when this process first read it: entries to adopt. */
   readonly adopted: IpvsEntry | null;
 }
@@ -74,6 +78,8 @@ export interface KernelFacts {
   readonly denied: boolean;
   readonly ipvs: IpvsTable;
   readonly vips: AddressTable;
+  /** Addresses that a write is on its way to, or was given up: they may not be any more what was read. */
+  readonly vipsInDoubt: ReadonlySet<string>;
 }
 
 export interface Facts {

@@ -12,10 +12,12 @@ export function nothingKnown(now: Mono): Facts {
     now,
     config: null,
     services: new Map(),
-    kernel: { verifiedAt: null, error: null, denied: false, ipvs: new Map(), vips: new Map() },
+    kernel: { verifiedAt: null, error: null, denied: false, ipvs: new Map(), vips: new Map(), vipsInDoubt: NONE },
     peers: new Map(),
   };
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 export function keyOf(service: ServiceConfig): ServiceKey {
   return serviceKey(service.protocol, service.vip, service.port);
@@ -40,6 +42,8 @@ export function learn(facts: Facts, fact: Fact): Facts {
       }));
     case 'kernel':
       return learnKernel(facts, fact);
+    case 'writing':
+      return learnWriting(facts, fact);
     case 'peer':
       return { ...facts, peers: withEntry(facts.peers, fact.peer, fact.state) };
     case 'time':
@@ -57,10 +61,10 @@ function learnConfiguration(facts: Facts, config: Config): Facts {
     if (known === undefined) {
       services.set(service.name, newService(facts, service));
     } else if (keyOf(known.config) !== keyOf(service)) {
-      const { since, kernel, adopted } = newService(facts, service);
+      const { since, kernel, inDoubt, adopted } = newService(facts, service);
       // Addresses of the other family, and what is known of them, are no use.
       const found = known.config.family === service.family ? {} : { addresses: new Map(), health: new Map() };
-      services.set(service.name, { ...known, ...found, config: service, since, kernel, adopted });
+      services.set(service.name, { ...known, ...found, config: service, since, kernel, inDoubt, adopted });
     } else {
       services.set(service.name, equal(known.config, service) ? known : { ...known, config: service });
     }
@@ -70,25 +74,57 @@ function learnConfiguration(facts: Facts, config: Config): Facts {
 
 function newService(facts: Facts, config: ServiceConfig): ServiceFacts {
   const kernel = facts.kernel.ipvs.get(keyOf(config)) ?? null;
-  return { config, since: facts.now, list: null, addresses: new Map(), health: new Map(), kernel, adopted: kernel };
+  return {
+    config,
+    since: facts.now,
+    list: null,
+    addresses: new Map(),
+    health: new Map(),
+    kernel,
+    inDoubt: false,
+    adopted: kernel,
+  };
 }
 
 function learnKernel(facts: Facts, fact: Fact & { is: 'kernel' }): Facts {
   const first = facts.kernel.verifiedAt === null;
   const verifiedAt = fact.error === null ? fact.at : facts.kernel.verifiedAt;
   const ipvs = mergedTable(facts.kernel.ipvs, fact.ipvs, fact.whole);
-  const kernel: KernelFacts = { verifiedAt, error: fact.error, denied: fact.denied, ipvs, vips: fact.vips };
-  let services = facts.services;
-  if (ipvs !== facts.kernel.ipvs || first) {
-    const changed = new Map(services);
-    for (const [name, known] of services) {
-      const entry = ipvs.get(keyOf(known.config)) ?? null;
-      const adopted = first && verifiedAt !== null ? entry : known.adopted;
-      if (entry !== known.kernel || adopted !== known.adopted) changed.set(name, { ...known, kernel: entry, adopted });
-    }
-    services = changed;
-  }
+  const vipsInDoubt = fact.error === null ? NONE : facts.kernel.vipsInDoubt;
+  const kernel = { verifiedAt, error: fact.error, denied: fact.denied, ipvs, vips: fact.vips, vipsInDoubt };
+  const services = changeEach(facts.services, (known) => {
+    const entry = ipvs.get(keyOf(known.config)) ?? null;
+    const adopted = first && verifiedAt !== null ? entry : known.adopted;
+    const inDoubt = known.inDoubt && fact.error !== null;
+    const same = entry === known.kernel && adopted === known.adopted && inDoubt === known.inDoubt;
+    return same ? known : { ...known, kernel: entry, adopted, inDoubt };
+  });
   return { ...facts, kernel, services };
+}
+
+function learnWriting(facts: Facts, { services, vips }: Fact & { is: 'writing' }): Facts {
+  const vipsInDoubt = vips.size === 0 ? facts.kernel.vipsInDoubt : new Set([...facts.kernel.vipsInDoubt, ...vips]);
+  return {
+    ...facts,
+    kernel: { ...facts.kernel, vipsInDoubt },
+    services: changeEach(facts.services, (known) =>
+      known.inDoubt || !services.has(keyOf(known.config)) ? known : { ...known, inDoubt: true },
+    ),
+  };
+}
+
+/** The same map if `update` answers every service with itself. */
+function changeEach(services: Facts['services'], update: (known: ServiceFacts) => ServiceFacts): Facts['services'] {
+  const changed = new Map(services);
+  let same = true;
+  for (const [name, known] of services) {
+    const updated = update(known);
+    if (updated !== known) {
+      changed.set(name, updated);
+      same = false;
+    }
+  }
+  return same ? services : changed;
 }
 
 function mergedTable(

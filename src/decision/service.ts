@@ -39,7 +39,7 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const lost = servers.some(({ enabled, address }) => enabled && address === null);
   const unplaced = firstRound && !lost ? [] : unplacedAdopted(facts, servers, previous?.desired ?? null);
   const desired = desiredEntry(config, servers, [...draining.values(), ...unplaced], previous?.desired ?? null);
-  const equalNow = facts.kernel !== null && sameEntry(facts.kernel, desired);
+  const equalNow = facts.kernel !== null && !facts.inDoubt && sameEntry(facts.kernel, desired);
   const verdict = {
     name: config.name,
     key: keyOf(config),

@@ -167,6 +167,8 @@ export class Reconciler {
       read = await this.#read(bounded);
       todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
       this.#learn(read, againAt, true);
+      // Another wish has come meanwhile, perhaps with a route: what follows must not write the old one.
+      if (this.#desired !== desired) return;
       if (!isEmpty(todo) && !sentences(todo).some((sentence) => first.has(sentence))) {
         this.#actual = null;
         return;
@@ -195,6 +197,8 @@ export class Reconciler {
   ): Promise<void> {
     const { ipvs, vips } = this.#world;
     if (this.#cut.aborted) return;
+    // Before anything is waited for: the decision must not take what it knows of them for what is there.
+    this.#options.emit({ is: 'writing', services: new Set(touchedBy(all)), vips: new Set(vipsTouchedBy(all)) });
     const unclaimed = await this.#claim(all, found, desired, settings, bounded);
     const todo = unclaimed === null ? all : withoutNew(all, this.#owned);
     if (unclaimed !== null && isEmpty(todo)) throw unclaimed;
@@ -222,12 +226,12 @@ export class Reconciler {
     if (this.#cut.aborted) return;
 
     const at = this.#world.clock.now();
-    const touched = [...new Set([...todo.program, ...todo.unprogram].map(({ service }) => service.key))];
+    const touched = touchedBy(todo);
     const read = await this.#readBack(touched, bounded);
     // One refused change is its own service's business; that every one is refused says who we are to the kernel.
     const refusedAll = ipvsResults.length > 0 && ipvsResults.every((error) => error?.code === 'EPERM');
     this.#denied = refusedAll ? (ipvsResults[0] ?? null) : null;
-    this.#learn(read, at, false);
+    this.#learn(read, at, true);
     await this.#keepBooks(desired, read, settings, bounded);
     const left = plan(read.ipvs, read.vips, desired, this.#owned, paused(this.#fights, at));
     if (isEmpty(left)) {
@@ -277,8 +281,8 @@ export class Reconciler {
     return { ipvs: shared, vips: equal(known.vips, vips) ? known.vips : vips };
   }
 
-  /** Take a reading as the truth and tell the decision what is new in it. */
-  #learn(read: Tables, at: Mono, whole: boolean): void {
+  /** Take a reading as the truth and tell the decision what is new in it; `fresh`: also when that is nothing. */
+  #learn(read: Tables, at: Mono, fresh: boolean): void {
     const denied = this.#denied;
     const told = this.#lastTold;
     const news = new Map<ServiceKey, IpvsEntry | null>();
@@ -287,7 +291,7 @@ export class Reconciler {
     this.#actual = read;
     this.#lastTold = read;
     const first = told === null;
-    if (!first && !whole && news.size === 0 && told.vips === read.vips && denied === null) return;
+    if (!first && !fresh && news.size === 0 && told.vips === read.vips && denied === null) return;
     this.#options.emit({
       is: 'kernel',
       at,
@@ -436,6 +440,14 @@ export class Reconciler {
 
 /** One event that is a thousand changes must not be a thousand lines. */
 const MAX_LINES = 50;
+
+function touchedBy({ program, unprogram }: Plan): readonly ServiceKey[] {
+  return [...new Set([...program, ...unprogram].map(({ service }) => service.key))];
+}
+
+function vipsTouchedBy({ addVips, deleteVips }: Plan): readonly string[] {
+  return [...addVips, ...deleteVips].map(({ address }) => address);
+}
 
 type Bounded = <T>(call: string, promise: Promise<T>) => Promise<T>;
 

@@ -10,4 +10,5 @@ export const FINDINGS: readonly Finding[] = [
   { seed: 1, hours: 0.2, found: 'a service with a verified empty table was announced as soon as a server was up' },
   { seed: 8, hours: 0.5, found: 'the last server lost its weight to a drain before its route had left' },
   { seed: 151, hours: 0.5, found: 'a restart deleted adopted servers whose addresses came after the list' },
+  { seed: 40138, hours: 2, found: 'a VIP was announced by a reading older than a write that hung' },
 ];

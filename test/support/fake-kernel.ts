@@ -26,7 +26,7 @@ export class FakeKernel {
   kernelId = 'boot 1';
 
   get writes(): readonly string[] {
-    return this.calls.filter((call) => !call.startsWith('list'));
+    return this.calls.filter((call) => !call.startsWith('list') && !call.startsWith('about'));
   }
 
   readonly ipvs: Kernel<IpvsTable, IpvsOp, ServiceKey> = {

@@ -71,6 +71,32 @@ describe('decision: announcing', () => {
       expect(scene.announced).to.deep.equal([]);
     });
 
+    it('does not announce by a reading that is older than a write on its way', () => {
+      for (const doubt of [
+        { services: new Set([KEY]), vips: new Set<string>() },
+        { services: new Set<string>(), vips: new Set([VIP]) },
+      ] as const) {
+        const scene = announced({ announce: 'healthy', depoolThreshold: 0 });
+        scene.down('cp1', 'cp2');
+        scene.pass(WITHDRAW_WAIT_MS);
+        expect(scene.announced).to.deep.equal([]);
+        // The servers return before the kernel is read again: what was read last is just what is wanted now.
+        scene.tell({ is: 'writing', ...doubt });
+        scene.up('cp1', 'cp2');
+        expect(scene.announced).to.deep.equal([]);
+        scene.tell({ ...denied(scene), denied: false } as Fact);
+        expect(scene.announced, 'a write that failed leaves it in doubt').to.deep.equal([]);
+        scene.settle();
+        expect(scene.announced).to.deep.equal([VIP]);
+      }
+    });
+
+    it('keeps what is announced while it is written to', () => {
+      const scene = announced();
+      scene.tell({ is: 'writing', services: new Set([KEY]), vips: new Set() });
+      expect(scene.announced).to.deep.equal([VIP]);
+    });
+
     it('does not announce a new service before its first round is complete', () => {
       const scene = new Scene(configWith([checked({ startGraceSeconds: 10 })]));
       scene.list(['cp1', 'cp2']);

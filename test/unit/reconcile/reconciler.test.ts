@@ -58,6 +58,8 @@ class Bench {
     this.reconciler = new Reconciler(this.kernel.world, {
       emit: (fact) => {
         if (fact.is === 'kernel') this.facts.push(fact);
+        if (fact.is === 'writing')
+          this.kernel.calls.push(`about to write ${[...fact.vips, ...fact.services].join(', ')}`);
       },
       whereToEdit: (key) => (key === 'tcp 10.0.0.1:80' ? 'file:///pools/text' : null),
     });
@@ -127,13 +129,14 @@ describe('reconcile/reconciler', () => {
     expect(bench.facts).to.have.length(4);
   });
 
-  it('claims on disk, then makes the address, the service, its destinations, and reads them back', async () => {
+  it('says what it is about to write, claims on disk, then makes the address, the service, its destinations, and reads them back', async () => {
     const bench = new Bench();
     await bench.start();
     bench.forget();
     bench.reconciler.want(desired([ONE]));
     await bench.pass(0);
     expect(bench.kernel.calls).to.deep.equal([
+      'about to write 10.0.0.1, tcp 10.0.0.1:80',
       'claim',
       'add-address 10.0.0.1',
       'add-service tcp 10.0.0.1:80',
@@ -240,6 +243,7 @@ describe('reconcile/reconciler', () => {
     bench.reconciler.want(desired([entry('10.0.0.1', [1, 3]), TWO]));
     await bench.pass(0);
     expect(bench.kernel.calls).to.deep.equal([
+      'about to write tcp 10.0.0.1:80',
       'add-destination 10.9.0.3:80 10',
       'delete-destination 10.9.0.2:80 10',
       'list tcp 10.0.0.1:80',
@@ -398,11 +402,12 @@ describe('reconcile/reconciler', () => {
       const bench = await new Bench().running(desired([ONE]));
       bench.kernel.table.delete('tcp 10.0.0.1:80');
       await bench.pass(PERIOD_MS);
-      expect(bench.kernel.calls.slice(0, 5)).to.deep.equal([
+      expect(bench.kernel.calls.slice(0, 6)).to.deep.equal([
         'list',
         'list addresses',
         'list',
         'list addresses',
+        'about to write tcp 10.0.0.1:80',
         'add-service tcp 10.0.0.1:80',
       ]);
     });
@@ -419,6 +424,18 @@ describe('reconcile/reconciler', () => {
       expect(bench.kernel.writes).to.deep.equal([]);
       expect(bench.lines('warn')).to.deep.equal([]);
       expect(bench.reconciler.status().repairs).to.equal(0);
+    });
+
+    it('leaves the repair when another wish comes between its two readings', async () => {
+      const bench = await new Bench().running(desired([ONE]));
+      const other = entry('10.0.0.1', [1, 2], 20);
+      let readings = 0;
+      bench.kernel.onList = () => {
+        if (++readings === 1) bench.put(entry('10.0.0.1', [1]));
+        if (readings === 2) bench.reconciler.want(desired([other]));
+      };
+      await bench.pass(PERIOD_MS);
+      expect(bench.kernel.writes).to.deep.equal(['add-destination 10.9.0.2:80 20', 'set-destination 10.9.0.1:80 20']);
     });
 
     it('does not spin when no two readings agree', async () => {
