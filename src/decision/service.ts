@@ -33,7 +33,7 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const standings = list.hosts.map((host) => standing(facts, host, before.get(host.host) ?? null, roundOpen, now));
   const graceEnds = facts.since + config.startGraceSeconds * 1000;
   const firstRound = !roundOpen || roundComplete(facts, standings) || now >= graceEnds;
-  const choice = choosePool(standings.map(asCandidate(now)), config.depoolThreshold);
+  const choice = choosePool(standings.map(asCandidate(now, firstRound)), config.depoolThreshold);
   const servers = standings.map((server) => placed(server, choice));
   const draining = drains(facts, servers, previous, now);
   const lost = servers.some(({ enabled, address }) => enabled && address === null);
@@ -172,11 +172,12 @@ function causeOf(
   return unmonitored ? SERVER.unmonitored : SERVER.up;
 }
 
-const asCandidate = (now: Mono) => (server: ServerVerdict) => ({
+/** Before the first round is complete nobody is brought in to be held: whoever still awaits a result may make it needless. */
+const asCandidate = (now: Mono, firstRound: boolean) => (server: ServerVerdict) => ({
   host: server.host,
   eligible: server.enabled && server.address !== null,
   up: isUp(server.stands),
-  holdable: server.holdable,
+  holdable: server.holdable && (firstRound || server.pooled || server.upSince !== null),
   wasPooled: server.pooled,
   upForMs: server.upSince === null ? 0 : (server.upUntil ?? now) - server.upSince,
 });

@@ -201,8 +201,10 @@ class Life {
         expect(held, `${host} is held`).to.equal(stands !== 'up' && stands !== 'adopted');
       }
       const could = verdict.servers.filter(
-        ({ enabled, address, stands, holdable }) =>
-          enabled && address !== null && (stands === 'up' || stands === 'adopted' || holdable),
+        ({ enabled, address, stands, holdable, upSince }) =>
+          enabled &&
+          address !== null &&
+          (stands === 'up' || stands === 'adopted' || (holdable && (verdict.firstRound || upSince !== null))),
       );
       expect(pooled.length).to.be.at.least(Math.min(verdict.floor, could.length));
       for (const { address } of pooled) {

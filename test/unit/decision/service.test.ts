@@ -213,14 +213,24 @@ describe('decision: the pool of a service', () => {
       expect(scene.wanted()).to.deep.equal([]);
     });
 
-    it('pools who is up, and may hold who is down', () => {
+    it('pools who is up, and may hold who is down when the first round has not brought enough', () => {
       const scene = new Scene(configWith([checked()]));
       scene.list(['cp1', 'cp2', 'cp3', 'cp4']);
       scene.up('cp1');
       expect(scene.pooled()).to.deep.equal(['cp1']);
-      scene.down('cp2');
+      scene.down('cp2', 'cp3');
+      expect(scene.pooled(), 'cp4 may be up yet').to.deep.equal(['cp1']);
+      scene.down('cp4');
       expect(scene.pooled()).to.deep.equal(['cp1', 'cp2']);
       expect(scene.held()).to.deep.equal(['cp2']);
+    });
+
+    it('holds at once whom the first round has seen up', () => {
+      const scene = new Scene(configWith([checked()]));
+      scene.list(['cp1', 'cp2']);
+      scene.up('cp1');
+      scene.down('cp1');
+      expect(scene.held()).to.deep.equal(['cp1']);
     });
   });
 
