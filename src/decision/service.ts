@@ -33,7 +33,8 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const standings = list.hosts.map((host) => standing(facts, host, before.get(host.host) ?? null, roundOpen, now));
   const graceEnds = facts.since + config.startGraceSeconds * 1000;
   const firstRound = !roundOpen || roundComplete(facts, standings) || now >= graceEnds;
-  const choice = choosePool(standings.map(asCandidate(now, firstRound)), config.depoolThreshold);
+  const allSeen = firstRound && !standings.some((server) => isAwaited(facts, server));
+  const choice = choosePool(standings.map(asCandidate(now, allSeen)), config.depoolThreshold);
   const servers = standings.map((server) => placed(server, choice));
   const draining = drains(facts, servers, previous, now);
   const lost = servers.some(({ enabled, address }) => enabled && address === null);
@@ -172,12 +173,12 @@ function causeOf(
   return unmonitored ? SERVER.unmonitored : SERVER.up;
 }
 
-/** Before the first round is complete nobody is brought in to be held: whoever still awaits a result may make it needless. */
-const asCandidate = (now: Mono, firstRound: boolean) => (server: ServerVerdict) => ({
+/** While somebody awaits a first result nobody new is brought in to be held: that result may make it needless. */
+const asCandidate = (now: Mono, allSeen: boolean) => (server: ServerVerdict) => ({
   host: server.host,
   eligible: server.enabled && server.address !== null,
   up: isUp(server.stands),
-  holdable: server.holdable && (firstRound || server.pooled || server.upSince !== null),
+  holdable: server.holdable && (allSeen || server.pooled),
   wasPooled: server.pooled,
   upForMs: server.upSince === null ? 0 : (server.upUntil ?? now) - server.upSince,
 });
@@ -201,6 +202,11 @@ function roundComplete(facts: ServiceFacts, servers: readonly ServerVerdict[]): 
     ({ host, enabled, address, health }) =>
       !enabled || (address === null ? facts.addresses.has(host) : health !== 'unknown'),
   );
+}
+
+/** Its first check is under way; that has an end, and then there is some result. */
+function isAwaited({ config, health }: ServiceFacts, { host, enabled, address }: ServerVerdict): boolean {
+  return config.monitors.length > 0 && enabled && address !== null && !health.has(host);
 }
 
 function freezeEnds(server: ServerVerdict, config: ServiceConfig): number {

@@ -200,11 +200,16 @@ class Life {
         expect(enabled && address !== null, `${host} is pooled`).to.equal(true);
         expect(held, `${host} is held`).to.equal(stands !== 'up' && stands !== 'adopted');
       }
+      const someAwaited =
+        !verdict.firstRound ||
+        verdict.servers.some(
+          ({ host, enabled, address }) => enabled && address !== null && !verdict.basis.health.has(host),
+        );
       const could = verdict.servers.filter(
-        ({ enabled, address, stands, holdable, upSince }) =>
+        ({ enabled, address, stands, holdable, pooled: isPooled }) =>
           enabled &&
           address !== null &&
-          (stands === 'up' || stands === 'adopted' || (holdable && (verdict.firstRound || upSince !== null))),
+          (stands === 'up' || stands === 'adopted' || (holdable && (isPooled || !someAwaited))),
       );
       expect(pooled.length).to.be.at.least(Math.min(verdict.floor, could.length));
       for (const { address } of pooled) {

@@ -225,6 +225,21 @@ describe('decision: the pool of a service', () => {
       expect(scene.held()).to.deep.equal(['cp2']);
     });
 
+    it('brings in nobody dead for the higher floor of a new server that may be up', () => {
+      const scene = new Scene(configWith([checked()]));
+      scene.list(['cp1', 'cp2', 'cp3']);
+      scene.up('cp1', 'cp2', 'cp3');
+      scene.down('cp1');
+      scene.list(['cp1', 'cp2', 'cp3', 'cp4', 'cp5']);
+      expect(scene.pooled(), '2 of 5 for now').to.deep.equal(['cp2', 'cp3']);
+      scene.up('cp4');
+      expect(scene.pooled()).to.deep.equal(['cp2', 'cp3', 'cp4']);
+      scene.down('cp5');
+      expect(scene.pooled()).to.deep.equal(['cp2', 'cp3', 'cp4']);
+      scene.down('cp4', 'cp2');
+      expect(scene.held(), 'nobody who was pooled goes').to.deep.equal(['cp2', 'cp4']);
+    });
+
     it('holds at once whom the first round has seen up', () => {
       const scene = new Scene(configWith([checked()]));
       scene.list(['cp1', 'cp2']);
