@@ -1,4 +1,5 @@
-// The state machine: every cell from a table, then laws over random histories.
+// The state machine: what each cell does to the letter, data and jitter included (rfc4271.test.ts holds it against the
+// RFC's text), then laws over random histories.
 
 import { expect } from 'chai';
 import fc from 'fast-check';
@@ -103,7 +104,7 @@ function word(action: Action): string {
 const dials = '+connectRetry=5~ connect';
 const opens = '-connectRetry open +hold=240';
 
-/** RFC 4271 §8.2.2, column by column: Idle, Connect, Active, OpenSent, OpenConfirm, Established. */
+/** Column by column: Idle, Connect, Active, OpenSent, OpenConfirm, Established. */
 const table: { readonly [On in Event['on']]: readonly [string, string, string, string, string, string] } = {
   start: [`Connect: ${dials}`, 'Connect', 'Active', 'OpenSent', 'OpenConfirm', 'Established'],
   stop: ['Idle', 'falls', 'falls', 'falls, says 6/2', 'falls, says 6/2', 'falls, says 6/2'],
@@ -163,7 +164,7 @@ const table: { readonly [On in Event['on']]: readonly [string, string, string, s
   'send-hold-expires': ['Idle', 'falls', 'falls', 'falls, says 8/0', 'falls, says 8/0', 'falls, says 8/0'],
 };
 
-describe('bgp/fsm: every cell of RFC 4271 §8.2.2', () => {
+describe('bgp/fsm: every cell, to the letter', () => {
   for (const [on, cells] of Object.entries(table)) {
     for (const [i, name] of Object.keys(states).entries()) {
       it(`${name} on ${on}: ${cells[i]}`, () => {
@@ -297,6 +298,38 @@ describe('bgp/fsm: laws over random histories', () => {
         });
       }),
       { numRuns: 500 },
+    );
+  });
+
+  it('tells of an end once for each connection or attempt that it gives up, and never otherwise', () => {
+    law(({ from, to, actions }) => {
+      const ends = actions.filter((action) => action.do === 'down').length;
+      const gaveUp = from.is !== 'Idle' && (to.is === 'Idle' || (from.is === 'OpenSent' && to.is === 'Active'));
+      expect(ends).to.equal(gaveUp ? 1 : 0);
+    });
+  });
+
+  it('ignores a start wherever it has started', () => {
+    law(({ from, event, to, actions }) => {
+      if (event.on === 'start' && from.is !== 'Idle') expect([to, actions]).to.deep.equal([from, []]);
+    });
+  });
+
+  it('dials only when it is told to start or to try again, and never as a passive one', () => {
+    law(({ event, actions }) => {
+      if (!actions.some((action) => action.do === 'connect')) return;
+      expect(event.on).to.be.oneOf(['start', 'connect-retry-expires']);
+    });
+    fc.assert(
+      fc.property(fc.array(anyEvent, { maxLength: 60 }), (events) => {
+        // Its ConnectRetryTimer is never armed, so it never expires.
+        const possible = events.filter(({ on }) => on !== 'connect-retry-expires');
+        replay({ config: passive, events: possible }, ({ actions }) => {
+          expect(actions.map((action) => action.do)).to.not.include('connect');
+          expect(actions.some((action) => action.do === 'arm' && action.timer === 'connectRetry')).to.equal(false);
+        });
+      }),
+      { numRuns: 300 },
     );
   });
 
