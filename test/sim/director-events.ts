@@ -1,6 +1,7 @@
 // What happens to a director: its configuration, its process, its machine, its kernel, and other people on it.
 
 import type { Director } from './director.ts';
+import type { Ambush } from './kernel.ts';
 import { type EventKind, directorOf, hit, say } from './event.ts';
 import type { Scene } from './scene.ts';
 import { type ServicePlan, destinationKeyOf, isV6, serviceKeyOf } from './topology.ts';
@@ -210,21 +211,41 @@ export const breakKernel: EventKind = {
   },
 };
 
-/** Operations of which few happen meet a fault only if it waits for them. */
-const RARE = ['delete-service', 'delete-address', 'add-address', 'set-service', 'delete-destination'] as const;
+/** Operations of which few happen meet a fault only if it waits for them. The rarest are listed more often. */
+const AMBUSHES = [
+  ['delete-service', ['lost', 'hang', 'EPERM', 'ENOBUFS', 'gone']],
+  ['delete-service', ['lost', 'hang', 'EPERM', 'gone']],
+  ['delete-address', ['lost', 'hang', 'EPERM', 'ENOBUFS']],
+  ['delete-address', ['lost', 'hang', 'EPERM']],
+  ['set-service', ['lost', 'hang', 'EPERM', 'ENOBUFS', 'gone']],
+  ['set-destination', ['lost', 'hang', 'EPERM', 'gone']],
+  ['delete-destination', ['hang', 'gone']],
+  ['add-service', ['lost', 'hang', 'EPERM', 'made']],
+  ['add-destination', ['hang', 'EPERM']],
+  ['add-address', ['lost', 'hang', 'EPERM', 'ENOBUFS']],
+] as const;
 
 export const ambushKernel: EventKind = {
   name: 'kernel, one write',
-  weight: 2,
-  meanMs: 400_000,
+  weight: 5,
+  meanMs: 2_000_000,
   begin: (scene, random) => {
     const director = directorOf(scene, random);
     const { kernel } = director.machine;
-    if (kernel.ambush !== null) return false;
-    const how = random.pick(['lost', 'hang', 'EPERM', 'ENOBUFS'] as const);
+    const [op, ways] = random.pick(AMBUSHES);
+    if (kernel.ambushes.has(op)) return false;
+    const how = random.pick<Ambush['how']>(ways);
     const lastsMs = random.between(500, 20_000);
     let end = (): void => {};
-    const sprung = (): void => {
+    const sprung: Ambush['sprung'] = (met) => {
+      if ('service' in met && (how === 'gone' || how === 'made')) {
+        scene.laws.vandalized(director);
+        scene.truth.disturb(director.name, 'vandal')();
+        say(scene, `somebody at ${director.name}: ${met.service.key} is ${how}, just before ${op}`);
+        if (how === 'gone') kernel.deleteService(met.service.key);
+        else kernel.setService(met.service);
+        return;
+      }
       say(scene, `kernel of ${director.name}: ${how}`);
       const undo = scene.truth.disturb(director.name, 'kernel');
       const { boots } = director.machine;
@@ -238,10 +259,10 @@ export const ambushKernel: EventKind = {
       if (how === 'hang') scene.site.scheduler.at(lastsMs, () => end());
       else end();
     };
-    const ambush = { op: random.pick(RARE), how, sprung };
-    kernel.ambush = ambush;
+    const ambush = { op, how, sprung };
+    kernel.ambushes.set(op, ambush);
     return () => {
-      if (kernel.ambush === ambush) kernel.ambush = null;
+      if (kernel.ambushes.get(op) === ambush) kernel.ambushes.delete(op);
       end();
     };
   },

@@ -32,11 +32,14 @@ export interface KernelFaults {
   loses: number;
 }
 
-/** The next operation of one kind meets a fault: lost, hanging from then on, or refused with an error. */
+/**
+ * The next operation of one kind meets a fault: lost, hanging from then on, refused with an error, or just too late because
+ * somebody took the service away, or made it first.
+ */
 export interface Ambush {
   readonly op: (IpvsOp | AddressOp)['do'];
-  readonly how: 'lost' | 'hang' | 'EPERM' | 'ENOBUFS';
-  sprung(): void;
+  readonly how: 'lost' | 'hang' | 'EPERM' | 'ENOBUFS' | 'gone' | 'made';
+  sprung(op: IpvsOp | AddressOp): void;
 }
 
 /** What a process did, or tried, and whether it changed anything. */
@@ -76,7 +79,8 @@ const SCHEDULERS = new Set([
 
 export class MachineKernel {
   readonly faults: KernelFaults = { denied: null, hangs: false, fails: 0, loses: 0 };
-  ambush: Ambush | null = null;
+  /** By the operation that they wait for. */
+  readonly ambushes = new Map<Ambush['op'], Ambush>();
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #tally: Tally;
@@ -105,7 +109,7 @@ export class MachineKernel {
     this.#entries = new Map();
     this.#addresses = new Map(addresses.map((address) => [address.address, address]));
     this.#waiting = [];
-    this.ambush = null;
+    this.ambushes.clear();
     Object.assign(this.faults, { denied: null, hangs: false, fails: 0, loses: 0 } satisfies KernelFaults);
   }
 
@@ -168,7 +172,7 @@ export class MachineKernel {
           resolve(answers);
           return;
         }
-        if (this.ambush?.op === op.do && this.ambush.how === 'hang') this.#spring();
+        if (this.ambushes.get(op.do)?.how === 'hang') this.#spring(op);
         if (this.faults.hangs) {
           this.#tally.hit('hang', op.do);
           this.#waiting.push(next);
@@ -187,17 +191,17 @@ export class MachineKernel {
     });
   }
 
-  #spring(): Ambush['how'] | null {
-    const met = this.ambush;
-    this.ambush = null;
+  #spring(op: IpvsOp | AddressOp): Ambush['how'] | null {
+    const met = this.ambushes.get(op.do);
+    this.ambushes.delete(op.do);
     if (met?.how === 'hang') this.faults.hangs = true;
-    met?.sprung();
+    met?.sprung(op);
     return met?.how ?? null;
   }
 
   #write<Op extends IpvsOp | AddressOp>(op: Op, write: (op: Op) => KernelWrite): KernelWrite {
     const { denied, fails, loses } = this.faults;
-    const met = this.ambush?.op === op.do ? this.#spring() : null;
+    const met = this.#spring(op);
     const refused =
       denied ??
       (met === 'EPERM' || met === 'ENOBUFS' ? met : fails > 0 && this.#random.chance(fails) ? 'ENOBUFS' : null);

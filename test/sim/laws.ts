@@ -257,7 +257,9 @@ export class Laws {
     const downSince = this.#evidence.downSince(director, service);
     const own = this.#truth.disturbed(name, ['own', 'paused', 'names'], downSince);
     const restarted = this.#truth.disturbed(name, ['restart'], downSince);
-    const law = this.#truth.store.fault(service.name) !== null ? 6 : own ? 5 : restarted ? 7 : 3;
+    const source = this.#truth.sourceDisturbed(service.name, downSince);
+    const faulty = this.#truth.store.fault(service.name) !== null;
+    const law = faulty ? 6 : own ? 5 : source ? 6 : restarted ? 7 : 3;
     this.violate(law, name, `${host} is listed, enabled and up: ${detail}`);
   }
 

@@ -115,6 +115,10 @@ export class Truth {
     );
   }
 
+  sourceDisturbed(service: string, since: number): boolean {
+    return this.disturbed(sourceOf(service), ['source'], since);
+  }
+
   /** Has this been going on without a break since then? */
   ongoing(director: string, kind: Disturbance, since: number): boolean {
     return this.#spansOf(director, [kind]).some(({ from, to }) => from <= since && to === null);
