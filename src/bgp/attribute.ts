@@ -282,7 +282,7 @@ export function decodeAttributes(reader: Reader, context: AttributeContext, prob
     if (known === undefined) {
       // RFC 4271 §6.3: who calls an attribute well-known must be understood.
       if ((flags & FLAG.optional) === 0) {
-        throw new ProtocolError('updateUnknownWellKnown', `attribute ${code}`, new Uint8Array([flags, code]));
+        throw new ProtocolError('updateUnknownWellKnown', `attribute ${code}`, wholeAttribute(attribute));
       }
       unknown.push({ code, flags, data: value.bytes(value.left).slice() });
       continue;
@@ -292,6 +292,13 @@ export function decodeAttributes(reader: Reader, context: AttributeContext, prob
     if (decoded !== null) Object.assign(found, { [name]: decoded });
   }
   return unknown.length === 0 ? found : { ...found, unknown };
+}
+
+/** RFC 4271 §6.3: the peer is shown type, length and value of what was not understood. */
+function wholeAttribute({ code, flags, value }: { code: number; flags: number; value: Reader }): Uint8Array {
+  const writer = new Writer();
+  encodeAttribute(writer, flags, code, value.bytes(value.left), (flags & FLAG.extendedLength) !== 0);
+  return writer.finish();
 }
 
 /** Header and value of the next attribute; null when the rest of the field is too short to hold one (RFC 7606 §4). */

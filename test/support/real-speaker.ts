@@ -4,6 +4,7 @@ import { Speaker } from '../../src/bgp/speaker.ts';
 import type { LogRecord } from '../../src/log/record.ts';
 import { createClock } from '../../src/world/real/clock.ts';
 import { createStreams } from '../../src/world/real/streams.ts';
+import type { Clock } from '../../src/world/world.ts';
 
 export interface RealSpeaker {
   readonly speaker: Speaker;
@@ -14,14 +15,14 @@ export interface RealSpeaker {
   story(): string;
 }
 
-export function realSpeaker(): RealSpeaker {
+export function realSpeaker(clock: Clock = createClock()): RealSpeaker {
   const streams = createStreams(() => {
     throw new Error('BGP needs no certificates');
   }, null);
   const log: LogRecord[] = [];
   const states: string[] = [];
   const speaker = new Speaker(
-    { clock: createClock(), random: Math.random, streams, log: (record) => void log.push(record) },
+    { clock, random: Math.random, streams, log: (record) => void log.push(record) },
     { onPeerState: (peer, { established }) => void states.push(`${peer} ${established ? 'up' : 'down'}`) },
   );
   const story = () =>
