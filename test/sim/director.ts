@@ -140,7 +140,11 @@ export class Director {
     const life = this.machine.life;
     if (life === null) return;
     this.#stopping = true;
-    life.enter(() => this.#running?.terminate());
+    life.enter(() => {
+      // Before it has come as far as to handle signals they do what they do to any process.
+      if (this.#running === null) this.#exited(0);
+      else this.#running.terminate();
+    });
   }
 
   #exited(code: number): void {
