@@ -56,6 +56,7 @@ const TASKS = {
   test: () => setUp() || debian() || lint() || suites(Object.keys(SUITES)),
   sim: () => setUp() || run(['dist/test/sim/main.js', ...rest]),
   'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
+  'bench-pool': () => setUp() || run(['dist/bench/pool.js', ...rest]),
 };
 
 const chosen = TASKS[task];

@@ -14,10 +14,10 @@ import { pybalResponse } from './control/pybal-http.ts';
 import type { View } from './control/types.ts';
 import { makeView, statusText } from './control/view.ts';
 import { decide } from './decision/decide.ts';
-import type { Decision } from './decision/decision.ts';
+import type { Decision, ServerVerdict, ServiceVerdict } from './decision/decision.ts';
 import { eventsOf, newlyHeld } from './decision/events.ts';
 import type { Fact, Facts } from './decision/facts.ts';
-import { learn, nothingKnown } from './decision/learn.ts';
+import { learn, learnAll, nothingKnown } from './decision/learn.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { HealthRunner, missingMonitor } from './health/runner.ts';
 import { Pools } from './pools/pools.ts';
@@ -56,7 +56,9 @@ export class Daemon {
   readonly #reconciler: Reconciler;
   readonly #decide: typeof decide;
   readonly #couldNotDepool = new Map<string, number>();
-  #facts: Facts;
+  /** What was learned, and what was not yet. */
+  #learned: Facts;
+  #news: Fact[] = [];
   #decision: Decision | null = null;
   #modules: ReadonlyMap<string, MonitorModule> = new Map();
   #actSoon = false;
@@ -80,7 +82,7 @@ export class Daemon {
     this.#options = options;
     this.#decide = options.decide ?? decide;
     this.#startedAt = world.clock.now();
-    this.#facts = nothingKnown(this.#startedAt);
+    this.#learned = nothingKnown(this.#startedAt);
     const emit = (fact: Fact): void => this.#learn(fact);
     this.#health = new HealthRunner(world, emit, (service, host) => this.#describe(service, host));
     this.#pools = new Pools(world, emit, (service, host, address) => this.#health.candidate(service, host, address));
@@ -160,9 +162,18 @@ export class Daemon {
 
   // ── facts → decision → world ──
 
+  /** All that is known. News are folded in together when somebody looks: alone, each would cost a copy of what it touches. */
+  get #facts(): Facts {
+    if (this.#news.length > 0) {
+      this.#learned = learnAll(this.#learned, this.#news);
+      this.#news = [];
+    }
+    return this.#learned;
+  }
+
   #learn(fact: Fact): void {
     if (this.#exited) return;
-    this.#facts = learn(this.#facts, fact);
+    this.#news.push(fact);
     if (fact.is === 'kernel') this.#kernelRead();
     this.#soon();
   }
@@ -194,9 +205,9 @@ export class Daemon {
   }
 
   #decideNow(): void {
-    this.#facts = learn(this.#facts, { is: 'time', now: this.#world.clock.now() });
+    this.#learned = learn(this.#facts, { is: 'time', now: this.#world.clock.now() });
     const previous = this.#decision;
-    const decision = this.#decide(this.#facts, previous);
+    const decision = this.#decide(this.#learned, previous);
     this.#decision = decision;
     for (const record of eventsOf(previous, decision)) this.#world.log(record);
     this.#countHeld(previous, decision);
@@ -398,12 +409,22 @@ export class Daemon {
 
   // ── words ──
 
+  /** Asked for each line of the log that names a server, so neither a search through thousands nor a reason to fold news. */
   #describe(service: string, host: string): string {
-    const server = this.#decision?.services.get(service)?.servers.find((each) => each.host === host);
+    const verdict = this.#decision?.services.get(service);
+    if (verdict !== undefined && verdict !== this.#described.verdict) {
+      this.#described = { verdict, byHost: new Map(verdict.servers.map((server) => [server.host, server])) };
+    }
+    const server = verdict === undefined ? undefined : this.#described.byHost.get(host);
     if (server !== undefined) return statusText(server);
-    const listed = this.#facts.services.get(service)?.list?.hosts.find((each) => each.host === host);
+    const listed = this.#learned.services.get(service)?.list?.hosts.find((each) => each.host === host);
     return statusText({ enabled: listed?.enabled ?? true, stands: 'unknown', partial: true, pooled: false });
   }
+
+  #described: { readonly verdict: ServiceVerdict | null; readonly byHost: ReadonlyMap<string, ServerVerdict> } = {
+    verdict: null,
+    byHost: new Map(),
+  };
 
   #whereToEdit(key: string): string | null {
     for (const verdict of this.#decision?.services.values() ?? []) {

@@ -1,8 +1,9 @@
 // Facts: each changes what it speaks of, and shares everything else by reference.
 
 import { expect } from 'chai';
+import fc from 'fast-check';
 import type { Fact, Facts } from '../../../src/decision/facts.ts';
-import { keyOf, learn, nothingKnown } from '../../../src/decision/learn.ts';
+import { keyOf, learn, learnAll, nothingKnown } from '../../../src/decision/learn.ts';
 import type { IpvsEntry } from '../../../src/ipvs/table.ts';
 import type { Mono } from '../../../src/world/world.ts';
 import { checked, configWith, deepFreeze, Scene } from '../../support/decision-scene.ts';
@@ -163,5 +164,59 @@ describe('decision/learn', () => {
     const known = told({ is: 'peer', peer: 'a', state }, { is: 'time', now: 77 as Mono });
     expect(known.peers.get('a')).to.deep.equal(state);
     expect(known.now).to.equal(77);
+  });
+
+  describe('of many facts at once', () => {
+    const host = fc.constantFrom('cp1', 'cp2', 'cp3');
+    const service = fc.constantFrom('text', 'dns', 'gone');
+    const fact: fc.Arbitrary<Fact> = fc.oneof(
+      fc.record({ is: fc.constant('address'), service, host, address: fc.constantFrom(null, '10.9.0.1', '10.9.0.2') }),
+      fc.record({
+        is: fc.constant('health'),
+        service,
+        host,
+        health: fc.constantFrom(null, { is: 'up', since: 1 as Mono, reason: '', partial: true } as const),
+      }),
+      fc.constantFrom<Fact>(
+        list,
+        { is: 'pool', service: 'dns', list: { hosts: [{ host: 'cp3', weight: 1, enabled: true }], note: null } },
+        { is: 'configuration', config: configWith([TEXT]) },
+        { is: 'configuration', config: configWith([checked({ port: 81 }), DNS]) },
+        { is: 'peer', peer: 'a', state: { established: true, since: 5 as Mono } },
+        { is: 'writing', services: new Set([keyOf(TEXT)]), vips: new Set(['10.0.0.1']) },
+        kernel(new Map([[keyOf(TEXT), entryOf()]])),
+      ),
+    );
+
+    it('knows what it would know had they come one by one, and leaves what was known before as it was', () => {
+      fc.assert(
+        fc.property(fc.array(fact), fc.array(fact), (earlier, news) => {
+          const before = told(...earlier);
+          const untouched = structuredClone(before);
+          const after = learnAll(before, news);
+          expect(after).to.deep.equal(news.reduce(learn, before));
+          expect(before).to.deep.equal(untouched);
+        }),
+      );
+    });
+
+    it('copies what they touch once', () => {
+      let copies = 0;
+      class Watched extends Map<string, string | null> {
+        override [Symbol.iterator]() {
+          copies++;
+          return super[Symbol.iterator]();
+        }
+      }
+      const before = told(list);
+      const known = before.services.get('text');
+      if (known === undefined) throw new Error('no service');
+      const addresses = new Watched([['cp1', null]]);
+      const facts = { ...before, services: new Map([['text', { ...known, addresses }]]) };
+      const news = Array.from({ length: 50 }, (_, i): Fact => ({ ...address, address: `10.9.0.${i}` }));
+      expect(learnAll(facts, news).services.get('text')?.addresses.get('cp1')).to.equal('10.9.0.49');
+      expect(copies).to.equal(1);
+      expect(addresses.get('cp1')).to.equal(null);
+    });
   });
 });
