@@ -22,6 +22,8 @@ const DEBIAN = {
   bird: 'bird2',
   birdc: 'bird2',
   '/usr/lib/frr/bgpd': 'frr',
+  '/usr/lib/frr/zebra': 'frr',
+  '/usr/lib/frr/bfdd': 'frr',
   vtysh: 'frr',
   nginx: 'nginx-light',
   ipvsadm: 'ipvsadm',
@@ -57,6 +59,7 @@ const TASKS = {
   sim: () => setUp() || run(['dist/test/sim/main.js', ...rest]),
   'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
   'bench-pool': () => setUp() || run(['dist/bench/pool.js', ...rest]),
+  'bench-failover': () => setUp() || debian() || run(['dist/bench/failover.js', ...rest]),
 };
 
 const chosen = TASKS[task];
