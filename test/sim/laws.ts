@@ -414,6 +414,7 @@ export class Laws {
       this.#site.tally.hit('checked', 'law 9: repaired in time');
       for (const { service, host, destination } of firm) {
         if (!this.#evidence.isFirm(director, service, host)) continue;
+        if (this.#evidence.moved(host, service, destination)) continue;
         const now = kernel.table.get(serviceKeyOf(service))?.destinations.get(destination.key);
         if (now === undefined || now.weight !== destination.weight) {
           this.violate(9, name, `${destination.key} of ${service.name} is not repaired after ${within} ms`);
