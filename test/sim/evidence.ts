@@ -54,8 +54,11 @@ export class Evidence {
 
   /** The start of the time from which a list may still have its effect. */
   listSince(director: Director, service: ServicePlan): number {
-    const stale = this.#truth.now - director.startedAt < 120_000;
-    if (stale) return Number.NEGATIVE_INFINITY;
+    const { now } = this.#truth;
+    // What a daemon that starts, or a service that returns to the configuration, finds on disk may be of any age.
+    const started = now - director.startedAt < 120_000;
+    const returned = director.readings(now - 120_000).some((services) => !services.has(service.name));
+    if (started || returned) return Number.NEGATIVE_INFINITY;
     const ms = LIST_MS + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000;
     return this.#beforeSuspects(service, this.#truth.listAgo(director.name, service.name, ms), ms);
   }
