@@ -25,6 +25,9 @@ const DEBIAN = {
   '/usr/lib/frr/zebra': 'frr',
   '/usr/lib/frr/bfdd': 'frr',
   vtysh: 'frr',
+  gobgp: 'gobgpd',
+  gobgpd: 'gobgpd',
+  exabgp: 'exabgp',
   nginx: 'nginx-light',
   ipvsadm: 'ipvsadm',
   curl: 'curl',
@@ -59,6 +62,7 @@ const TASKS = {
   sim: () => setUp() || run(['dist/test/sim/main.js', ...rest]),
   'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
   'bench-pool': () => setUp() || run(['dist/bench/pool.js', ...rest]),
+  'bench-bgp': () => setUp() || debian() || run(['dist/bench/bgp.js', ...rest]),
   'bench-failover': () => setUp() || debian() || run(['dist/bench/failover.js', ...rest]),
 };
 

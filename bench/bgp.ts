@@ -1,0 +1,209 @@
+// `npm run bench:bgp`: our speaker beside BIRD, GoBGP and ExaBGP, each announcing the same distinct host routes to the same
+// BIRD, and taking them back. From "the session is established" until the receiver's table has them all; from the order to
+// withdraw until it has none. CPU is that of all threads of the announcer's process, without the receiver and without the
+// programs that order it about. Then one route among 100,000 is changed, and timed until the UPDATE has arrived. Needs root,
+// and runs in a network namespace of its own. The last line is JSON; ratios above 1 mean that we are better.
+// usage: bgp.js [--sizes 1000,10000,100000] [--rounds 3] [--only anybal,BIRD]
+
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { output, requireTools } from '../test/support/namespace.ts';
+import { KEEPALIVE, openMessage, RawPeer, TYPE } from '../test/support/raw-peer.ts';
+import { ANNOUNCERS, startOurs, usage } from './bgp/announcers.ts';
+import { ADDRESS, type Family, Receiver } from './bgp/receiver.ts';
+
+const FAMILIES: readonly Family[] = [4, 6];
+type Name = keyof typeof ANNOUNCERS;
+const NAMES = Object.keys(ANNOUNCERS) as Name[];
+/** What takes so long that it is measured once only. */
+const SLOW: ReadonlySet<string> = new Set(['ExaBGP 100000']);
+const CHANGES = 101;
+const INSIDE = 'ANYBAL_BENCH_NAMESPACE';
+
+interface Sample {
+  readonly announceMs: number;
+  readonly announceCpuMs: number;
+  readonly rssMb: number;
+  readonly withdrawMs: number;
+  readonly withdrawCpuMs: number;
+}
+
+/** By family, number of routes and announcer. */
+type Results = Map<string, Sample>;
+
+const { values: options } = parseArgs({
+  options: {
+    sizes: { type: 'string', default: '1000,10000,100000' },
+    rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: NAMES.join() },
+  },
+});
+
+async function main(): Promise<number> {
+  requireTools({
+    '/usr/sbin/bird': 'bird2',
+    '/usr/bin/gobgp': 'gobgpd',
+    '/usr/bin/gobgpd': 'gobgpd',
+    '/usr/sbin/exabgp': 'exabgp',
+    '/usr/bin/unshare': 'util-linux',
+  });
+  if (process.env[INSIDE] === undefined) return again();
+  await output('ip', 'link', 'set', 'lo', 'up');
+  const sizes = options.sizes.split(',').map(Number);
+  const names = NAMES.filter((name) => options.only.split(',').includes(name));
+  const results: Results = new Map();
+  const receiver = await Receiver.start();
+  try {
+    for (const count of sizes) {
+      for (const family of FAMILIES) {
+        for (const name of names) results.set(keyOf(family, count, name), await measure(receiver, family, count, name));
+      }
+    }
+    const oneRouteMs = Math.max(await changeOne(4, 100_000), await changeOne(6, 100_000));
+    console.log(`\none route of 100000 changed, until its UPDATE has arrived: ${oneRouteMs.toFixed(2)} ms`);
+    console.log(JSON.stringify(summary(results, Math.max(...sizes), oneRouteMs)));
+  } finally {
+    await receiver.stop();
+  }
+  return 0;
+}
+
+/** This program once more, in a new network namespace. */
+function again(): number {
+  const done = spawnSync('unshare', ['--net', process.execPath, ...process.argv.slice(1)], {
+    stdio: 'inherit',
+    env: { ...process.env, [INSIDE]: '1' },
+  });
+  return done.status ?? 1;
+}
+
+async function measure(receiver: Receiver, family: Family, count: number, name: Name): Promise<Sample> {
+  const rounds = SLOW.has(`${name} ${count}`) ? 1 : Number(options.rounds);
+  const samples: Sample[] = [];
+  for (let round = 0; round < rounds; round++) samples.push(await once(receiver, family, count, name));
+  const middle = (pick: (sample: Sample) => number) => median(samples.map(pick));
+  const sample: Sample = {
+    announceMs: middle(({ announceMs }) => announceMs),
+    announceCpuMs: middle(({ announceCpuMs }) => announceCpuMs),
+    rssMb: middle(({ rssMb }) => rssMb),
+    withdrawMs: middle(({ withdrawMs }) => withdrawMs),
+    withdrawCpuMs: middle(({ withdrawCpuMs }) => withdrawCpuMs),
+  };
+  printRow(family, count, name, sample, rounds);
+  return sample;
+}
+
+async function once(receiver: Receiver, family: Family, count: number, name: Name): Promise<Sample> {
+  const announcer = await ANNOUNCERS[name](family, count);
+  try {
+    const idle = usage(announcer.pid);
+    await receiver.enable(family);
+    const up = await receiver.until(family, ({ established }) => established);
+    const there = await receiver.until(family, ({ routes }) => routes === count);
+    const announced = usage(announcer.pid);
+    const start = performance.now();
+    const told = announcer.withdraw();
+    const gone = await receiver.until(family, ({ routes }) => routes === 0);
+    const withdrawn = usage(announcer.pid);
+    await told;
+    const { established } = await receiver.progress(family);
+    if (!established) throw new Error(`${name} has lost its session`);
+    return {
+      announceMs: there - up,
+      announceCpuMs: announced.cpuMs - idle.cpuMs,
+      rssMb: announced.rssMb,
+      withdrawMs: gone - start,
+      withdrawCpuMs: withdrawn.cpuMs - announced.cpuMs,
+    };
+  } finally {
+    await receiver.disable(family);
+    await announcer.stop();
+  }
+}
+
+/** Median time from `set` with one changed route to the UPDATE at a peer of ours, ms. */
+async function changeOne(family: Family, count: number): Promise<number> {
+  const ours = await startOurs(family, count);
+  // The receiver's address, on this side of the wire.
+  await output('ip', 'address', 'add', ADDRESS[family].receiver, 'dev', 'lo', ...(family === 6 ? ['nodad'] : []));
+  try {
+    const peer = await RawPeer.connect({ address: ADDRESS[family].announcer, port: 179 }, ADDRESS[family].receiver);
+    const multiprotocol = [2, 6, 1, 4, 0, family === 4 ? 1 : 2, 0, 1];
+    peer.say(openMessage({ parameters: multiprotocol }), KEEPALIVE);
+    const updates = () => peer.heard.filter(({ type }) => type === TYPE.update).length;
+    // Of all UPDATEs only End-of-RIB is that short.
+    const ended = () => peer.heard.some(({ type, body }) => type === TYPE.update && body.length <= 11);
+    await peer.until('End-of-RIB', ended, 60_000);
+    const times: number[] = [];
+    for (let i = 0; i < CHANGES; i++) {
+      const before = updates();
+      let arrived = 0n;
+      const heard = peer.until('the change', () => {
+        if (updates() === before) return false;
+        arrived = process.hrtime.bigint();
+        return true;
+      });
+      const { at } = await ours.order({ do: 'change', index: (i * 977) % count, med: 1 + i });
+      await heard;
+      times.push(Number(arrived - BigInt(at)) / 1e6);
+    }
+    peer.end();
+    return median(times);
+  } finally {
+    await output('ip', 'address', 'del', ADDRESS[family].receiver, 'dev', 'lo');
+    await ours.stop();
+  }
+}
+
+const COLUMNS = ['announce ms', 'CPU ms', 'RSS MB', 'withdraw ms', 'CPU ms'] as const;
+
+function printRow(family: Family, count: number, name: Name, sample: Sample, rounds: number): void {
+  if (name === NAMES.find((one) => options.only.includes(one))) {
+    const head = `\n${count} routes, IPv${family}`.padEnd(24);
+    console.log(head + COLUMNS.map((column) => column.padStart(13)).join(''));
+  }
+  const { announceMs, announceCpuMs, rssMb, withdrawMs, withdrawCpuMs } = sample;
+  const cells = [announceMs, announceCpuMs, rssMb, withdrawMs, withdrawCpuMs].map((n) => n.toFixed(1).padStart(13));
+  console.log(`  ${name}`.padEnd(23) + cells.join('') + (rounds === 1 ? '   (one run)' : ''));
+}
+
+/** Of the two families always the worse one. */
+function summary(results: Results, count: number, oneRouteMs: number): Readonly<Record<string, number | null>> {
+  const worst = (peer: Name, pick: (sample: Sample) => number): number | null => {
+    const ratios = FAMILIES.map((family) => {
+      const [ours, theirs] = [results.get(keyOf(family, count, 'anybal')), results.get(keyOf(family, count, peer))];
+      return ours === undefined || theirs === undefined ? Number.NaN : pick(theirs) / pick(ours);
+    });
+    const ratio = Math.min(...ratios);
+    return Number.isNaN(ratio) ? null : Number(ratio.toFixed(2));
+  };
+  const cpu = (sample: Sample) => sample.announceCpuMs + sample.withdrawCpuMs;
+  return {
+    announceVsGobgp: worst('GoBGP', ({ announceMs }) => announceMs),
+    announceVsExabgp: worst('ExaBGP', ({ announceMs }) => announceMs),
+    withdrawVsGobgp: worst('GoBGP', ({ withdrawMs }) => withdrawMs),
+    withdrawVsExabgp: worst('ExaBGP', ({ withdrawMs }) => withdrawMs),
+    cpuVsBird: worst('BIRD', cpu),
+    rssMB: Math.round(Math.max(...FAMILIES.map((family) => results.get(keyOf(family, count, 'anybal'))?.rssMb ?? 0))),
+    oneRouteMs: Number(oneRouteMs.toFixed(2)),
+  };
+}
+
+function keyOf(family: Family, count: number, name: Name): string {
+  return `${family} ${count} ${name}`;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    console.error(error);
+    process.exitCode = 1;
+  },
+);
