@@ -3,7 +3,9 @@
 // BIRD as an announcer fail side by side in the same run, before BIRD and before FRR as routers. Needs root, makes network
 // namespaces. The last line is JSON: BIRD's median divided by ours, one ratio a row; above 1 we are out of the way sooner.
 //
-//   node dist/bench/failover.js [--rounds 7] [--router BIRD|FRR]
+//   npm run bench:failover -- [--rounds 7] [--router BIRD|FRR] [--detection 'hold 3'] [--restart]
+//
+// --restart measures what routers do with a director that has asked for graceful restart instead: docs/failover.md.
 
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -14,15 +16,26 @@ import type { RouterKind } from '../test/support/failover/router.ts';
 import type { Setting } from '../test/support/failover/setting.ts';
 import { Stage } from '../test/support/failover/stage.ts';
 
+const off = { bfdMs: null, restartSeconds: null } as const;
 const SETTINGS: readonly Setting[] = [
-  { name: 'hold 3', holdTimeSeconds: 3, bfdMs: null, restartSeconds: null },
-  { name: 'hold 9', holdTimeSeconds: 9, bfdMs: null, restartSeconds: null },
+  { ...off, name: 'hold 3', holdTimeSeconds: 3 },
+  { ...off, name: 'hold 9', holdTimeSeconds: 9 },
+  { ...off, name: 'BFD 100 ms × 3', holdTimeSeconds: 9, bfdMs: 100 },
+  { ...off, name: 'BFD 50 ms × 3', holdTimeSeconds: 9, bfdMs: 50 },
 ];
+const RESTART_SECONDS = 10;
+const RESTART_SETTINGS: readonly Setting[] = [
+  { ...off, name: 'no restart', holdTimeSeconds: 9 },
+  { ...off, name: 'no restart, BFD', holdTimeSeconds: 9, bfdMs: 100 },
+  { ...off, name: 'restart', holdTimeSeconds: 9, restartSeconds: RESTART_SECONDS },
+  { ...off, name: 'restart, BFD', holdTimeSeconds: 9, bfdMs: 100, restartSeconds: RESTART_SECONDS },
+];
+const RESTART_FAILURES: readonly Failure[] = ['kill -9', 'SIGTERM'];
 const KINDS: readonly DirectorKind[] = ['anybal', 'BIRD'];
 const ROUTERS: readonly RouterKind[] = ['BIRD', 'FRR'];
 /** Between two failures of one round: routers must not be busy with the one before. */
 const APART_MS = 300;
-/** Later than the hold time: such a director was not given up. */
+/** Later than the hold time, and the restart time: such a director was not given up. */
 const GRACE_MS = 5_000;
 
 interface Row {
@@ -39,20 +52,43 @@ interface Case {
   readonly wire: Wire;
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { rounds: { type: 'string' }, router: { type: 'string' } } });
-  const rounds = Number(values.rounds ?? 7);
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds: a whole number from 1');
-  const routers = ROUTERS.filter((router) => values.router === undefined || values.router === router);
-  if (routers.length === 0) throw new Error(`--router: one of ${ROUTERS.join(', ')}`);
-  // Both routers at a time: they mostly wait.
-  const tables = await Promise.all(routers.map((router) => measureRouter(router, rounds)));
-  report(tables.flat(), rounds);
+interface Plan {
+  readonly rounds: number;
+  readonly routers: readonly RouterKind[];
+  readonly settings: readonly Setting[];
+  readonly failures: readonly Failure[];
 }
 
-async function measureRouter(router: RouterKind, rounds: number): Promise<readonly Row[]> {
+async function main(): Promise<void> {
+  const plan = planOf(process.argv.slice(2));
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(new Error(signal)));
+  // Both routers at a time: they mostly wait.
+  const tables = await Promise.all(plan.routers.map((router) => measureRouter(router, plan, stop.signal)));
+  report(tables.flat(), plan.rounds);
+}
+
+function planOf(args: readonly string[]): Plan {
+  const text = { type: 'string' } as const;
+  const options = { rounds: text, router: text, detection: text, restart: { type: 'boolean' } } as const;
+  const { values } = parseArgs({ args: [...args], options });
+  const rounds = Number(values.rounds ?? 7);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds: a whole number from 1');
+  const all = values.restart === true ? RESTART_SETTINGS : SETTINGS;
+  const settings = all.filter(({ name }) => values.detection === undefined || values.detection === name);
+  if (settings.length === 0) throw new Error(`--detection: one of ${all.map(({ name }) => name).join(', ')}`);
+  const routers = ROUTERS.filter((router) => values.router === undefined || values.router === router);
+  if (routers.length === 0) throw new Error(`--router: one of ${ROUTERS.join(', ')}`);
+  return { rounds, routers, settings, failures: values.restart === true ? RESTART_FAILURES : failures };
+}
+
+async function measureRouter(
+  router: RouterKind,
+  { rounds, settings, failures }: Plan,
+  signal: AbortSignal,
+): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  for (const setting of SETTINGS) {
+  for (const setting of settings) {
     const here = failures.map((failure) => ({ router, failure, setting, times: { anybal: [], BIRD: [] } }));
     rows.push(...here);
     const name = `failover-${router.toLowerCase()}`;
@@ -60,7 +96,7 @@ async function measureRouter(router: RouterKind, rounds: number): Promise<readon
     const stage = await Stage.create({ name, network: 70 + ROUTERS.indexOf(router), router, setting, places });
     try {
       for (let round = 0; round < rounds; round++) {
-        await playRound(stage, casesOf(stage, here));
+        await playRound(stage, casesOf(stage, here), signal);
         console.error(`${router}, ${setting.name}: round ${round + 1} of ${rounds} done`);
       }
     } finally {
@@ -76,7 +112,7 @@ function casesOf(stage: Stage, rows: readonly Row[]): readonly Case[] {
 }
 
 /** Start all, let all of them fail one after the other, wait for the router, and clean up. */
-async function playRound(stage: Stage, cases: readonly Case[]): Promise<void> {
+async function playRound(stage: Stage, cases: readonly Case[], signal: AbortSignal): Promise<void> {
   const directors = new Map<Case, Director>();
   const armed = new Map<Case, Armed>();
   try {
@@ -92,10 +128,12 @@ async function playRound(stage: Stage, cases: readonly Case[]): Promise<void> {
     const struck: { readonly each: Case; readonly at: number }[] = [];
     for (const [each, { strike }] of shuffled([...armed])) {
       // Spread over the time between two keepalives.
-      await setTimeout(APART_MS * (0.5 + Math.random()));
+      await setTimeout(APART_MS * (0.5 + Math.random()), null, { signal });
       struck.push({ each, at: strike() });
     }
-    for (const { each, at } of struck) each.row.times[each.kind].push(await timeUntilLeft(stage, each.wire, at));
+    for (const { each, at } of struck) {
+      each.row.times[each.kind].push(await timeUntilLeft(stage, each.wire, at, signal));
+    }
   } finally {
     const gone = [...directors.values()].map((director) => director.kill());
     for (const { mend } of armed.values()) await mend();
@@ -105,20 +143,25 @@ async function playRound(stage: Stage, cases: readonly Case[]): Promise<void> {
   await stage.allStandBy();
 }
 
-/** In ms; infinite when the route stays beyond the hold time. */
-async function timeUntilLeft({ fib, setting }: Stage, wire: Wire, struckAt: number): Promise<number> {
-  const end = struckAt + setting.holdTimeSeconds * 1000 + GRACE_MS;
+/** In ms; infinite when the route stays. */
+async function timeUntilLeft(
+  { fib, setting }: Stage,
+  wire: Wire,
+  struckAt: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const end = struckAt + (setting.holdTimeSeconds + (setting.restartSeconds ?? 0)) * 1000 + GRACE_MS;
   for (;;) {
     const left = fib.left(wire.vip, wire.directorAddress, struckAt);
     if (left !== null) return left - struckAt;
     if (Date.now() > end) return Number.POSITIVE_INFINITY;
-    await setTimeout(20);
+    await setTimeout(20, null, { signal });
   }
 }
 
 function report(rows: readonly Row[], rounds: number): void {
   console.log(`Milliseconds until the router forwards elsewhere: median (fastest – slowest) of ${rounds} rounds\n`);
-  const widths = [8, 20, 14, 28, 28, 8];
+  const widths = [8, 20, 17, 26, 26, 8];
   const line = (cells: readonly string[]) => console.log(cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(''));
   line(['router', 'failure', 'detection', 'anybal', 'BIRD as announcer', 'ratio']);
   const ratios: Record<string, number> = {};

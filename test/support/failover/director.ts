@@ -62,7 +62,7 @@ bgp-local-ips = [ '${directorAddress}' ]
 bgp-nexthop-ipv4 = ${directorAddress}
 bgp-router-id = ${directorAddress}
 bgp-hold-time = ${setting.holdTimeSeconds}
-backend = userspace
+${setting.bfdMs === null ? '' : `bfd = yes\nbfd-interval = ${setting.bfdMs}\nbfd-multiplier = 3\n`}backend = userspace
 state-directory = ${folder}/state
 control-socket = ${folder}/control.sock
 
