@@ -112,6 +112,7 @@ const world: World = {
     connect: () => Promise.reject(new SystemError('ENOSYS', 'connect')),
     listen: () => Promise.reject(new SystemError('ENOSYS', 'listen')),
   },
+  bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: async () => {} },
   ipvs: {
     list: async () => list(),
     apply: async (ops) => ops.map(apply),

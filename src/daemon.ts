@@ -4,6 +4,7 @@
 
 import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
+import { BfdClient } from './bfd/client.ts';
 import { Speaker } from './bgp/speaker.ts';
 import { type Loaded, keepSections, loadConfig } from './config/load.ts';
 import { restartNeeded } from './config/restart.ts';
@@ -53,6 +54,7 @@ export class Daemon {
   readonly #pools: Pools;
   readonly #health: HealthRunner;
   readonly #speaker: Speaker;
+  readonly #bfd: BfdClient;
   readonly #reconciler: Reconciler;
   readonly #decide: typeof decide;
   readonly #couldNotDepool = new Map<string, number>();
@@ -87,6 +89,7 @@ export class Daemon {
     this.#health = new HealthRunner(world, emit, (service, host) => this.#describe(service, host));
     this.#pools = new Pools(world, emit, (service, host, address) => this.#health.candidate(service, host, address));
     this.#speaker = new Speaker(world, { onPeerState: (peer, state) => emit({ is: 'peer', peer, state }) });
+    this.#bfd = new BfdClient(world, (peer) => this.#speaker.pathDown(peer));
     this.#reconciler = new Reconciler(world, { emit, whereToEdit: (key) => this.#whereToEdit(key) });
   }
 
@@ -153,6 +156,7 @@ export class Daemon {
       checks: this.#health.status(),
       sources: this.#pools.status(),
       peers: this.#speaker.status(),
+      bfd: this.#bfd.status(),
       reconciler: { backend: this.#options.backend, ...this.#reconciler.status() },
       couldNotDepool: this.#couldNotDepool,
       loopLateMs: this.#world.self().loopLateMs,
@@ -332,6 +336,7 @@ export class Daemon {
     const listen = global.bgp
       ? global.bgpLocalAddresses.map((address) => ({ address, port: global.bgpLocalPort }))
       : [];
+    this.#bfd.configure(peers, global.bfdWedgedSeconds);
     await this.#speaker.configure({
       routerId: global.routerId ?? this.#ownId(config),
       listen,
@@ -394,6 +399,7 @@ export class Daemon {
       this.#world.log({ level: 'warn', system: 'bgp', text: `Withdrawing ${vip}: exiting` });
     if (announced.length > 0) await clock.sleep((this.#facts.config?.global.withdrawWaitSeconds ?? 0) * 1000);
     await this.#speaker.stop();
+    await this.#bfd.stop();
     const parts = [this.#reconciler.stop(), this.#health.stop(), this.#pools.stop()];
     await within(clock, STOP_MS, 'stop', Promise.all(parts)).catch((error: unknown) =>
       this.#log('warn', `Not everything ended in time: ${errorText(error)}`),

@@ -163,6 +163,13 @@ export class Peer {
     for (const session of this.#all) session.want(routes);
   }
 
+  /** RFC 9384 §3: BFD says that the path is gone; the session goes with it, and is tried again as after any loss. */
+  pathDown(): void {
+    const reason = notification('ceaseBfdDown');
+    for (const session of this.#all) if (session.state.is === 'Established') session.stop(reason);
+    this.#lastError ??= describeCause({ is: 'stopped', notification: reason });
+  }
+
   /** For good. The peer is told why. */
   stop(reason: Notification): void {
     this.#stopped = true;

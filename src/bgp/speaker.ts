@@ -67,6 +67,11 @@ export class Speaker {
     this.#peers.get(peer)?.peer.set(routes);
   }
 
+  /** BFD lost the path to this peer. */
+  pathDown(peer: string): void {
+    this.#peers.get(peer)?.peer.pathDown();
+  }
+
   status(): readonly PeerStatus[] {
     return Array.from(this.#peers.values(), ({ peer }) => peer.status());
   }

@@ -44,6 +44,7 @@ export function printStatus(view: View): string {
     view.services.flatMap((service, i) => (i === 0 ? [] : ['']).concat(serviceLines(service))),
     titled('VIPs', vipRows(view)),
     titled('BGP peers', peerRows(view)),
+    titled('BFD', bfdRows(view)),
     titled('Kernel', kernelRows(view.kernel)),
     view.config === null || view.config.complaints.length === 0
       ? []
@@ -110,6 +111,18 @@ function peerRows({ peers }: View): readonly (readonly string[])[] {
     `${state} for ${duration(forSeconds)}`,
     `${prefixesSent} routes`,
     lastError ?? '',
+  ]);
+}
+
+function bfdRows({ bfd }: View): readonly (readonly string[])[] {
+  return bfd.map(({ name, state, forSeconds, transmitMs, detectionMs, remote, diagnostic, counters, lastError }) => [
+    name,
+    `${state} for ${duration(forSeconds)}`,
+    transmitMs === null ? 'sends nothing' : `every ${transmitMs} ms`,
+    detectionMs === null ? 'never heard of' : `detects in ${detectionMs} ms`,
+    `${counters.downs} downs`,
+    state === 'Up' ? '' : `${diagnostic}; the peer says: ${remote?.diagnostic ?? 'nothing'}`,
+    state === 'Up' ? '' : (lastError ?? ''),
   ]);
 }
 

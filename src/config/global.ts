@@ -2,6 +2,7 @@
 // a [peer …] section makes one more, and what it does not say comes from the bgp-* options. Called by decode.ts. Pure.
 
 import { canonicalAddress, familyOf } from '../lib/address.ts';
+import { NO_BFD_OF_ITS_OWN, readBfd } from './bfd.ts';
 import { GLOBAL_OPTIONS, SERVICE_OPTIONS } from './options.ts';
 import { PEER_OPTIONS, PEER_PREFIX } from './options-bgp.ts';
 import type { OptionsOf } from './rows.ts';
@@ -37,6 +38,7 @@ export function globalConfig(options: GlobalOptions): GlobalConfig {
     routerId: options['bgp-router-id'],
     bgpLocalAddresses: options['bgp-local-ips'] ?? ['::'],
     bgpLocalPort: options['bgp-local-port'],
+    bfdWedgedSeconds: options['bfd-wedged-after'],
     instrumentation: options.instrumentation,
     instrumentationPort: options.instrumentation_port,
     instrumentationAddresses: options.instrumentation_ips,
@@ -115,6 +117,7 @@ const NOTHING_OF_ITS_OWN: PeerOptions = {
   'local-pref': null,
   'nexthop-ipv4': null,
   'nexthop-ipv6': null,
+  ...NO_BFD_OF_ITS_OWN,
 };
 
 function makePeer(
@@ -157,6 +160,7 @@ function makePeer(
     localPref: own['local-pref'] ?? global['bgp-local-pref'],
     nextHopIpv4: own['nexthop-ipv4'] ?? global['bgp-nexthop-ipv4'],
     nextHopIpv6: own['nexthop-ipv6'] ?? global['bgp-nexthop-ipv6'],
+    bfd: readBfd(global, own, report),
   };
 }
 

@@ -1,6 +1,7 @@
 // The BGP options: those of [global], which hold for every peer, and those of a [peer …] section, which say otherwise for
 // one. Part of the option table, options.ts.
 
+import { BFD_OPTIONS, PEER_BFD_OPTIONS } from './options-bfd.ts';
 import type { OptionRow } from './rows.ts';
 
 const AS_NUMBER = { kind: 'int', min: 1, max: 4_294_967_294 } as const;
@@ -130,6 +131,7 @@ export const BGP_OPTIONS = [
     doc: 'Addresses to listen on for BGP. Without it: all.',
   },
   { name: 'bgp-local-port', kind: 'port', default: 179, pybal: '1.14.0', doc: 'Port to listen on for BGP.' },
+  ...BFD_OPTIONS,
 ] as const satisfies readonly OptionRow[];
 
 /** In a [peer …] section. */
@@ -198,6 +200,7 @@ export const PEER_OPTIONS = [
     example: '2001:db8::10',
     doc: 'As bgp-nexthop-ipv6.',
   },
+  ...PEER_BFD_OPTIONS,
 ] as const satisfies readonly OptionRow[];
 
 /** How a section name begins that stands for a BGP peer. */

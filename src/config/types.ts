@@ -1,5 +1,6 @@
 // Configuration as the rest of the daemon sees it: typed, complete, every default filled in. Made by decode.ts only.
 
+import type { BfdAuth } from '../bfd/types.ts';
 import type { Complaint, Place } from '../lib/errors.ts';
 import type { Family } from '../lib/address.ts';
 import type { ForwardMethod, Protocol } from '../ipvs/table.ts';
@@ -79,6 +80,16 @@ export interface PeerConfig {
   /** null: no route of this family is sent to this peer. */
   readonly nextHopIpv4: string | null;
   readonly nextHopIpv6: string | null;
+  /** null: BGP's own timers are all that watches this peer. */
+  readonly bfd: BfdSettings | null;
+}
+
+/** How a peer's path is watched: BfdSessionConfig, less what the peer itself says. */
+export interface BfdSettings {
+  readonly intervalMs: number;
+  readonly multiplier: number;
+  readonly multihop: boolean;
+  readonly auth: BfdAuth | null;
 }
 
 export interface GlobalConfig {
@@ -87,6 +98,8 @@ export interface GlobalConfig {
   /** Where to listen; '::' is every address of both families. */
   readonly bgpLocalAddresses: readonly string[];
   readonly bgpLocalPort: number;
+  /** How long the daemon may stand still before its BFD sessions are held down. */
+  readonly bfdWedgedSeconds: number;
   readonly instrumentation: boolean;
   readonly instrumentationPort: number;
   readonly instrumentationAddresses: readonly string[];

@@ -12,6 +12,7 @@ export function alarmsOf(view: Omit<View, 'alarms'>, reconcileLimitSeconds: numb
     ...view.services.flatMap(serviceAlarms),
     ...vipAlarms(view),
     ...peerAlarms(view),
+    ...bfdAlarms(view),
     ...quarantineAlarms(view),
   ];
   return [...alarms.filter(({ level }) => level === 'critical'), ...alarms.filter(({ level }) => level === 'warning')];
@@ -75,6 +76,16 @@ function peerAlarms({ bgp, peers }: Omit<View, 'alarms'>): readonly Alarm[] {
     .map(({ name, state, lastError }) => {
       const text = `BGP peer ${name} is ${state}${lastError === null ? '' : ` (${lastError})`}`;
       return none ? critical('bgp-none', text) : warning('bgp-peer', text);
+    });
+}
+
+/** RFC 5882 §3.2: AdminDown is somebody's wish. */
+function bfdAlarms({ bfd }: Omit<View, 'alarms'>): readonly Alarm[] {
+  return bfd
+    .filter(({ state, remote }) => state !== 'Up' && remote?.state !== 'AdminDown')
+    .map(({ name, state, diagnostic, lastError }) => {
+      const why = lastError === null ? diagnostic : `${diagnostic}; ${lastError}`;
+      return warning('bfd-down', `BFD session with peer ${name} is ${state} (${why})`);
     });
 }
 

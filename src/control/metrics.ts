@@ -1,7 +1,7 @@
 // Metrics in Prometheus' text format (version 0.0.4), made from a View when somebody scrapes: nothing is counted here, and
 // the series of what is gone are gone. Names and label order under `pybal_` are PyBal's; ours begin with `anybal_`. Pure.
 
-import type { View } from './types.ts';
+import type { BfdView, View } from './types.ts';
 
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -174,6 +174,7 @@ function addOurs(registry: Registry, view: View): void {
   for (const { name, prefixesSent } of view.peers) {
     gauge('bgp_prefixes_sent', 'Prefixes announced to a peer', { peer: name }, prefixesSent);
   }
+  for (const session of view.bfd) addBfd(registry, session);
   const { kernel } = view;
   if (kernel.verifiedSecondsAgo !== null) {
     gauge('kernel_verified_age_seconds', 'Time since the last complete read-back', {}, kernel.verifiedSecondsAgo);
@@ -187,4 +188,20 @@ function addOurs(registry: Registry, view: View): void {
   for (const level of ['warning', 'critical'] as const) {
     gauge('alarms', 'Alarms', { level }, view.alarms.filter((alarm) => alarm.level === level).length);
   }
+}
+
+function addBfd(registry: Registry, { name, state, detectionMs, transmitMs, counters }: BfdView): void {
+  const labels = { peer: name };
+  const gauge = (what: string, help: string, value: number): void =>
+    registry.add('gauge', `anybal_bfd_${what}`, help, labels, value);
+  const counter = (what: string, help: string, value: number): void =>
+    registry.add('counter', `anybal_bfd_${what}_total`, help, labels, value);
+  gauge('up', 'The BFD session with a peer is up', state === 'Up' ? 1 : 0);
+  if (detectionMs !== null) gauge('detection_seconds', 'Silence after which the session goes down', detectionMs / 1000);
+  if (transmitMs !== null) gauge('transmit_seconds', 'Time between two packets, before jitter', transmitMs / 1000);
+  counter('packets_in', 'BFD packets taken', counters.packetsIn);
+  counter('packets_out', 'BFD packets sent', counters.packetsOut);
+  counter('packets_discarded', 'BFD packets of a peer that were thrown away', counters.discarded);
+  counter('send_errors', 'BFD packets that the kernel refused', counters.sendErrors);
+  counter('downs', 'Times that the session went down', counters.downs);
 }

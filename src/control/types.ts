@@ -2,6 +2,7 @@
 // JSON, the CLI prints it, PyBal's pages and the metrics are derived from it. The inputs are structural, so that control
 // imports no organ and each organ's own status type fits.
 
+import type { BfdStatus } from '../bfd/types.ts';
 import type { Decision } from '../decision/decision.ts';
 import type { Facts } from '../decision/facts.ts';
 import type { Mono, Wall } from '../world/world.ts';
@@ -85,6 +86,7 @@ export interface ViewInputs {
   /** By service. */
   readonly sources: ReadonlyMap<string, SourceInput>;
   readonly peers: readonly PeerInput[];
+  readonly bfd: readonly BfdStatus[];
   readonly reconciler: ReconcilerInput | null;
   /** Times that a server could not be depooled, by service, since the start. */
   readonly couldNotDepool: ReadonlyMap<string, number>;
@@ -173,6 +175,9 @@ export interface PeerView {
   readonly lastError: string | null;
 }
 
+/** A BFD session as bfd/types.ts reports it, with its age instead of a time. */
+export type BfdView = Omit<BfdStatus, 'since'> & { readonly forSeconds: number };
+
 export interface KernelView {
   readonly backend: string;
   /** Since the last complete read-back without error; null before the first. */
@@ -220,6 +225,7 @@ export interface View {
   readonly services: readonly ServiceView[];
   readonly vips: readonly VipView[];
   readonly peers: readonly PeerView[];
+  readonly bfd: readonly BfdView[];
   readonly kernel: KernelView;
   readonly alarms: readonly Alarm[];
 }

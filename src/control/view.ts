@@ -41,6 +41,7 @@ export function makeView(inputs: ViewInputs): View {
     services,
     vips: decision === null ? [] : vipViews(decision, now),
     peers: inputs.peers.map((peer) => peerView(peer, now)),
+    bfd: inputs.bfd.map(({ since, ...rest }) => ({ ...rest, forSeconds: seconds(since, now) })),
     kernel: kernelView(facts.kernel, inputs.reconciler, now),
   };
   return { ...view, alarms: alarmsOf(view, config?.global.reconcileLimitSeconds ?? 10) };

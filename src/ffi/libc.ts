@@ -1,4 +1,4 @@
-// The one file that calls into libc: raw sockets for netlink, which Node does not offer. koffi is loaded by the first call of
+// The one file that calls into libc: sockets for netlink and BFD, and options that Node does not offer. koffi is loaded by the first call of
 // `openLibc`, so a daemon on the userspace backend never loads native code. Calls are synchronous: netlink answers before
 // `send` returns, and a call costs 0.2 µs. Called by netlink/socket.ts and vip/rtnetlink.ts.
 
@@ -15,12 +15,23 @@ export interface Libc {
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   /** Bytes received into `buffer`; with MSG_TRUNC in `flags` the datagram's true length, which may be more. */
   recv(fd: number, buffer: Uint8Array, flags: number): number;
+  /** One datagram to a socket address. Never waits (EAGAIN). */
+  sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): void;
+  /** SO_ATTACH_FILTER: `program` is an array of struct sock_filter. */
+  attachFilter(fd: number, program: Uint8Array): void;
   close(fd: number): void;
+  /** Throws ENODEV when there is no interface of this name. */
+  interfaceIndex(name: string): number;
   /** The interface's name, or null when there is none with this index any more. */
   interfaceName(index: number): string | null;
   /** `ENOENT` for 2; `E#4095` for a number that has no name here. */
   errnoName(errno: number): string;
 }
+
+const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
+const SOCK_FILTER_BYTES = 8;
+const MSG_DONTWAIT = 0x40;
 
 let opened: Libc | null = null;
 
@@ -44,7 +55,15 @@ function load(): Libc {
   const setsockopt = library.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)');
   const send = library.func('long send(int fd, const void *bytes, size_t length, int flags)');
   const recv = library.func('long recv(int fd, void *buffer, size_t length, int flags)');
+  const sendTo = library.func(
+    'long sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t addressLength)',
+  );
+  // struct sock_fprog points to its instructions, so that setsockopt(2) needs a type of its own here.
+  koffi.struct('sock_fprog', { length: 'uint16_t', filter: 'void *' });
+  const setFilter = library.func('int setsockopt(int fd, int level, int name, sock_fprog *value, uint32_t length)');
+  const filterBytes = koffi.sizeof('sock_fprog');
   const close = library.func('int close(int fd)');
+  const ifNameToIndex = library.func('uint32_t if_nametoindex(const char *name)');
   const ifIndexToName = library.func('void *if_indextoname(uint32_t index, void *name)');
 
   const names = new Map<number, string>();
@@ -68,7 +87,18 @@ function load(): Libc {
       void checked(setsockopt(fd, level, option, value, value.length), 'setsockopt'),
     send: (fd, bytes, length, flags) => checked(send(fd, bytes, Math.min(length, bytes.length), flags), 'send'),
     recv: (fd, buffer, flags) => checked(recv(fd, buffer, buffer.length, flags), 'recv'),
+    sendTo: (fd, bytes, address) =>
+      void checked(sendTo(fd, bytes, bytes.length, MSG_DONTWAIT, address, address.length), 'sendto'),
+    attachFilter: (fd, program) => {
+      const value = { length: program.length / SOCK_FILTER_BYTES, filter: program };
+      checked(setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, filterBytes), 'setsockopt SO_ATTACH_FILTER');
+    },
     close: (fd) => void checked(close(fd), 'close'),
+    interfaceIndex: (name) => {
+      const index = ifNameToIndex(name);
+      if (index === 0) throw new SystemError(errnoName(koffi.errno()), `if_nametoindex ${name}`);
+      return index;
+    },
     interfaceName: (index) => {
       if (ifIndexToName(index, interfaceNameBuffer) === null) return null;
       const end = interfaceNameBuffer.indexOf(0);

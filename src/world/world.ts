@@ -9,6 +9,7 @@ import type { LogRecord } from '../log/record.ts';
 import type { IpvsOp, IpvsTable, ServiceKey } from '../ipvs/table.ts';
 import type { AddressOp, AddressTable } from '../vip/addresses.ts';
 import type { MonitorModule } from '../health/monitor.ts';
+import type { BfdChange, BfdConfig, BfdStatus } from '../bfd/types.ts';
 
 export type Mono = number & { readonly unit: 'monotonic ms' };
 export type Wall = number & { readonly unit: 'unix ms' };
@@ -73,6 +74,41 @@ export interface Streams {
   connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
   /** `::` is every address of both families; IPv4 peers have IPv4 addresses there too. Rejects with EADDRINUSE, EACCES … */
   listen(options: Endpoint, onStream: (stream: Stream) => void): Promise<Listener>;
+}
+
+export interface DatagramOptions extends Endpoint {
+  /** IP TTL / hop limit of what we send. */
+  readonly ttl: number;
+  /** RFC 5082: what came with less is dropped by the kernel before anybody sees it. */
+  readonly minTtl?: number;
+}
+
+/** A UDP socket. What it sends has DSCP CS6, as all routing protocols. */
+export interface DatagramSocket {
+  readonly local: Endpoint;
+  /** Handed to the kernel before this returns. Throws EAGAIN, ENETUNREACH, EHOSTUNREACH … */
+  send(bytes: Uint8Array, to: Endpoint): void;
+  close(): void;
+}
+
+export interface Datagrams {
+  /** `onDatagram` null: for sending only. Throws EADDRINUSE, EADDRNOTAVAIL, EACCES, ENODEV (no such zone) … */
+  open(options: DatagramOptions, onDatagram: ((bytes: Uint8Array, from: Endpoint) => void) | null): DatagramSocket;
+}
+
+/**
+ * Bidirectional Forwarding Detection (RFC 5880), at a place that no stall of the daemon's reaches. It vouches for the daemon, so
+ * it wants a sign of life every HEARTBEAT_MS, and holds all sessions down when there is none for too long.
+ */
+export interface Bfd {
+  /** The whole wish; a session for which nothing changed is not touched. `onChange` replaces the one before. */
+  configure(config: BfdConfig, onChange: (change: BfdChange) => void): void;
+  /** The daemon lives. Costs nothing. */
+  alive(): void;
+  /** As last heard, at most a second old. */
+  status(): readonly BfdStatus[];
+  /** Says Down on all sessions, for good. Resolves when the packets are with the kernel. */
+  stop(): Promise<void>;
 }
 
 export interface Names {
@@ -185,6 +221,7 @@ export interface World {
   readonly http: Http;
   readonly files: Files;
   readonly streams: Streams;
+  readonly bfd: Bfd;
   readonly ipvs: Kernel<IpvsTable, IpvsOp, ServiceKey>;
   readonly vips: Kernel<AddressTable, AddressOp, string>;
   readonly processes: Processes;

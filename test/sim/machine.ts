@@ -134,6 +134,7 @@ export class Machine {
       http: web.http(this.host, life, names, this.served),
       files: this.disk.files(life),
       streams: this.#streams(life),
+      bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: () => Promise.resolve() },
       ipvs: this.kernel.ipvs(life),
       vips: this.kernel.vips(life),
       processes: this.commands.processes(life),

@@ -33,6 +33,7 @@ export function peerConfig(changes: Partial<PeerConfig> & { readonly address: st
     localPref: null,
     nextHopIpv4: null,
     nextHopIpv6: null,
+    bfd: null,
     ...changes,
   };
 }

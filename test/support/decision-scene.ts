@@ -32,6 +32,7 @@ export const PEER: PeerConfig = {
   localPref: null,
   nextHopIpv4: '192.0.2.10',
   nextHopIpv6: '2001:db8::10',
+  bfd: null,
 };
 
 const GLOBAL: GlobalConfig = {
@@ -39,6 +40,7 @@ const GLOBAL: GlobalConfig = {
   routerId: null,
   bgpLocalAddresses: ['::'],
   bgpLocalPort: 179,
+  bfdWedgedSeconds: 2,
   instrumentation: false,
   instrumentationPort: 9090,
   instrumentationAddresses: [],

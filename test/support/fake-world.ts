@@ -161,6 +161,7 @@ export class FakeWorld {
       http: this.http,
       files: this.files,
       streams: { connect: absent, listen: absent },
+      bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: () => Promise.resolve() },
       ipvs: { list: absent, apply: absent },
       vips: { list: absent, apply: absent },
       processes: { run: absent },

@@ -56,6 +56,11 @@ export class ScriptedLibc implements Libc {
   close(fd: number): void {
     this.open.delete(fd);
   }
+  sendTo(): void {}
+  attachFilter(): void {}
+  interfaceIndex(): number {
+    return 0;
+  }
   interfaceName(): null {
     return null;
   }

@@ -214,6 +214,7 @@ export async function inputs(
     checks: [],
     sources: new Map(),
     peers: [peer()],
+    bfd: [],
     reconciler: {
       backend: 'netlink',
       drift: [],

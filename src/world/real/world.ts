@@ -10,6 +10,7 @@ import type { MonitorModule } from '../../health/monitor.ts';
 import type { HostAddress } from '../../vip/addresses.ts';
 import type { World } from '../world.ts';
 import { systemAuthorities } from './authorities.ts';
+import { createBfd } from './bfd.ts';
 import { createClock } from './clock.ts';
 import { createFaultHook } from './faults.ts';
 import { createFiles } from './files.ts';
@@ -50,6 +51,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
   const self = createSelf();
   const files = createFiles();
   const processes = createProcesses();
+  const bfd = createBfd(clock, log);
   const kernels = await openKernels(settings.backend, { clock, streams, files, processes, log }).catch(
     (error: unknown) => {
       self.close();
@@ -64,6 +66,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
     http: createHttp(names, authorities, log),
     files,
     streams,
+    bfd,
     ipvs: faults?.ipvs(kernels.ipvs) ?? kernels.ipvs,
     vips: faults?.vips(kernels.vips) ?? kernels.vips,
     processes,
@@ -72,6 +75,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
     log,
     backend: kernels.backend,
     async close() {
+      await bfd.stop();
       faults?.close();
       self.close();
       await kernels.close();

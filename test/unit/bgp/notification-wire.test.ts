@@ -274,6 +274,16 @@ const PROVOCATIONS: readonly Provocation[] = [
       await reconfigure({}, { address: PEER, holdTimeSeconds: 30 });
     },
   },
+  // RFC 9384 §3
+  {
+    name: 'ceaseBfdDown',
+    how: 'a path that BFD has lost',
+    says: '6/10 []',
+    provoke: async ({ peer, speaker }) => {
+      await peer.establish();
+      speaker.pathDown(PEER);
+    },
+  },
   {
     name: 'ceaseRejected',
     how: 'a call while protocol errors are damped',

@@ -116,6 +116,7 @@ ${more}`;
       routerId: null,
       bgpLocalAddresses: ['::'],
       bgpLocalPort: 179,
+      bfdWedgedSeconds: 2,
       instrumentation: false,
       instrumentationPort: 9090,
       instrumentationAddresses: ['127.0.0.1', '::1'],
@@ -267,6 +268,7 @@ ${web()}`);
       localPref: null,
       nextHopIpv4: '192.0.2.10',
       nextHopIpv6: null,
+      bfd: null,
     };
     const place = (line: number) => ({ file: 'pybal.conf', line });
     expect(peers).to.deep.equal([
@@ -289,6 +291,7 @@ ${web()}`);
         localPref: 50,
         nextHopIpv4: '192.0.2.11',
         nextHopIpv6: '2001:db8::11',
+        bfd: null,
       },
       {
         ...common,

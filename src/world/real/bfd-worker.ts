@@ -1,0 +1,95 @@
+// The worker's thread: BFD's engine on a clock and sockets of its own, so that nothing the daemon does delays a packet.
+// bfd.ts starts it and speaks with it by messages; the daemon's life comes through shared memory, which needs no message.
+
+import { createHash } from 'node:crypto';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Engine } from '../../bfd/engine.ts';
+import type { BfdChange, BfdConfig, BfdStatus } from '../../bfd/types.ts';
+import type { LogRecord } from '../../log/record.ts';
+import { createClock } from './clock.ts';
+import { createDatagrams } from './datagrams.ts';
+
+export interface WorkerData {
+  /** One counter: the daemon's signs of life. */
+  readonly heartbeat: SharedArrayBuffer;
+}
+
+export type ToWorker =
+  | { readonly do: 'configure'; readonly config: BfdConfig }
+  /** The last report was read: the next one may come. */
+  | { readonly do: 'go-on' }
+  | { readonly do: 'stop' };
+
+export type FromWorker =
+  | { readonly is: 'changed'; readonly change: BfdChange }
+  | { readonly is: 'log'; readonly record: LogRecord }
+  /** `at`: the worker's clock, so that `since` can be told by another. */
+  | { readonly is: 'status'; readonly at: number; readonly sessions: readonly BfdStatus[]; readonly unmatched: number }
+  | { readonly is: 'stopped' };
+
+const STATUS_MS = 500;
+/** While nobody reads, so much is kept for later and the rest is only counted. */
+const MAX_UNREAD = 1_000;
+
+function run(): void {
+  const port = parentPort;
+  if (port === null) throw new Error('bfd-worker.ts is a worker');
+  const { heartbeat } = workerData as WorkerData;
+  const counter = new Int32Array(heartbeat);
+  const clock = createClock();
+  let unread = 0;
+  let dropped = 0;
+  const tell = (message: FromWorker): void => {
+    if (unread >= MAX_UNREAD) dropped++;
+    else {
+      unread++;
+      port.postMessage(message);
+    }
+  };
+  const log = (record: LogRecord): void => tell({ is: 'log', record });
+  const world = {
+    clock,
+    random: Math.random,
+    digest: (hash: string, bytes: Uint8Array): Uint8Array => createHash(hash).update(bytes).digest(),
+    datagrams: createDatagrams(),
+    log,
+  };
+  const engine = new Engine(world, {
+    changed: (change) => tell({ is: 'changed', change }),
+    heartbeat: () => Atomics.load(counter, 0),
+  });
+  // One report at a time: a daemon that does not read must not find thousands.
+  let reported = false;
+  const report = (): void => {
+    reported = true;
+    port.postMessage({
+      is: 'status',
+      at: clock.now(),
+      sessions: engine.status(),
+      unmatched: engine.unmatched,
+    } satisfies FromWorker);
+  };
+  setInterval(() => {
+    if (!reported) report();
+  }, STATUS_MS);
+  port.on('message', (message: ToWorker) => {
+    switch (message.do) {
+      case 'configure':
+        return engine.configure(message.config);
+      case 'go-on':
+        reported = false;
+        unread = 0;
+        if (dropped > 0) log({ level: 'warn', system: 'bfd', text: `${dropped} messages were lost while nobody read` });
+        dropped = 0;
+        return;
+      case 'stop':
+        engine.stop();
+        port.postMessage({ is: 'stopped' } satisfies FromWorker);
+        return port.close();
+      default:
+        message satisfies never;
+    }
+  });
+}
+
+run();
