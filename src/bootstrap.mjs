@@ -60,6 +60,7 @@ const TASKS = {
   lab: () => setUp() || debian() || suites(['lab']),
   test: () => setUp() || debian() || lint() || suites(Object.keys(SUITES)),
   sim: () => setUp() || run(['dist/test/sim/main.js', ...rest]),
+  'fuzz-bgp': () => setUp() || run(['dist/test/fuzz/bgp.js', ...rest]),
   'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
   'bench-pool': () => setUp() || run(['dist/bench/pool.js', ...rest]),
   'bench-bgp': () => setUp() || debian() || run(['dist/bench/bgp.js', ...rest]),

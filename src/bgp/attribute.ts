@@ -42,7 +42,12 @@ export interface Attributes {
   readonly aggregator?: Aggregator;
   /** RFC 1997, each `(asn << 16 | value)`. */
   readonly communities?: readonly number[];
+  /** RFC 4456 §8 */
+  readonly originatorId?: string;
+  readonly clusterList?: readonly string[];
   readonly mpReach?: MpReach;
+  /** MP_REACH_NLRI of a family that was not negotiated: its prefixes are there, and not for us (RFC 4760 §8). */
+  readonly foreignReach?: true;
   readonly mpUnreach?: Nlri;
   readonly as4Path?: readonly AsSegment[];
   readonly as4Aggregator?: Aggregator;
@@ -64,10 +69,12 @@ export type Treatment = 'discard' | 'treat-as-withdraw';
 
 export interface Problem {
   readonly treatment: Treatment;
+  /** Type of the attribute that is meant; null where there is none, or it cannot be told. */
+  readonly code: number | null;
   readonly text: string;
 }
 
-type Known = Required<Omit<Attributes, 'unknown'>>;
+type Known = Required<Omit<Attributes, 'unknown' | 'foreignReach'>>;
 type Name = keyof Known;
 
 interface Row<Value> {
@@ -77,7 +84,7 @@ interface Row<Value> {
   readonly flags: number;
   /** Treatment when malformed (RFC 7606 §7); `reset` where prefixes cannot be found any more. */
   readonly malformed: Treatment | 'reset';
-  /** Not for eBGP (RFC 7606 §7.5). */
+  /** Not for eBGP (RFC 7606 §7.5, §7.9, §7.10). */
   readonly internalOnly?: true;
   /** Only from a peer that writes AS numbers in two octets (RFC 6793 §4.1). */
   readonly twoOctetOnly?: true;
@@ -89,6 +96,8 @@ interface Row<Value> {
 }
 
 class Malformed extends Error {}
+
+export const MP_UNREACH_CODE = 15;
 
 const WELL_KNOWN = FLAG.transitive;
 const OPTIONAL = FLAG.optional;
@@ -178,6 +187,24 @@ const rows: { readonly [N in Name]: Row<Known[N]> } = {
     decode: (reader) => many(reader, () => reader.u32()),
     encode: (writer, values) => values.forEach((value) => writer.u32(value)),
   },
+  originatorId: {
+    code: 9, // RFC 4456 §8, RFC 7606 §7.9
+    title: 'ORIGINATOR_ID',
+    flags: OPTIONAL,
+    malformed: 'treat-as-withdraw',
+    internalOnly: true,
+    decode: (reader) => printAddress(reader.bytes(4)),
+    encode: (writer, address) => writer.bytes(addressBytes(address)),
+  },
+  clusterList: {
+    code: 10, // RFC 4456 §8, RFC 7606 §7.10
+    title: 'CLUSTER_LIST',
+    flags: OPTIONAL,
+    malformed: 'treat-as-withdraw',
+    internalOnly: true,
+    decode: (reader) => many(reader, () => printAddress(reader.bytes(4))),
+    encode: (writer, clusters) => clusters.forEach((cluster) => writer.bytes(addressBytes(cluster))),
+  },
   mpReach: {
     code: 14, // RFC 4760 §3
     title: 'MP_REACH_NLRI',
@@ -211,7 +238,7 @@ const rows: { readonly [N in Name]: Row<Known[N]> } = {
     },
   },
   mpUnreach: {
-    code: 15, // RFC 4760 §4
+    code: MP_UNREACH_CODE, // RFC 4760 §4
     title: 'MP_UNREACH_NLRI',
     flags: OPTIONAL,
     malformed: 'reset',
@@ -228,7 +255,10 @@ const rows: { readonly [N in Name]: Row<Known[N]> } = {
     flags: OPTIONAL_TRANSITIVE,
     malformed: 'discard',
     twoOctetOnly: true,
-    decode: (reader) => decodePath(reader, true),
+    decode: (reader) => {
+      if (reader.left === 0) throw new Malformed('empty');
+      return decodePath(reader, true);
+    },
     encode: (writer, path) => encodePath(writer, path, true),
   },
   as4Aggregator: {
@@ -275,7 +305,7 @@ export function decodeAttributes(reader: Reader, context: AttributeContext, prob
     if (seen.has(code)) {
       // RFC 7606 §3 (g): a second set of prefixes is fatal, any other repetition is dropped.
       if (known?.[1].malformed === 'reset') throw new ProtocolError('updateBadAttributeList', `two ${known[1].title}`);
-      problems.push({ treatment: 'discard', text: `attribute ${code} is repeated` });
+      problems.push({ treatment: 'discard', code, text: `attribute ${code} is repeated` });
       continue;
     }
     seen.add(code);
@@ -290,6 +320,7 @@ export function decodeAttributes(reader: Reader, context: AttributeContext, prob
     const [name, row] = known;
     const decoded = decodeOne(row, flags, value, context, problems);
     if (decoded !== null) Object.assign(found, { [name]: decoded });
+    else if (name === 'mpReach' && value.left > 0) found.foreignReach = true;
   }
   return unknown.length === 0 ? found : { ...found, unknown };
 }
@@ -315,7 +346,7 @@ function nextAttribute(reader: Reader, problems: Problem[]): { code: number; fla
     if (code !== null && byCode.get(code)?.[1].malformed === 'reset') {
       throw new ProtocolError('updateBadOptional', thrown.message);
     }
-    problems.push({ treatment: 'treat-as-withdraw', text: thrown.message });
+    problems.push({ treatment: 'treat-as-withdraw', code, text: thrown.message });
     return null;
   }
 }
@@ -327,18 +358,23 @@ function decodeOne(
   context: AttributeContext,
   problems: Problem[],
 ): unknown {
-  // RFC 7606 §7.5: from outside it is dropped before anybody looks at it.
+  // RFC 7606 §7.5, §7.9, §7.10: from outside it is dropped before anybody looks at it.
   if (row.internalOnly === true && !context.internal) {
-    problems.push({ treatment: 'discard', text: `${row.title} from another AS` });
+    problems.push({ treatment: 'discard', code: row.code, text: `${row.title} from another AS` });
     return null;
   }
   if (row.twoOctetOnly === true && context.as4) {
-    problems.push({ treatment: 'discard', text: `${row.title} beside four-octet AS numbers` });
+    problems.push({ treatment: 'discard', code: row.code, text: `${row.title} beside four-octet AS numbers` });
     return null;
   }
   try {
     // RFC 7606 §3 (c)
-    if ((flags & OPTIONAL_TRANSITIVE) !== row.flags) throw new Malformed(`flags 0x${flags.toString(16)}`);
+    if ((flags & OPTIONAL_TRANSITIVE) !== row.flags) {
+      const text = `flags 0x${flags.toString(16)}`;
+      if (row.malformed !== 'reset') throw new Malformed(text);
+      // Its prefixes can be found all the same.
+      problems.push({ treatment: 'treat-as-withdraw', code: row.code, text: `malformed ${row.title}: ${text}` });
+    }
     const decoded = row.decode(value, context);
     if (value.left > 0 && decoded !== null) throw new Malformed(`${value.left} octets too long`);
     return decoded;
@@ -346,7 +382,7 @@ function decodeOne(
     if (!(thrown instanceof Malformed) && !(thrown instanceof Truncated)) throw thrown;
     const text = `malformed ${row.title}: ${thrown.message}`;
     if (row.malformed === 'reset') throw new ProtocolError('updateBadOptional', text);
-    problems.push({ treatment: row.malformed, text });
+    problems.push({ treatment: row.malformed, code: row.code, text });
     return null;
   }
 }

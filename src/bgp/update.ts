@@ -8,6 +8,7 @@ import {
   type Attributes,
   decodeAttributes,
   encodeAttributes,
+  MP_UNREACH_CODE,
   type Problem,
 } from './attribute.ts';
 import { decodeNlri, NO_NLRI, type Nlri } from './nlri.ts';
@@ -31,16 +32,16 @@ export function decodeUpdate(reader: Reader, context: AttributeContext): Receive
   try {
     const withdrawn = decodeNlri(reader.take(reader.u16('withdrawn routes length'), 'withdrawn routes'), 4);
     const field = reader.take(reader.u16('total path attribute length'), 'path attributes');
-    const hasAttributes = field.left > 0;
     const attributes = decodeAttributes(field, context, problems);
     const announced = decodeNlri(reader, 4);
     for (const name of missing(attributes, announced)) {
       // RFC 7606 §3 (d)
-      problems.push({ treatment: 'treat-as-withdraw', text: `missing ${name}` });
+      problems.push({ treatment: 'treat-as-withdraw', code: null, text: `missing ${name}` });
     }
-    const reaches = announced.count > 0 || attributes.mpReach !== undefined;
+    const reaches = reachable(attributes, announced) || attributes.foreignReach === true;
     // RFC 7606 §5.2: without prefixes there is nothing to treat as withdrawn, so such an error may hide some.
-    if (hasAttributes && !reaches && problems.some(({ treatment }) => treatment === 'treat-as-withdraw')) {
+    const hopeless = problems.some(({ treatment }) => treatment === 'treat-as-withdraw') && !reaches;
+    if (hopeless && announces(attributes, problems)) {
       throw new ProtocolError('updateBadAttributeList', problems.map(({ text }) => text).join(', '));
     }
     return { withdrawn, attributes, announced, problems };
@@ -51,9 +52,19 @@ export function decodeUpdate(reader: Reader, context: AttributeContext): Receive
   }
 }
 
+/** Was anything there but MP_UNREACH_NLRI, which needs no other prefixes? */
+function announces(attributes: Attributes, problems: readonly Problem[]): boolean {
+  const withdraws = (code: number | null) => code === MP_UNREACH_CODE;
+  return Object.keys(attributes).some((name) => name !== 'mpUnreach') || !problems.every(({ code }) => withdraws(code));
+}
+
+function reachable({ mpReach }: Attributes, announced: Nlri): boolean {
+  return announced.count > 0 || (mpReach !== undefined && mpReach.nlri.count > 0);
+}
+
 /** RFC 4271 §5: mandatory with any prefix; NEXT_HOP only with classic ones (RFC 4760 §3). */
 function missing(attributes: Attributes, announced: Nlri): string[] {
-  if (announced.count === 0 && attributes.mpReach === undefined) return [];
+  if (!reachable(attributes, announced)) return [];
   return [
     ...(attributes.origin === undefined ? ['ORIGIN'] : []),
     ...(attributes.asPath === undefined ? ['AS_PATH'] : []),

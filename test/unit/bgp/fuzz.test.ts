@@ -11,6 +11,8 @@ import { prefixes } from '../../../src/bgp/nlri.ts';
 import { negotiate } from '../../../src/bgp/open.ts';
 import { Splitter } from '../../../src/bgp/splitter.ts';
 import { learnRoutes } from '../../../src/bgp/table.ts';
+import { fuzzDecoders, type Outcomes } from '../../fuzz/bgp-decoders.ts';
+import { fuzzLive } from '../../fuzz/bgp-live.ts';
 import { message } from '../../support/bgp-arbitraries.ts';
 
 const local = { as: 64600, routerId: '192.0.2.9', holdTimeSeconds: 9, families: [4, 6] as const, peerAs: null };
@@ -95,6 +97,40 @@ describe('bgp: hostile bytes', () => {
       { ...runs, numRuns: 500 },
     );
   });
+
+  it('does with 20,000 messages of `npm run fuzz:bgp` what the RFCs say', () => {
+    const outcomes: Outcomes = new Map();
+    fuzzDecoders(7606, 0, 20_000, outcomes);
+    expect([...outcomes.keys()]).to.include.members([
+      '1/1',
+      '1/2',
+      '1/3',
+      'OPEN agreed',
+      'OPEN 2/0',
+      'OPEN 2/1',
+      'OPEN 2/2',
+      'OPEN 2/4',
+      'OPEN 2/6',
+      'UPDATE fine',
+      'UPDATE discard',
+      'UPDATE treat-as-withdraw',
+      'UPDATE reset 3/1',
+      'UPDATE reset 3/2',
+      'UPDATE reset 3/9',
+      'UPDATE reset 3/10',
+      'NOTIFICATION',
+      'KEEPALIVE',
+      'ROUTE-REFRESH',
+    ]);
+  });
+
+  it('keeps a session alive, or ends it, as the RFCs say for each of 2,000 messages', async () => {
+    const net = `127.${128 + ((process.pid >> 14) & 63)}.${(process.pid >> 6) & 255}`;
+    const host = (process.pid & 63) * 2;
+    const { sessions, forgiven } = await fuzzLive(7606, 2_000, `${net}.${host}`, `${net}.${host + 1}`);
+    expect(sessions).to.be.above(5);
+    expect(forgiven).to.be.above(500);
+  }).timeout(20_000);
 
   it('lets a bug through: what is not the typed error is not swallowed here', () => {
     expect(() => notificationOf({ type: 3, body: new Uint8Array(1) })).to.throw(Truncated);

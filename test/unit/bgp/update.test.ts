@@ -36,6 +36,8 @@ const PREFIX = '20 cb 00 71 01';
 const PREFIX6 = '80 2001 0db8 0000 0000 0000 0000 0000 0001';
 const MP_REACH = `80 0e 26 00 02 01 10 2001 0db8 0000 0000 0000 0000 0000 0009 00 ${PREFIX6}`;
 
+const EMPTY_REACH = '80 0e 15 00 02 01 10 2001 0db8 0000 0000 0000 0000 0000 0009 00';
+
 /** `kept`, `withdrawn`, `3/1` …, with the attributes that are left. */
 function treatment(update: Uint8Array, context = external): string {
   try {
@@ -227,12 +229,50 @@ describe('bgp/update: damage and its treatment (RFC 7606)', () => {
       '3/9',
     ],
     ['MP_REACH_NLRI too short for a family', body(['80 0e 02 00 02', ORIGIN, AS_PATH]), '3/9'],
-    ['MP_UNREACH_NLRI with wrong flags', body(['c0 0f 03 00 02 01']), '3/9'],
+    // §3 (c): with wrong flags its prefixes can still be found.
+    [
+      'MP_REACH_NLRI with wrong flags',
+      body([MP_REACH.replace('80', 'c0'), ORIGIN, AS_PATH]),
+      'withdrawn: mpReach origin asPath',
+    ],
+    ['MP_UNREACH_NLRI with wrong flags', body(['c0 0f 03 00 02 01']), 'withdrawn: mpUnreach'],
+    ['MP_UNREACH_NLRI with wrong flags among others', body(['c0 0f 03 00 02 01', MED]), '3/1'],
+    // §5.2
+    ['MP_REACH_NLRI without a prefix', body([EMPTY_REACH]), 'withdrawn: mpReach'],
+    ['a bad attribute beside MP_REACH_NLRI without a prefix', body([EMPTY_REACH, '40 01 01 03']), '3/1'],
+    [
+      'a bad attribute beside prefixes of a family that was not negotiated',
+      body([MP_REACH, '40 01 01 03', AS_PATH]),
+      'withdrawn: foreignReach asPath',
+      { ...external, families: [4] },
+    ],
+    // §7.9, §7.10
+    ['ORIGINATOR_ID of 3 octets from another AS', body([...GOOD, '80 09 03 00 00 01'], PREFIX), `kept: ${all}`],
+    [
+      'ORIGINATOR_ID of 3 octets from our AS',
+      body([...GOOD, '80 09 03 00 00 01'], PREFIX),
+      `withdrawn: ${all}`,
+      internal,
+    ],
+    ['CLUSTER_LIST of no octets from our AS', body([...GOOD, '80 0a 00'], PREFIX), `withdrawn: ${all}`, internal],
+    [
+      'CLUSTER_LIST from our AS',
+      body([...GOOD, '80 09 04 c0 00 02 01', '80 0a 08 c0 00 02 01 c0 00 02 02'], PREFIX),
+      `kept: ${all} originatorId clusterList`,
+      internal,
+    ],
+    // RFC 6793 §6
+    [
+      'AS4_PATH of no octets',
+      body([ORIGIN, '40 02 04 02 01 fc 58', NEXT_HOP, 'c0 11 00'], PREFIX),
+      'kept: origin asPath nextHop',
+      twoOctet,
+    ],
     // RFC 4760 §8
     [
       'a family that was not negotiated',
       body([MP_REACH, ORIGIN, AS_PATH]),
-      'withdrawn: origin asPath',
+      'withdrawn: foreignReach origin asPath',
       { ...external, families: [4] },
     ],
     [
