@@ -121,7 +121,11 @@ describe('BFD engine', () => {
       const net = new BfdNet();
       const [a] = await net.pair();
       const { localDiscriminator, counters } = a.status(B);
-      net.inject('203.0.113.9', { address: A, port: PORT }, packet({ state: 'Down', yourDiscriminator: localDiscriminator }));
+      net.inject(
+        '203.0.113.9',
+        { address: A, port: PORT },
+        packet({ state: 'Down', yourDiscriminator: localDiscriminator }),
+      );
       expect(a.status(B).state).to.equal('Down');
       expect(a.status(B).counters.packetsIn).to.equal(counters.packetsIn + 1);
     });
