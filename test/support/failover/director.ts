@@ -50,8 +50,11 @@ function startAnybal({ network, wire, setting, folder }: Place): Director {
 }
 
 /** One pool with one server that nobody checks: the route is announced for as long as the daemon lives. */
-function anybalConfig(wire: Wire, setting: Setting, folder: string): string {
+function anybalConfig(wire: Wire, { holdTimeSeconds, bfdMs, restartSeconds }: Setting, folder: string): string {
   const { routerAddress, directorAddress, vip } = wire;
+  const bfd = bfdMs === null ? '' : `bfd = yes\nbfd-interval = ${bfdMs}\nbfd-multiplier = 3\n`;
+  const restart =
+    restartSeconds === null ? '' : `bgp-graceful-restart = restart\nbgp-graceful-restart-time = ${restartSeconds}\n`;
   return `[global]
 bgp = yes
 bgp-local-asn = ${DIRECTOR_AS}
@@ -61,8 +64,8 @@ bgp-local-address = ${directorAddress}
 bgp-local-ips = [ '${directorAddress}' ]
 bgp-nexthop-ipv4 = ${directorAddress}
 bgp-router-id = ${directorAddress}
-bgp-hold-time = ${setting.holdTimeSeconds}
-${setting.bfdMs === null ? '' : `bfd = yes\nbfd-interval = ${setting.bfdMs}\nbfd-multiplier = 3\n`}backend = userspace
+bgp-hold-time = ${holdTimeSeconds}
+${bfd}${restart}backend = userspace
 state-directory = ${folder}/state
 control-socket = ${folder}/control.sock
 
