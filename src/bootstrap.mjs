@@ -4,7 +4,7 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
@@ -27,6 +27,7 @@ const DEBIAN = {
   vtysh: 'frr',
   gobgp: 'gobgpd',
   gobgpd: 'gobgpd',
+  bgpctl: 'openbgpd',
   exabgp: 'exabgp',
   nginx: 'nginx-light',
   ipvsadm: 'ipvsadm',
@@ -110,9 +111,22 @@ function debian() {
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     });
   need(apt('update'), 'apt-get update');
-  need(apt('install', '--no-install-recommends', '-y', ...names), 'apt-get install');
+  const installed = withoutStarting(() => apt('install', '--no-install-recommends', '-y', ...names));
+  need(installed, 'apt-get install');
   if (missing().length > 0) fail(`Still missing after apt-get install: ${missing().join(' ')}`);
   return 0;
+}
+
+/** Debian's packages start their daemons, unless this file says no; an administrator's own one stays. */
+function withoutStarting(install) {
+  const policy = '/usr/sbin/policy-rc.d';
+  const ours = !existsSync(policy);
+  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    if (ours) rmSync(policy);
+  }
 }
 
 function lint() {

@@ -2,6 +2,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kill, type Namespace, output } from './namespace.ts';
@@ -19,20 +20,23 @@ export class Frr {
   readonly #folder: string;
   readonly #child: ChildProcess;
 
-  constructor(namespace: Namespace, config: string) {
+  /** `debug`: what bgpd's log should be full of, such as 'bgp neighbor-events'. */
+  constructor(namespace: Namespace, config: string, debug: string | null = null) {
     this.#folder = mkdtempSync(join(tmpdir(), 'anybal-frr-'));
     // vtysh looks for sockets as the frr group even when nobody was asked to change user.
     chmodSync(this.#folder, 0o777);
     const at = (name: string) => join(this.#folder, name);
-    writeFileSync(at('bgpd.conf'), config);
+    const log = debug === null ? '' : `log file ${at('log')}\ndebug ${debug}\n`;
+    writeFileSync(at('bgpd.conf'), `${log}${config}`);
     const where = ['-f', at('bgpd.conf'), '-i', at('bgpd.pid'), '--vty_socket', this.#folder];
     // -Z: no zebra. -S: no change of user. -n: no kernel routes. -P 0: no telnet.
     this.#child = namespace.spawn('/usr/lib/frr/bgpd', '-Z', '-S', '-n', '-P', '0', ...where);
   }
 
-  async json(command: string): Promise<Record<string, unknown> | null> {
+  /** `more` goes behind the word json. */
+  async json(command: string, more = ''): Promise<Record<string, unknown> | null> {
     try {
-      const text = await output('/usr/bin/vtysh', '--vty_socket', this.#folder, '-c', `${command} json`);
+      const text = await output('/usr/bin/vtysh', '--vty_socket', this.#folder, '-c', `${command} json ${more}`.trim());
       return JSON.parse(text) as Record<string, unknown>;
     } catch {
       return null;
@@ -42,6 +46,11 @@ export class Frr {
   async command(...commands: readonly string[]): Promise<string> {
     const args = commands.flatMap((command) => ['-c', command]);
     return output('/usr/bin/vtysh', '--vty_socket', this.#folder, ...args);
+  }
+
+  /** What it has logged until now, if it was told to. */
+  async log(): Promise<string> {
+    return readFile(join(this.#folder, 'log'), 'utf8').catch(() => '');
   }
 
   /** What one neighbour's entry says, or null. */

@@ -76,12 +76,13 @@ export class Namespace {
   }
 
   async #configure(prefix: readonly string[], device: string, addresses: readonly string[]): Promise<void> {
-    for (const address of addresses) {
+    const lines = addresses.map(
       // Without duplicate address detection, or an IPv6 address could not be used for its first second.
-      const flags = address.includes(':') ? ['nodad'] : [];
-      await output('ip', ...prefix, 'address', 'add', address, 'dev', device, ...flags);
-    }
-    await output('ip', ...prefix, 'link', 'set', device, 'up');
+      (address) => `address add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`,
+    );
+    const adding = run('ip', [...prefix, '-batch', '-'], { timeout: 10_000 });
+    adding.child.stdin?.end([...lines, `link set ${device} up`, ''].join('\n'));
+    await adding;
   }
 
   /** Of a run that was killed before it could clean up. */

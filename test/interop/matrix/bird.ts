@@ -1,0 +1,154 @@
+// BIRD 2 in the matrix: one protocol for each session, birdc for what it says.
+
+import { readFile } from 'node:fs/promises';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Bird } from '../../support/bird.ts';
+import { type Namespace, output } from '../../support/namespace.ts';
+import {
+  type CapabilityName,
+  count,
+  type Deed,
+  type Lack,
+  type Lane,
+  lastWords,
+  ourEnd,
+  ROUTER_AS,
+  type Router,
+  type RouteView,
+  type SessionView,
+  shared,
+  SHUTDOWN_TEXT,
+  theirEnd,
+  type View,
+} from './router.ts';
+
+const HEAD = 'router id 198.18.181.1;\nprotocol device {}\n';
+
+const lacks: Readonly<Record<string, Lack>> = {};
+
+/** As `show protocols all` prints them. */
+const CAPABILITIES: readonly (readonly [RegExp, CapabilityName])[] = [
+  [/AF announced:.*\bipv4\b/, 'IPv4 unicast'],
+  [/AF announced:.*\bipv6\b/, 'IPv6 unicast'],
+  [/Route refresh/, 'route refresh'],
+  [/4-octet AS/, '4-octet AS'],
+];
+
+export function bird(): Router {
+  const folder = mkdtempSync(join(tmpdir(), 'anybal-matrix-bird-'));
+  const log = join(folder, 'log');
+  let daemon: Bird | null = null;
+  const lanes = new Map<string, Lane>();
+
+  const view = async (): Promise<View> => {
+    if (daemon === null) return new Map();
+    const [protocols, routes, said] = await Promise.all([
+      daemon.ask('show protocols all').catch(() => ''),
+      daemon.ask('show route all').catch(() => ''),
+      readFile(log, 'utf8').catch(() => ''),
+    ]);
+    const byProtocol = readRoutes(routes);
+    const sessions = new Map<string, SessionView>();
+    for (const block of protocols.split(/\n(?=\w)/)) {
+      const protocol = /^(\w+)\s+BGP/.exec(block)?.[1] ?? '';
+      const lane = lanes.get(protocol);
+      if (lane === undefined) continue;
+      sessions.set(ourEnd(lane), readSession(protocol, block, said, byProtocol.get(protocol) ?? new Map()));
+    }
+    return sessions;
+  };
+
+  return {
+    name: 'BIRD',
+    debianPackage: 'bird2',
+    lacks,
+    start: async (namespace: Namespace, all) => {
+      for (const lane of all) lanes.set(nameOf(lane), lane);
+      const text = [HEAD, `log "${log}" all;`, ...all.map((lane) => protocol(nameOf(lane), lane))].join('\n');
+      daemon = new Bird(namespace, text);
+    },
+    view: shared(view),
+    do: async (lane: Lane, deed: Deed) => {
+      const name = nameOf(lane);
+      const commands = { refresh: `reload in ${name}`, shutdown: `disable ${name} "${SHUTDOWN_TEXT}"` };
+      await daemon?.command(commands[deed]);
+    },
+    complaint: async (lines) => {
+      const file = join(folder, 'check.conf');
+      writeFileSync(file, `${HEAD}protocol bgp x { local as 1; neighbor 192.0.2.1 as 2; ipv4 {};\n${lines}\n}\n`);
+      const answer = await output('/usr/sbin/bird', '-p', '-c', file).then(() => null, lastWords);
+      return answer === null ? null : answer.replace(/^bird: \S+ /, '').trim();
+    },
+    stop: async () => {
+      await daemon?.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+const nameOf = ({ host }: Lane): string => `lane${host}`;
+
+function protocol(name: string, lane: Lane): string {
+  const { as, families, holdTimeSeconds, dials } = lane;
+  return `protocol bgp ${name} {
+  debug { packets };
+  local ${theirEnd(lane)} as ${ROUTER_AS};
+  neighbor ${ourEnd(lane)} as ${as};
+  passive ${dials ? 'off' : 'on'};
+  hold time ${holdTimeSeconds};
+  error wait time 1, 2;
+  connect delay time 1;
+  connect retry time 1;
+  ${families.map((family) => `ipv${family} { import all; export none; };`).join(' ')}
+}`;
+}
+
+function readSession(
+  protocol: string,
+  block: string,
+  log: string,
+  routes: ReadonlyMap<string, RouteView>,
+): SessionView {
+  const offered = block.split('Neighbor capabilities')[1]?.split('Session:')[0] ?? '';
+  const hold = /Hold timer:\s+[\d.]+\/(\d+)/.exec(block)?.[1];
+  return {
+    established: /BGP state:\s+Established/.test(block),
+    holdTimeSeconds: hold === undefined ? null : Number(hold),
+    capabilities: new Set(CAPABILITIES.flatMap(([pattern, name]) => (pattern.test(offered) ? [name] : []))),
+    endsOfRib: count(log, `${protocol}: Got END-OF-RIB\n`),
+    received: /Last error:\s+Received: (.*)/.exec(block)?.[1]?.trim() ?? '',
+    routes,
+  };
+}
+
+/**
+ * By protocol and prefix. `show route` prints the prefix only before the first of its routes. Of an iBGP route it looks up the
+ * next hop, which no route of its own leads to here.
+ */
+function readRoutes(text: string): ReadonlyMap<string, ReadonlyMap<string, RouteView>> {
+  const found = new Map<string, Map<string, RouteView>>();
+  let prefix = '';
+  for (const block of text.split(/\n(?=\S| +(?:unicast|unreachable) \[)/)) {
+    const [, first, protocol] = /^(\S*)\s+(?:unicast|unreachable) \[(\w+) /.exec(block) ?? [];
+    if (protocol === undefined) continue;
+    if (first !== undefined && first !== '') prefix = first;
+    const routes = found.get(protocol) ?? new Map<string, RouteView>();
+    found.set(protocol, routes.set(prefix, readRoute(block)));
+  }
+  return found;
+}
+
+function readRoute(block: string): RouteView {
+  const of = (attribute: string) => new RegExp(`BGP\\.${attribute}: ?(.*)`).exec(block)?.[1]?.trim() ?? null;
+  const number = (text: string | null) => (text === null ? null : Number(text));
+  return {
+    nextHop: of('next_hop') ?? '',
+    origin: of('origin') ?? '',
+    path: of('as_path') ?? '',
+    med: number(of('med')),
+    localPref: number(of('local_pref')),
+    communities: Array.from((of('community') ?? '').matchAll(/\((\d+),(\d+)\)/g), ([, as, value]) => `${as}:${value}`),
+  };
+}

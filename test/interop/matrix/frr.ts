@@ -1,0 +1,166 @@
+// FRR's bgpd in the matrix: one neighbour for each session, vtysh's JSON and the debug log for what it says.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Frr } from '../../support/frr.ts';
+import { type Namespace, output } from '../../support/namespace.ts';
+import {
+  type CapabilityName,
+  count,
+  type Deed,
+  type Lack,
+  type Lane,
+  lastWords,
+  ourEnd,
+  ROUTER_AS,
+  type Router,
+  type RouteView,
+  type SessionView,
+  shared,
+  SHUTDOWN_TEXT,
+  type View,
+} from './router.ts';
+
+const lacks: Readonly<Record<string, Lack>> = {};
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** As `show bgp neighbors json` has them: received, with us or from us only. */
+const CAPABILITIES: Readonly<Record<string, CapabilityName>> = {
+  '4byteAs': '4-octet AS',
+  routeRefresh: 'route refresh',
+};
+
+export function frr(): Router {
+  const folder = mkdtempSync(join(tmpdir(), 'anybal-matrix-frr-'));
+  let daemon: Frr | null = null;
+  let lanes: readonly Lane[] = [];
+
+  const view = async (): Promise<View> => {
+    if (daemon === null) return new Map();
+    const [neighbors, four, six, log] = await Promise.all([
+      daemon.json('show bgp neighbors'),
+      daemon.json('show bgp ipv4 unicast', 'detail'),
+      daemon.json('show bgp ipv6 unicast', 'detail'),
+      daemon.log(),
+    ]);
+    const routes = new Map<string, Map<string, RouteView>>();
+    for (const table of [four, six]) learnRoutes(routes, (table?.['routes'] ?? {}) as Record<string, Json[]>);
+    const known = Object.entries(neighbors ?? {}).filter(([, one]) => typeof one === 'object');
+    return new Map(
+      known.map(([address, one]) => [
+        address,
+        readSession(address, one as Json, log, routes.get(address) ?? new Map()),
+      ]),
+    );
+  };
+
+  return {
+    name: 'FRR',
+    debianPackage: 'frr',
+    lacks,
+    start: async (namespace: Namespace, all) => {
+      lanes = all;
+      daemon = new Frr(namespace, config(lanes), 'bgp neighbor-events');
+    },
+    view: shared(view),
+    do: async (lane: Lane, deed: Deed) => {
+      const address = ourEnd(lane);
+      if (deed === 'refresh') {
+        for (const family of lane.families) await daemon?.command(`clear bgp ipv${family} unicast ${address} soft in`);
+        return;
+      }
+      const shutdown = `neighbor ${address} shutdown message ${SHUTDOWN_TEXT}`;
+      await daemon?.command('configure terminal', `router bgp ${ROUTER_AS}`, shutdown);
+    },
+    complaint: async (lines) => {
+      const file = join(folder, 'check.conf');
+      writeFileSync(file, `router bgp 1\n neighbor 192.0.2.1 remote-as 2\n${lines}\n`);
+      const answer = await output('/usr/lib/frr/bgpd', '-C', '-f', file).then(() => null, lastWords);
+      return answer === null ? null : (/\] (No such command.*?)(?: on config line \d+)?:/.exec(answer)?.[1] ?? answer);
+    },
+    stop: async () => {
+      await daemon?.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function config(lanes: readonly Lane[]): string {
+  const family = (wanted: 4 | 6) => `
+ address-family ipv${wanted} unicast
+${lanes
+  .filter(({ families }) => families.includes(wanted))
+  .map((lane) => `  neighbor ${ourEnd(lane)} activate`)
+  .join('\n')}
+ exit-address-family`;
+  return `
+hostname frr
+router bgp ${ROUTER_AS}
+ bgp router-id 198.18.182.1
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ bgp disable-ebgp-connected-route-check
+${lanes.map(neighbor).join('\n')}
+${family(4)}
+${family(6)}
+`;
+}
+
+function neighbor(lane: Lane): string {
+  const { as, holdTimeSeconds: hold, dials } = lane;
+  const lines = [`remote-as ${as}`, `timers ${Math.floor(hold / 3)} ${hold}`, 'timers connect 1'];
+  if (!dials) lines.push('passive');
+  return lines.map((line) => ` neighbor ${ourEnd(lane)} ${line}`).join('\n');
+}
+
+function readSession(address: string, one: Json, log: string, routes: ReadonlyMap<string, RouteView>): SessionView {
+  const capabilities = (one['neighborCapabilities'] ?? {}) as Json;
+  const received = (value: unknown) => /received/i.test(JSON.stringify(value));
+  const names = Object.entries(CAPABILITIES).flatMap(([key, name]) =>
+    received(capabilities[key] ?? '') ? [name] : [],
+  );
+  const families = (capabilities['multiprotocolExtensions'] ?? {}) as Json;
+  if (received(families['ipv4Unicast'] ?? '')) names.push('IPv4 unicast');
+  if (received(families['ipv6Unicast'] ?? '')) names.push('IPv6 unicast');
+  const established = one['bgpState'] === 'Established';
+  return {
+    established,
+    holdTimeSeconds: established ? Number(one['bgpTimerHoldTimeMsecs']) / 1000 : null,
+    capabilities: new Set(names),
+    endsOfRib: [4, 6].reduce(
+      (sum, family) => sum + count(log, `rcvd End-of-RIB for IPv${family} Unicast from ${address} `),
+      0,
+    ),
+    received: one['lastResetDueTo'] === 'BGP Notification received' ? String(one['lastNotificationReason']) : '',
+    routes,
+  };
+}
+
+function learnRoutes(into: Map<string, Map<string, RouteView>>, table: Record<string, readonly Json[]>): void {
+  for (const [prefix, [, ...paths]] of Object.entries(table)) {
+    for (const path of paths) {
+      const { peerId } = path['peer'] as { readonly peerId: string };
+      const routes = into.get(peerId) ?? new Map<string, RouteView>();
+      into.set(peerId, routes.set(prefix, readRoute(path)));
+    }
+  }
+}
+
+function readRoute(path: Json): RouteView {
+  const [nextHop] = path['nexthops'] as readonly { readonly ip: string }[];
+  const community = (path['community'] as { readonly string: string } | undefined)?.string ?? '';
+  const number = (key: string) => (key in path ? Number(path[key]) : null);
+  const { string } = path['aspath'] as { readonly string: string };
+  return {
+    nextHop: nextHop?.ip ?? '',
+    origin: String(path['origin']),
+    path: string === 'Local' ? '' : string,
+    med: number('metric'),
+    localPref: number('locPrf'),
+    communities: community === '' ? [] : community.split(' ').map((word) => WELL_KNOWN[word] ?? word),
+  };
+}
+
+const WELL_KNOWN: Readonly<Record<string, string>> = { 'no-export': '65535:65281' };

@@ -1,0 +1,203 @@
+// GoBGP in the matrix: one neighbour for each session, `gobgp -j` and its log for what it says.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Namespace, output } from '../../support/namespace.ts';
+import {
+  type CapabilityName,
+  type Deed,
+  type Lack,
+  type Lane,
+  lastWords,
+  ourEnd,
+  ROUTER_AS,
+  type Router,
+  type RouteView,
+  type SessionView,
+  shared,
+  SHUTDOWN_TEXT,
+  type View,
+} from './router.ts';
+
+const GLOBAL = `
+[global.config]
+  as = ${ROUTER_AS}
+  router-id = "198.18.183.1"
+[global.apply-policy.config]
+  default-export-policy = "reject-route"
+`;
+
+const lacks: Readonly<Record<string, Lack>> = {
+  'route refresh': {
+    silent:
+      '`neighbor … softresetin` reads its own table again (log: "Neighbor soft reset in"), "Route Refresh:" stays 0',
+  },
+};
+
+interface Any {
+  readonly type_url: string;
+  /** A protobuf message in base64. */
+  readonly value?: string;
+}
+
+interface Neighbor {
+  readonly conf: { readonly neighbor_address: string };
+  readonly state: { readonly session_state?: number; readonly remote_cap?: readonly Any[] };
+  readonly timers: { readonly state?: { readonly negotiated_hold_time?: number } };
+  readonly afi_safis?: readonly {
+    readonly mp_graceful_restart?: { readonly state?: { readonly end_of_rib_received?: boolean } };
+  }[];
+}
+
+interface Attribute {
+  readonly type: number;
+  readonly value?: unknown;
+  readonly as_paths?: readonly { readonly asns: readonly number[] }[];
+  readonly nexthop?: string;
+  readonly metric?: number;
+  readonly communities?: readonly number[];
+}
+
+type Table = Readonly<
+  Record<string, readonly { readonly attrs: readonly Attribute[]; readonly 'neighbor-ip': string }[]>
+>;
+
+/** In `session_state`. */
+const ESTABLISHED = 6;
+
+/** Protobuf messages of capabilities. */
+const CAPABILITIES: Readonly<Record<string, CapabilityName>> = {
+  RouteRefreshCapability: 'route refresh',
+  FourOctetASNCapability: '4-octet AS',
+  'MultiProtocolCapability CgQIARAB': 'IPv4 unicast',
+  'MultiProtocolCapability CgQIAhAB': 'IPv6 unicast',
+};
+
+export function gobgp(): Router {
+  const folder = mkdtempSync(join(tmpdir(), 'anybal-matrix-gobgp-'));
+  const socket = join(folder, 'api');
+  const log = join(folder, 'log');
+  const ask = (...args: readonly string[]) => output('/usr/bin/gobgp', '--target', `unix://${socket}`, ...args);
+  const json = async <T>(nothing: T, ...args: readonly string[]): Promise<T> =>
+    ask('-j', ...args).then(
+      (text) => JSON.parse(text) as T,
+      () => nothing,
+    );
+
+  const view = async (): Promise<View> => {
+    const [neighbors, four, six, said] = await Promise.all([
+      json<readonly Neighbor[]>([], 'neighbor'),
+      json<Table>({}, 'global', 'rib', '-a', 'ipv4'),
+      json<Table>({}, 'global', 'rib', '-a', 'ipv6'),
+      readFile(log, 'utf8').catch(() => ''),
+    ]);
+    const routes = new Map<string, Map<string, RouteView>>();
+    for (const table of [four, six]) learnRoutes(routes, table);
+    const received = notifications(said);
+    return new Map(
+      neighbors.map((one): [string, SessionView] => {
+        const address = one.conf.neighbor_address;
+        return [address, readSession(one, received.get(address) ?? '', routes.get(address) ?? new Map())];
+      }),
+    );
+  };
+
+  return {
+    name: 'GoBGP',
+    debianPackage: 'gobgpd',
+    lacks,
+    start: async (namespace: Namespace, lanes) => {
+      const file = join(folder, 'gobgpd.toml');
+      writeFileSync(file, [GLOBAL, ...lanes.map(neighbor)].join('\n'));
+      const args = ['-f', file, '--pprof-disable', '--api-hosts', `unix://${socket}`];
+      // The one daemon that logs nowhere but to its standard output.
+      namespace.spawn('/bin/sh', '-c', 'log=$1; shift; exec "$@" >"$log" 2>&1', 'sh', log, '/usr/bin/gobgpd', ...args);
+    },
+    view: shared(view),
+    do: async (lane: Lane, deed: Deed) => {
+      if (deed !== 'shutdown') throw new Error(`GoBGP has no ${deed}`);
+      await ask('neighbor', ourEnd(lane), 'shutdown', '--reason', SHUTDOWN_TEXT);
+    },
+    complaint: async (lines) => {
+      const file = join(folder, 'check.toml');
+      const neighbor = '[[neighbors]]\n[neighbors.config]\nneighbor-address = "192.0.2.1"\npeer-as = 2';
+      writeFileSync(file, `${GLOBAL}\n${neighbor}\n${lines}\n`);
+      const answer = await output('/usr/bin/gobgpd', '-d', '-f', file).then(() => null, lastWords);
+      return answer === null ? null : (/"Error":"(.*?)","/.exec(answer)?.[1] ?? answer);
+    },
+    stop: async () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+function neighbor(lane: Lane): string {
+  const families = lane.families.map(
+    (family) => `[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "ipv${family}-unicast"`,
+  );
+  return `[[neighbors]]
+[neighbors.config]
+neighbor-address = "${ourEnd(lane)}"
+peer-as = ${lane.as}
+[neighbors.timers.config]
+hold-time = ${lane.holdTimeSeconds}
+keepalive-interval = ${Math.floor(lane.holdTimeSeconds / 3)}
+connect-retry = 1
+idle-hold-time-after-reset = 1
+[neighbors.transport.config]
+passive-mode = ${!lane.dials}
+${families.join('\n')}`;
+}
+
+function readSession(one: Neighbor, received: string, routes: ReadonlyMap<string, RouteView>): SessionView {
+  const families = one.afi_safis ?? [];
+  const names = (one.state.remote_cap ?? []).flatMap(({ type_url, value = '' }) => {
+    const type = type_url.split('apipb.')[1] ?? '';
+    const name = CAPABILITIES[type] ?? CAPABILITIES[`${type} ${value}`];
+    return name === undefined ? [] : [name];
+  });
+  return {
+    established: one.state.session_state === ESTABLISHED,
+    holdTimeSeconds: one.timers.state?.negotiated_hold_time ?? null,
+    capabilities: new Set(names),
+    endsOfRib: families.filter((family) => family.mp_graceful_restart?.state?.end_of_rib_received === true).length,
+    received,
+    routes,
+  };
+}
+
+/** The last one of each neighbour, as 'code/subcode'. */
+function notifications(log: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const line of log.split('\n')) {
+    if (!line.includes('received notification')) continue;
+    const { Key, Code, Subcode } = JSON.parse(line) as {
+      readonly Key: string;
+      readonly Code: number;
+      readonly Subcode: number;
+    };
+    found.set(Key, `${Code}/${Subcode}`);
+  }
+  return found;
+}
+
+function learnRoutes(into: Map<string, Map<string, RouteView>>, table: Table): void {
+  for (const [prefix, paths] of Object.entries(table)) {
+    for (const { attrs, 'neighbor-ip': from } of paths) {
+      const routes = into.get(from) ?? new Map<string, RouteView>();
+      into.set(from, routes.set(prefix, readRoute(attrs)));
+    }
+  }
+}
+
+function readRoute(attributes: readonly Attribute[]): RouteView {
+  const of = new Map(attributes.map((attribute) => [attribute.type, attribute]));
+  return {
+    nextHop: of.get(3)?.nexthop ?? of.get(14)?.nexthop ?? '',
+    origin: of.get(1)?.value === 0 ? 'IGP' : String(of.get(1)?.value),
+    path: (of.get(2)?.as_paths ?? []).flatMap(({ asns }) => asns).join(' '),
+    med: of.get(4)?.metric ?? null,
+    localPref: (of.get(5)?.value as number | undefined) ?? null,
+    communities: (of.get(8)?.communities ?? []).map((one) => `${one >>> 16}:${one & 0xffff}`),
+  };
+}

@@ -1,0 +1,94 @@
+// A router with all its cells: a namespace, the daemon in it, and a speaker of ours for each of its sessions.
+
+import type { Family } from '../../../src/lib/address.ts';
+import { Namespace } from '../../support/namespace.ts';
+import { Cell } from './cell.ts';
+import { type Column, type Outcome, versionOf } from './document.ts';
+import { type Feature, features } from './features.ts';
+import { type Lane, type Router, usual } from './router.ts';
+
+/** The first host number of ours. */
+const FIRST_HOST = 10;
+
+/** Its cells begin together and are waited for one by one. */
+export class Stage {
+  readonly router: Router;
+  readonly #network: number;
+  readonly #name: string;
+  readonly #lanes = new Map<Feature, Lane>();
+  readonly #cells: Cell[] = [];
+  readonly #outcomes = new Map<Feature, Promise<Outcome>>();
+  #namespace: Namespace | null = null;
+
+  constructor(router: Router, network: number, name: string) {
+    this.router = router;
+    this.#network = network;
+    this.#name = name;
+    for (const feature of features) {
+      if (feature.name in router.lacks) continue;
+      const host = FIRST_HOST + this.#lanes.size;
+      const address = (last: number) => ({
+        4: `198.18.${network}.${last}`,
+        6: `fd00:${network}::${last.toString(16)}`,
+      });
+      this.#lanes.set(feature, { ...usual, ...feature.theirs, host, ours: address(host), theirs: address(1) });
+    }
+  }
+
+  async open(): Promise<void> {
+    const lanes = [...this.#lanes.values()];
+    const withLength = (ends: Readonly<Record<Family, string>>) => [`${ends[4]}/24`, `${ends[6]}/64`];
+    const theirs = withLength({ 4: `198.18.${this.#network}.1`, 6: `fd00:${this.#network}::1` });
+    this.#namespace = await Namespace.create(
+      this.#name,
+      lanes.flatMap(({ ours }) => withLength(ours)),
+      theirs,
+    );
+    for (const feature of features) {
+      const outcome = this.#run(feature);
+      // Waited for later; nobody may call it unhandled until then.
+      outcome.catch(() => {});
+      this.#outcomes.set(feature, outcome);
+    }
+    // After us: a router whose first call nobody answers waits long before its second one (OpenBGPD 30 s and more).
+    await Promise.all(this.#cells.map(({ ready }) => ready));
+    await this.router.start(this.#namespace, lanes);
+  }
+
+  async outcome(feature: Feature): Promise<void> {
+    await this.#outcomes.get(feature);
+  }
+
+  async column(): Promise<Column> {
+    const outcomes = new Map<string, Outcome>();
+    for (const feature of features) {
+      const failed = (): Outcome => ({ is: 'failed' });
+      outcomes.set(feature.name, await (this.#outcomes.get(feature) ?? Promise.reject()).catch(failed));
+    }
+    return { router: this.router.name, version: await versionOf(this.router.debianPackage), outcomes };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#cells.map(({ ours }) => ours.speaker.stop()));
+    await this.#namespace?.destroy();
+    await this.router.stop();
+  }
+
+  async #run(feature: Feature): Promise<Outcome> {
+    const lane = this.#lanes.get(feature);
+    if (lane === undefined) return this.#lacking(feature);
+    const cell = new Cell(this.router, lane);
+    this.#cells.push(cell);
+    await feature.run(cell);
+    return { is: 'works' };
+  }
+
+  async #lacking({ name }: Feature): Promise<Outcome> {
+    const lack = this.router.lacks[name];
+    if (lack === undefined) throw new Error(`no session for ${name}`);
+    if ('silent' in lack) return { is: 'lacks', why: lack.silent };
+    const complaint = await this.router.complaint(lack.refused);
+    if (complaint === null) throw new Error(`${this.router.name} takes "${lack.refused}" now: it has ${name}`);
+    return { is: 'lacks', why: `\`${lack.refused}\`: ${complaint}` };
+  }
+}
