@@ -1,4 +1,4 @@
-// `node dist/bench/bfd-load.js [--minutes 10] [--main-thread]`: BFD at 50 ms × 3 against BIRD and FRR, over IPv4 and IPv6, while the daemon's
+// `npm run bench:bfd [-- --minutes 10 --main-thread]`: BFD at 50 ms × 3 against BIRD and FRR, over IPv4 and IPv6, while the daemon's
 // thread is blocked in bursts of 200 ms, half of the time, making garbage. A flap on either side is a failure. Needs root,
 // makes network namespaces. The last line is JSON; exit code 1 when anything flapped. With --main-thread BFD itself runs in the
 // blocked thread, which shows what the worker is for.

@@ -65,6 +65,7 @@ const TASKS = {
   'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
   'bench-pool': () => setUp() || run(['dist/bench/pool.js', ...rest]),
   'bench-bgp': () => setUp() || debian() || run(['dist/bench/bgp.js', ...rest]),
+  'bench-bfd': () => setUp() || debian() || run(['dist/bench/bfd-load.js', ...rest]),
   'bench-failover': () => setUp() || debian() || run(['dist/bench/failover.js', ...rest]),
 };
 

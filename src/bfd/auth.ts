@@ -71,7 +71,8 @@ export function verify(
     if (ahead < (METICULOUS.has(type) ? 1 : 0) || ahead > 3 * packet.multiplier) return 'auth-sequence';
   }
   const length = bytes[3] ?? 0;
-  const keyed = bytes.slice(0, length);
+  // A copy; `slice` of a Buffer would be none.
+  const keyed = Uint8Array.from(bytes.subarray(0, length));
   keyed.set(key, length - key.length);
   return same(section.data, digest(hashOf(type), keyed)) ? { sequence } : 'auth-digest';
 }

@@ -124,7 +124,7 @@ function decodeAuth(reader: Reader): AuthSection | Discard {
   const keyId = reader.u8('auth key id');
   if (sequenced) reader.u8('reserved');
   const sequence = sequenced ? reader.u32('sequence number') : null;
-  return { type, keyId, sequence, data: reader.bytes(reader.left).slice() };
+  return { type, keyId, sequence, data: Uint8Array.from(reader.bytes(reader.left)) };
 }
 
 function encodeAuth(writer: Writer, { type, keyId, sequence, data }: AuthSection): void {

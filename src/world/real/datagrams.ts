@@ -67,7 +67,7 @@ function receive(fd: number, family: Family, onDatagram: (bytes: Uint8Array, fro
   socket.on('error', () => {});
   socket.on('message', (bytes, from) => {
     const address = canonicalAddress(from.address);
-    if (address !== null) onDatagram(bytes, { address, port: from.port });
+    if (address !== null) onDatagram(Uint8Array.from(bytes), { address, port: from.port });
   });
   socket.bind({ fd, exclusive: true });
   return socket;

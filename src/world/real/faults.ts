@@ -3,6 +3,7 @@
 //
 //   {"ipvs": "EPERM"}       every list and apply of IPVS fails with this code
 //   {"reconcile": "hang"}   listing addresses does not settle while this stands, as if the reconciler were stuck
+//   {"wedge": 3000}         the daemon's thread stands still, once, for so many milliseconds
 //   {}, or no file          no fault
 
 import { readFile } from 'node:fs/promises';
@@ -15,9 +16,10 @@ const POLL_MS = 100;
 interface Faults {
   readonly ipvs: string | null;
   readonly hang: boolean;
+  readonly wedgeMs: number;
 }
 
-const NONE: Faults = { ipvs: null, hang: false };
+const NONE: Faults = { ipvs: null, hang: false, wedgeMs: 0 };
 
 export interface FaultHook {
   ipvs<T, O, K>(kernel: Kernel<T, O, K>): Kernel<T, O, K>;
@@ -35,10 +37,11 @@ export function createFaultHook(path: string, log: Log): FaultHook {
     reading = true;
     void read(path).then((now) => {
       reading = false;
-      if (now.ipvs === faults.ipvs && now.hang === faults.hang) return;
+      if (now.ipvs === faults.ipvs && now.hang === faults.hang && now.wedgeMs === faults.wedgeMs) return;
       faults = now;
       if (!now.hang) for (const go of hanging.splice(0)) go();
       log({ level: 'critical', system: 'pybal', text: `Faults injected from now on: ${JSON.stringify(now)}` });
+      if (now.wedgeMs > 0) standStill(now.wedgeMs);
     });
   }, POLL_MS);
   timer.unref();
@@ -71,8 +74,18 @@ async function read(path: string): Promise<Faults> {
     const given: unknown = JSON.parse(await readFile(path, 'utf8'));
     if (typeof given !== 'object' || given === null) return NONE;
     const ipvs: unknown = Reflect.get(given, 'ipvs');
-    return { ipvs: typeof ipvs === 'string' ? ipvs : null, hang: Reflect.get(given, 'reconcile') === 'hang' };
+    const wedge: unknown = Reflect.get(given, 'wedge');
+    return {
+      ipvs: typeof ipvs === 'string' ? ipvs : null,
+      hang: Reflect.get(given, 'reconcile') === 'hang',
+      wedgeMs: typeof wedge === 'number' && wedge > 0 ? wedge : 0,
+    };
   } catch {
     return NONE;
   }
+}
+
+/** As a loop that never ends would, without its heat. */
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

@@ -79,6 +79,13 @@ describe('BFD authentication', () => {
     });
   }
 
+  it('judges a Buffer as it judges a Uint8Array, and leaves it as it was', () => {
+    const bytes = Buffer.from(sign(packet, auth('sha1'), 1, digest));
+    const before = bytes.toString('hex');
+    expect(judge(bytes, auth('sha1'))).to.deep.equal({ sequence: 1 });
+    expect(bytes.toString('hex')).to.equal(before);
+  });
+
   it('computes digests over the packet with the key, padded with zeros, in the place of the digest', () => {
     const bytes = sign(packet, auth('sha1', { key: 'k' }), 1, digest);
     const input = bytes.slice();
