@@ -1,4 +1,4 @@
-// A peer's BFD options to its BfdSettings: what its section does not say comes from [global]. Called by global.ts. Pure.
+// A peer's BFD options to its BfdSettings: what its section does not say comes from [global]. Called by peer.ts. Pure.
 
 import type { BfdAuth } from '../bfd/types.ts';
 import type { BFD_OPTIONS, PEER_BFD_OPTIONS } from './options-bfd.ts';

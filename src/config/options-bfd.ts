@@ -45,7 +45,7 @@ export const BFD_OPTIONS = [
   },
   {
     name: 'bfd-auth-key',
-    kind: 'string',
+    kind: 'secret',
     default: null,
     example: 'secret',
     doc: 'The key, ASCII: up to 16 characters for simple and md5, 20 for sha1.',
@@ -75,6 +75,6 @@ export const PEER_BFD_OPTIONS = [
     example: 'meticulous-sha1',
     doc: 'As bfd-auth in [global]; none turns it off for this peer.',
   },
-  { name: 'bfd-auth-key', kind: 'string', default: null, example: 'secret', doc: 'As bfd-auth-key in [global].' },
+  { name: 'bfd-auth-key', kind: 'secret', default: null, example: 'secret', doc: 'As bfd-auth-key in [global].' },
   { name: 'bfd-auth-key-id', ...KEY_ID, default: null, example: '1', doc: 'As bfd-auth-key-id in [global].' },
 ] as const satisfies readonly OptionRow[];

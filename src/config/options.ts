@@ -4,7 +4,7 @@
 
 import { SCHEDULERS } from '../ipvs/table.ts';
 import { BGP_OPTIONS } from './options-bgp.ts';
-import type { OptionRow } from './rows.ts';
+import type { OptionRow, OptionsOf } from './rows.ts';
 
 /** In [global]. */
 export const GLOBAL_OPTIONS = [
@@ -96,6 +96,8 @@ export const GLOBAL_OPTIONS = [
     doc: 'How often the host names of real servers are looked up again.',
   },
 ] as const satisfies readonly OptionRow[];
+
+export type GlobalOptions = OptionsOf<typeof GLOBAL_OPTIONS>;
 
 /** In a section that is neither [global] nor a peer. */
 export const SERVICE_OPTIONS = [

@@ -32,6 +32,8 @@ export type OptionRow<N extends string = string> =
   | (NumberRow<N, 'port'> & Defaulted<number>)
   | (Base<N> & { readonly kind: 'bool' } & Defaulted<boolean>)
   | (Base<N> & { readonly kind: 'string' } & Defaulted<string>)
+  /** A string that nobody may see: no complaint, example or status ever shows it. */
+  | (Base<N> & { readonly kind: 'secret' } & Defaulted<string>)
   | (Base<N> & { readonly kind: 'path' } & Defaulted<string>)
   | (Base<N> & { readonly kind: 'url'; readonly schemes: readonly string[] } & Defaulted<string>)
   /** A literal IP address; `family` restricts it. Decodes to canonical text. */
@@ -56,6 +58,7 @@ interface KindTypes {
   port: number;
   bool: boolean;
   string: string;
+  secret: string;
   path: string;
   url: string;
   address: string;

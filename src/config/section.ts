@@ -2,7 +2,7 @@
 // service.ts and global.ts. Pure.
 
 import type { Complaint } from '../lib/errors.ts';
-import { WITHOUT_EFFECT } from './options.ts';
+import { SERVICE_OPTIONS, WITHOUT_EFFECT } from './options.ts';
 import type { OptionRow, OptionsOf } from './rows.ts';
 import { didYouMean } from './suggest.ts';
 import { type Entry, InterpolationError, interpolate, type Section } from './text.ts';
@@ -90,6 +90,16 @@ export function checkInterpolation(section: Section, report: Report): void {
       if (!(error instanceof InterpolationError)) throw error;
       report.error(key, error.message);
     }
+  }
+}
+
+/** A warning for each key of a section that none of `names` is. */
+export function checkKeys(section: Section, names: readonly string[], report: Report): void {
+  for (const [key, entry] of section.entries) {
+    if (entry.inherited || names.includes(key)) continue;
+    if (section.name === 'global' && SERVICE_OPTIONS.some((row) => row.name === key))
+      report.warning(key, 'belongs into a service section or [DEFAULT], ignored here');
+    else report.warning(key, unknownKey(key, names));
   }
 }
 

@@ -58,10 +58,16 @@ export interface ServiceConfig {
   readonly poolShrinkConfirmSeconds: number;
 }
 
+/** A key in the configuration itself, or where it is: the text of a secret never leaves the configuration but through keys.ts. */
+export type KeySource =
+  | { readonly from: 'text'; readonly text: string }
+  | { readonly from: 'file'; readonly path: string };
+
 export interface PeerConfig {
   /** The address, or the name behind `peer ` in the section header. */
   readonly name: string;
   readonly place: Place | null;
+  /** Canonical; a link-local one has its interface: `fe80::1%eth0`. */
   readonly address: string;
   readonly port: number;
   readonly localAddress: string | null;
@@ -69,17 +75,53 @@ export interface PeerConfig {
   readonly localAs: number;
   /** null: any (PyBal checks nothing). */
   readonly peerAs: number | null;
+  /** Offered to this peer. */
+  readonly families: readonly Family[];
+
   readonly holdTimeSeconds: number;
+  /** null: a third of the negotiated hold time. */
+  readonly keepaliveSeconds: number | null;
+  /** RFC 9687; 0: never. */
+  readonly sendHoldSeconds: number;
+  /** Longest pause between two attempts, and how long one of them may take. */
   readonly connectRetrySeconds: number;
-  /** AS_PATH as sent; for eBGP normally [localAs]. */
+  readonly connectTimeoutSeconds: number;
+
+  /** AS_PATH as sent; for eBGP normally [localAs]. `prepends` more of localAs stand before it towards another AS. */
   readonly asPath: readonly number[];
+  readonly prepends: number;
   readonly med: number | null;
+  readonly localPref: number | null;
   /** RFC 1997, each as `(asn << 16 | value)`. */
   readonly communities: readonly number[];
-  readonly localPref: number | null;
+  /** RFC 8092 */
+  readonly largeCommunities: readonly (readonly [number, number, number])[];
+  /** RFC 4360, the eight octets of each as two numbers of 32 bits. */
+  readonly extendedCommunities: readonly (readonly [number, number])[];
+  /** Octets per second. */
+  readonly linkBandwidth: number | null;
   /** null: no route of this family is sent to this peer. */
   readonly nextHopIpv4: string | null;
   readonly nextHopIpv6: string | null;
+  /** Of each family, that the router accepts from us; null: any number. */
+  readonly maximumPrefixes: number | null;
+
+  /** RFC 4724. `helper` offers it for no family; `restart` asks the router to keep our routes while we are gone. */
+  readonly gracefulRestart: 'off' | 'helper' | 'restart';
+  readonly gracefulRestartSeconds: number;
+  /** RFC 8326: how long routes carry the community before they are withdrawn at a stop. */
+  readonly gracefulShutdownSeconds: number;
+
+  /** TCP-MD5. */
+  readonly password: KeySource | null;
+  /** Path of a file of TCP-AO keys, see keys.ts. */
+  readonly tcpAoFile: string | null;
+  /** RFC 5082: the router is at most this many hops away, 1 on the same link. null: not checked. */
+  readonly ttlSecurityHops: number | null;
+  /** Of what we send; null: the kernel's default, or 255 with ttlSecurityHops. */
+  readonly ttl: number | null;
+  readonly dscp: number;
+
   /** null: BGP's own timers are all that watches this peer. */
   readonly bfd: BfdSettings | null;
 }

@@ -49,6 +49,8 @@ export function readValue(row: OptionRow, text: string): unknown {
       return readBool(text);
     case 'string':
       return text;
+    case 'secret':
+      return given(text);
     case 'path':
       return readPath(text);
     case 'url':
@@ -87,6 +89,8 @@ export function printValue(row: OptionRow, value: unknown): string {
     case 'ints':
     case 'words':
       return (value as readonly (string | number)[]).join(' ');
+    case 'secret':
+      return '(hidden)';
     case 'int':
     case 'float':
     case 'seconds':
@@ -117,6 +121,8 @@ export function describeKind(row: OptionRow): string {
       return 'yes or no';
     case 'string':
       return 'text';
+    case 'secret':
+      return 'text, kept secret';
     case 'path':
       return 'absolute path';
     case 'url':

@@ -10,33 +10,14 @@ import type { SpeakerWorld } from '../../src/bgp/peer.ts';
 import { Speaker, type SpeakerConfig } from '../../src/bgp/speaker.ts';
 import type { RouteTable } from '../../src/bgp/table.ts';
 import { Splitter } from '../../src/bgp/splitter.ts';
+import { peerConfig } from './peer-config.ts';
 import { Life } from '../sim/life.ts';
 import { type Host, Network } from '../sim/network.ts';
 import { Random } from '../sim/random.ts';
 import { Scheduler } from '../sim/scheduler.ts';
 import { Tally } from '../sim/tally.ts';
 
-export function peerConfig(changes: Partial<PeerConfig> & { readonly address: string }): PeerConfig {
-  return {
-    name: changes.address,
-    place: null,
-    port: 179,
-    localAddress: null,
-    passive: false,
-    localAs: 64600,
-    peerAs: null,
-    holdTimeSeconds: 9,
-    connectRetrySeconds: 5,
-    asPath: [],
-    med: null,
-    communities: [],
-    localPref: null,
-    nextHopIpv4: null,
-    nextHopIpv6: null,
-    bfd: null,
-    ...changes,
-  };
-}
+export { peerConfig };
 
 export function route(address: string, changes: Partial<Route> = {}): Route {
   return { address, nextHop: null, asPath: [], med: 0, localPref: null, communities: [], ...changes };

@@ -10,37 +10,25 @@ import { familyOf } from '../../src/lib/address.ts';
 import { destinationKey, type IpvsDestination, type IpvsEntry, serviceKey } from '../../src/ipvs/table.ts';
 import type { HostAddress } from '../../src/vip/addresses.ts';
 import type { Mono } from '../../src/world/world.ts';
+import { peerConfig } from './peer-config.ts';
 import { serviceConfig } from './service-config.ts';
 
 export const RECONCILE_LIMIT_MS = 10_000;
 export const WITHDRAW_WAIT_MS = 5_000;
 
-export const PEER: PeerConfig = {
-  name: '192.0.2.1',
-  place: null,
+export const PEER: PeerConfig = peerConfig({
   address: '192.0.2.1',
-  port: 179,
-  localAddress: null,
-  passive: false,
-  localAs: 64600,
-  peerAs: null,
-  holdTimeSeconds: 9,
-  connectRetrySeconds: 5,
   asPath: [64600],
   med: 10,
-  communities: [],
-  localPref: null,
   nextHopIpv4: '192.0.2.10',
   nextHopIpv6: '2001:db8::10',
-  bfd: null,
-};
+});
 
 const GLOBAL: GlobalConfig = {
   bgp: true,
   routerId: null,
   bgpLocalAddresses: ['::'],
   bgpLocalPort: 179,
-  bfdWedgedSeconds: 2,
   instrumentation: false,
   instrumentationPort: 9090,
   instrumentationAddresses: [],
@@ -54,6 +42,7 @@ const GLOBAL: GlobalConfig = {
   reconcileLimitSeconds: RECONCILE_LIMIT_MS / 1000,
   withdrawWaitSeconds: WITHDRAW_WAIT_MS / 1000,
   resolveIntervalSeconds: 60,
+  bfdWedgedSeconds: 2,
 };
 
 export interface ConfigOver {
