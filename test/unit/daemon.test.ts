@@ -2,13 +2,14 @@
 // reload touches, what a bad file does not, how it ends and with which code.
 
 import { expect } from 'chai';
+import type { BfdChange, BfdConfig, BfdStatus } from '../../src/bfd/types.ts';
 import { encodeMessage } from '../../src/bgp/message.ts';
 import { localOpen } from '../../src/bgp/open.ts';
 import { Splitter } from '../../src/bgp/splitter.ts';
 import { Daemon, type DaemonOptions } from '../../src/daemon.ts';
 import { decide } from '../../src/decision/decide.ts';
 import { SystemError } from '../../src/lib/errors.ts';
-import type { ServedRequest, ServedResponse, Stream, StreamHandlers, World } from '../../src/world/world.ts';
+import type { Bfd, ServedRequest, ServedResponse, Stream, StreamHandlers, World } from '../../src/world/world.ts';
 import { onLo } from '../support/decision-scene.ts';
 import { FakeKernel } from '../support/fake-kernel.ts';
 import { settle } from '../support/fake-world.ts';
@@ -95,7 +96,29 @@ class FakeRouter {
   }
 }
 
+/** Sessions that do what the test says. */
+class FakeBfd implements Bfd {
+  readonly configured: BfdConfig[] = [];
+  beats = 0;
+  stopped = false;
+  say = (_: BfdChange): void => {};
+  configure(config: BfdConfig, onChange: (change: BfdChange) => void): void {
+    this.configured.push(config);
+    this.say = onChange;
+  }
+  alive(): void {
+    this.beats++;
+  }
+  status(): readonly BfdStatus[] {
+    return [];
+  }
+  async stop(): Promise<void> {
+    this.stopped = true;
+  }
+}
+
 class Site {
+  readonly bfd = new FakeBfd();
   readonly kernel = new FakeKernel();
   readonly poll = scriptedPoll('Scripted', { interval: 5, timeout: 1 });
   readonly routers: FakeRouter[] = [];
@@ -133,6 +156,7 @@ class Site {
         },
         listen: async (at) => ({ local: at, close: async () => {} }),
       },
+      bfd: this.bfd,
       monitor: (name) => Promise.resolve(name.toLowerCase() === 'scripted' ? this.poll.module : null),
     };
     this.daemon = new Daemon(world, {
@@ -395,6 +419,68 @@ describe('daemon', () => {
       expect(site.kernel.table.has('tcp 10.0.0.2:443')).to.equal(false);
       await site.pass(20);
       expect(site.exits).to.deep.equal([0]);
+    });
+  });
+
+  describe('with BFD', () => {
+    const bfd = { global: 'bfd = yes\nbfd-interval = 50\nbfd-wedged-after = 1.5' };
+    const down = (changes: Partial<BfdChange> = {}): BfdChange => ({
+      name: '192.0.2.1',
+      state: 'Down',
+      was: 'Up',
+      diagnostic: 'Control Detection Time Expired',
+      remoteDiagnostic: 'No Diagnostic',
+      remoteAdminDown: false,
+      ...changes,
+    });
+
+    it('asks for a session with each peer, and gives a sign of life ten times a second', async () => {
+      const site = await new Site(bfd).running();
+      const session = { name: '192.0.2.1', address: '192.0.2.1', localAddress: null, multihop: false };
+      expect(site.bfd.configured).to.deep.equal([
+        { wedgedMs: 1_500, sessions: [{ ...session, intervalMs: 50, multiplier: 3, auth: null }] },
+      ]);
+      const { beats } = site.bfd;
+      await site.pass(10);
+      expect(site.bfd.beats - beats).to.be.within(95, 101);
+    });
+    it('closes the session with Cease 6/10 when the path is gone, and comes back with its routes', async () => {
+      const site = await new Site(bfd).running();
+      site.bfd.say(down());
+      expect(site.heard).to.deep.equal(['announce', 'notification 6/10']);
+      expect(site.daemon.view().peers[0]).to.include({ established: false });
+      expect(site.lines('warn').join('\n')).to.match(/BFD session with peer 192\.0\.2\.1 is down: Control Detection/);
+      await site.pass(5);
+      expect(site.heard).to.deep.equal(['announce', 'notification 6/10', 'announce']);
+    });
+    it('leaves the session alone when the router took BFD down by hand, or BFD never was up', async () => {
+      const site = await new Site(bfd).running();
+      site.bfd.say(down({ remoteAdminDown: true }));
+      site.bfd.say(down({ was: 'Init' }));
+      site.bfd.say(down({ was: 'Down', state: 'Init' }));
+      site.bfd.say(down({ name: 'nobody' }));
+      await site.pass(5);
+      expect(site.heard).to.deep.equal(['announce']);
+    });
+    it('goes on watching through a withdrawal: BFD ends only after BGP has said goodbye', async () => {
+      const site = await new Site(bfd).running();
+      site.daemon.terminate();
+      await site.pass(2);
+      expect(site.heard).to.deep.equal(['announce', 'withdraw']);
+      expect(site.bfd.stopped).to.equal(false);
+      const { beats } = site.bfd;
+      await site.pass(3);
+      expect(site.bfd.beats).to.be.greaterThan(beats);
+      expect(site.heard.at(-1)).to.equal('notification 6/2');
+      expect(site.bfd.stopped).to.equal(true);
+      await site.pass(5);
+      expect(site.exits).to.deep.equal([0]);
+    });
+    it('takes a session away with its option, and says so to nobody else', async () => {
+      const site = await new Site(bfd).running();
+      await site.reload({});
+      expect(site.bfd.configured.at(-1)?.sessions).to.deep.equal([]);
+      expect(site.heard).to.deep.equal(['announce']);
     });
   });
 

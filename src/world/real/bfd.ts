@@ -8,8 +8,8 @@ import { errorText } from '../../lib/errors.ts';
 import type { Bfd, Clock, Mono } from '../world.ts';
 import type { FromWorker, ToWorker, WorkerData } from './bfd-worker.ts';
 
-/** A worker that died is started again after this time. */
-const RESTART_MS = 1_000;
+/** A worker that died is started again after this time, and after twice as long each time that it died without a report. */
+const RESTART_MS = { first: 1_000, most: 60_000 } as const;
 /** How long stop() waits for the worker's last packets. */
 const STOP_MS = 500;
 
@@ -28,6 +28,7 @@ export function createBfd(clock: Clock, log: Log): Bfd {
   const states = new Map<string, BfdChange>();
   let onStopped = (): void => {};
   let stopped = false;
+  let restartMs: number = RESTART_MS.first;
 
   const say = (level: 'critical' | 'info', text: string): void => log({ level, system: 'bfd', text });
 
@@ -44,6 +45,7 @@ export function createBfd(clock: Clock, log: Log): Bfd {
         return log(message.record);
       case 'status': {
         // Clocks of two threads count from different beginnings.
+        restartMs = RESTART_MS.first;
         const shift = clock.now() - message.at;
         sessions = message.sessions.map((each) => ({ ...each, since: (each.since + shift) as Mono }));
         return from.post({ do: 'go-on' });
@@ -62,8 +64,10 @@ export function createBfd(clock: Clock, log: Log): Bfd {
     onStopped();
     if (stopped) return;
     say('critical', `BFD's thread has ended (${reason}): all its sessions are down, starting it again`);
+    const pauseMs = restartMs;
+    restartMs = Math.min(RESTART_MS.most, 2 * restartMs);
     for (const { state, name } of [...states.values()]) if (state === 'Up') changed(downOf(name, state));
-    clock.at(RESTART_MS, () => {
+    clock.at(pauseMs, () => {
       if (running === null && !stopped && wanted !== null) start(wanted);
     });
   };
