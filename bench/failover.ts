@@ -172,11 +172,17 @@ function report(rows: readonly Row[], rounds: number): void {
     const slower = median(times.anybal) > Math.max(...times.BIRD) ? ' slower' : '';
     line([router, failure, setting.name, spread(times.anybal), spread(times.BIRD), `${ratio}${slower}`]);
   }
+  console.log('\nslower: our median is above the slowest that BIRD was.');
+  if (rows.some(({ failure }) => failure === 'main thread stuck')) {
+    console.log(
+      'main thread stuck: ptrace stops that thread and no other. BIRD has no such watch: its BFD thread goes on.',
+    );
+  }
   console.log(JSON.stringify(ratios));
 }
 
 function spread(times: readonly number[]): string {
-  const show = (ms: number) => ms.toFixed(ms < 100 ? 1 : 0);
+  const show = (ms: number) => (ms === Number.POSITIVE_INFINITY ? 'never' : ms.toFixed(ms < 100 ? 1 : 0));
   return `${show(median(times))} (${show(Math.min(...times))} – ${show(Math.max(...times))})`;
 }
 
