@@ -148,11 +148,11 @@ export const pause: EventKind = {
     if (life === null || !life.running) return false;
     say(scene, `${director.name} gets no time`);
     hit(scene, 'SIGSTOP', 'director');
-    life.stop();
+    director.machine.pause();
     const undo = scene.truth.disturb(director.name, 'paused');
     return () => {
       say(scene, `${director.name} goes on`);
-      life.go();
+      director.machine.resume();
       undo();
     };
   },

@@ -5,7 +5,8 @@ import { SystemError } from '../../src/lib/errors.ts';
 import type { MonitorModule } from '../../src/health/monitor.ts';
 import type { LogRecord } from '../../src/log/record.ts';
 import type { HostAddress } from '../../src/vip/addresses.ts';
-import type { Clock, Mono, Streams, Wall, World } from '../../src/world/world.ts';
+import type { Bfd, Clock, Mono, Streams, Wall, World } from '../../src/world/world.ts';
+import { simBfd } from './bfd.ts';
 import { Disk } from './disk.ts';
 import { ServedTable } from './http.ts';
 import { type KernelWatcher, MachineKernel } from './kernel.ts';
@@ -48,6 +49,8 @@ export class Machine {
   /** Runs of the process on this machine, the present one included. */
   generation = 0;
   life: Life | null = null;
+  /** The thread that BFD runs in: goes on while the process's main thread stands still, and ends with it. */
+  worker: Life | null = null;
 
   constructor(site: Site, options: MachineOptions) {
     this.site = site;
@@ -77,7 +80,8 @@ export class Machine {
     this.generation++;
     const life = new Life(this.site.scheduler);
     this.life = life;
-    const world = this.#world(life);
+    this.worker = new Life(this.site.scheduler);
+    const world = this.#world(life, this.worker);
     life.after(1, () => main(world));
   }
 
@@ -87,6 +91,8 @@ export class Machine {
     if (life === null) return;
     this.life = null;
     life.kill();
+    this.worker?.kill();
+    this.worker = null;
     this.site.network.processGone(this.host, life);
   }
 
@@ -94,6 +100,8 @@ export class Machine {
     const life = this.life;
     this.life = null;
     life?.kill();
+    this.worker?.kill();
+    this.worker = null;
     this.site.network.powerOff(this.host);
   }
 
@@ -117,11 +125,26 @@ export class Machine {
     }));
   }
 
-  #world(life: Life): World {
+  /** SIGSTOP and SIGCONT: all threads. */
+  pause(): void {
+    this.life?.stop();
+    this.worker?.stop();
+  }
+  resume(): void {
+    this.worker?.go();
+    this.life?.go();
+  }
+
+  #world(life: Life, worker: Life): World {
     const { scheduler, web, journal } = this.site;
     const random = this.random.fork(`generation ${this.generation}`);
     const who = this.name;
     const names = this.resolver.names(life);
+    const log = (record: LogRecord): void => {
+      if (!life.alive) return;
+      journal.write(who, `${record.level} [${record.system}] ${record.text}`);
+      this.#options.logged?.(record);
+    };
     return {
       clock: clock(
         life,
@@ -134,7 +157,7 @@ export class Machine {
       http: web.http(this.host, life, names, this.served),
       files: this.disk.files(life),
       streams: this.#streams(life),
-      bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: () => Promise.resolve() },
+      bfd: this.#bfd(life, worker, random.fork('bfd'), log),
       ipvs: this.kernel.ipvs(life),
       vips: this.kernel.vips(life),
       processes: this.commands.processes(life),
@@ -147,12 +170,24 @@ export class Machine {
         kernelId: `${this.name}-boot-${this.boots}`,
         addresses: [...this.kernel.addresses.keys()],
       }),
-      log: (record) => {
-        if (!life.alive) return;
-        journal.write(who, `${record.level} [${record.system}] ${record.text}`);
-        this.#options.logged?.(record);
-      },
+      log,
     };
+  }
+
+  #bfd(life: Life, worker: Life, random: Random, log: (record: LogRecord) => void): Bfd {
+    const { scheduler, udp } = this.site;
+    return simBfd({
+      life,
+      clock: clock(
+        worker,
+        random.fork('timers'),
+        () => scheduler.now + this.#clockOffset,
+        () => this.#wall(),
+      ),
+      random: () => random.unit(),
+      datagrams: udp.of(this.host, worker),
+      log,
+    });
   }
 
   #streams(life: Life): Streams {

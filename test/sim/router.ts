@@ -3,6 +3,9 @@
 
 import type { Stream } from '../../src/world/world.ts';
 import { encodeNotification, encodeOpen, KEEPALIVE, type WireMessage, WireReader, type WireRoute } from './bgp-wire.ts';
+import type { BfdChange } from '../../src/bfd/types.ts';
+import type { Bfd, Clock, Mono, Wall } from '../../src/world/world.ts';
+import { simBfd } from './bfd.ts';
 import { Life } from './life.ts';
 import type { Host } from './network.ts';
 import type { Site } from './site.ts';
@@ -55,6 +58,34 @@ export class Router {
   /** Where packets for this VIP go. */
   nextHop(vip: string): string | null {
     return this.#fib.get(vip) ?? null;
+  }
+
+  /**
+   * Watch the paths to these directors with BFD, 50 ms × 3. A path that is gone takes the session with it (RFC 9384), unless the
+   * director only took BFD down by hand (RFC 5882 §3.2).
+   */
+  watch(directors: readonly string[]): Bfd {
+    const life = this.#life;
+    const random = this.#site.random.fork(`bfd of ${this.plan.name}`);
+    const { scheduler, udp } = this.#site;
+    const clock: Clock = {
+      now: () => scheduler.now as Mono,
+      wall: () => scheduler.now as Wall,
+      at: (delayMs, fn) => life.after(delayMs, fn),
+      sleep: (ms) => new Promise((resolve) => void life.after(ms, () => resolve())),
+    };
+    const datagrams = udp.of(this.host, life);
+    const bfd = simBfd({ life, clock, random: () => random.unit(), datagrams, log: () => {} });
+    const common = { localAddress: this.plan.address, multihop: false, intervalMs: 50, multiplier: 3, auth: null };
+    const sessions = directors.map((address) => ({ name: address, address, ...common }));
+    const changed = ({ name, was, remoteAdminDown }: BfdChange): void => {
+      const session = this.#sessions.get(name);
+      if (was !== 'Up' || remoteAdminDown || session === undefined) return;
+      this.#site.tally.hit('BFD down', 'router');
+      this.#end(session, 6, 10);
+    };
+    bfd.configure({ sessions, wedgedMs: Number.POSITIVE_INFINITY }, changed);
+    return bfd;
   }
 
   established(peer: string): boolean {

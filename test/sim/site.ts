@@ -7,6 +7,7 @@ import { Network } from './network.ts';
 import { Random } from './random.ts';
 import { Scheduler } from './scheduler.ts';
 import { Tally } from './tally.ts';
+import { Udp } from './udp.ts';
 
 export interface Site {
   readonly scheduler: Scheduler;
@@ -14,6 +15,7 @@ export interface Site {
   readonly tally: Tally;
   readonly journal: Journal;
   readonly network: Network;
+  readonly udp: Udp;
   readonly web: Web;
   readonly zone: Zone;
 }
@@ -24,5 +26,6 @@ export function makeSite(seed: number, print: ((line: string) => void) | null = 
   const tally = new Tally();
   const network = new Network(scheduler, random.fork('network'), tally);
   const journal = new Journal(scheduler, print);
-  return { scheduler, random, tally, journal, network, web: new Web(network), zone: new Zone() };
+  const udp = new Udp(network);
+  return { scheduler, random, tally, journal, network, udp, web: new Web(network), zone: new Zone() };
 }
