@@ -58,7 +58,7 @@ function frrAt(namespace: Namespace, net: string): Router {
   const hosts = [STEADY, BUSY, ...OTHERS];
   const neighbor = (host: number) =>
     ['remote-as 64600', 'timers 3 9', 'passive'].map((line) => ` neighbor ${net}.${host} ${line}`).join('\n');
-  const frr = new Frr(
+  const frr = Frr.bgpd(
     namespace,
     `router bgp 64500
  bgp router-id ${net}.1

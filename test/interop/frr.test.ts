@@ -47,7 +47,7 @@ describe('interop: FRR', function () {
     requireTools({ '/usr/lib/frr/bgpd': 'frr', '/usr/bin/vtysh': 'frr', '/usr/sbin/ip': 'iproute2' });
     const ours = [11, 12, 13, 14, 15].flatMap((host) => [`${US(host)}/24`, `${US6(host)}/64`]);
     namespace = await Namespace.create('anybal-frr', ours, [`${FRR4}/24`, `${FRR6}/64`]);
-    frr = new Frr(namespace, config);
+    frr = Frr.bgpd(namespace, config);
     await eventually('bgpd', async () => await frr.json('show bgp summary'));
   });
   afterEach(async () => {

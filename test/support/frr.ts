@@ -1,11 +1,11 @@
-// FRR's bgpd (without zebra) in a namespace, and what it says in JSON.
+// FRR's bgpd in a namespace, alone or with zebra and bfdd, and what it says in JSON.
 
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { kill, type Namespace, output } from './namespace.ts';
+import { eventually, kill, type Namespace, output } from './namespace.ts';
 
 export interface FrrPath {
   readonly path: string;
@@ -18,19 +18,34 @@ export interface FrrPath {
 
 export class Frr {
   readonly #folder: string;
-  readonly #child: ChildProcess;
+  readonly #namespace: Namespace;
+  readonly #children: { readonly name: string; readonly child: ChildProcess }[] = [];
 
-  /** `debug`: what bgpd's log should be full of, such as 'bgp neighbor-events'. */
-  constructor(namespace: Namespace, config: string, debug: string | null = null) {
+  private constructor(namespace: Namespace) {
+    this.#namespace = namespace;
     this.#folder = mkdtempSync(join(tmpdir(), 'anybal-frr-'));
     // vtysh looks for sockets as the frr group even when nobody was asked to change user.
     chmodSync(this.#folder, 0o777);
-    const at = (name: string) => join(this.#folder, name);
-    const log = debug === null ? '' : `log file ${at('log')}\ndebug ${debug}\n`;
-    writeFileSync(at('bgpd.conf'), `${log}${config}`);
-    const where = ['-f', at('bgpd.conf'), '-i', at('bgpd.pid'), '--vty_socket', this.#folder];
-    // -Z: no zebra. -S: no change of user. -n: no kernel routes. -P 0: no telnet.
-    this.#child = namespace.spawn('/usr/lib/frr/bgpd', '-Z', '-S', '-n', '-P', '0', ...where);
+  }
+
+  /** bgpd alone. */
+  static bgpd(namespace: Namespace, config: string): Frr {
+    const frr = new Frr(namespace);
+    // -Z: no zebra.
+    frr.#bgpd(config, '-Z');
+    return frr;
+  }
+
+  /** With zebra, which knows interfaces, and bfdd. `debug`: what bgpd's log should be full of: 'bgp neighbor-events'. */
+  static async suite(namespace: Namespace, config: string, debug: string, bfdd: string): Promise<Frr> {
+    const frr = new Frr(namespace);
+    frr.#start('zebra', '');
+    const socket = frr.#at('zserv');
+    // Whoever finds no zebra tries again only after ten seconds.
+    await eventually('zebra', () => existsSync(socket));
+    frr.#start('bfdd', bfdd, '-z', socket, '--bfdctl', frr.#at('bfdd.sock'));
+    frr.#bgpd(`log file ${frr.#at('log')}\ndebug ${debug}\n${config}`, '-z', socket);
+    return frr;
   }
 
   /** `more` goes behind the word json. */
@@ -50,7 +65,7 @@ export class Frr {
 
   /** What it has logged until now, if it was told to. */
   async log(): Promise<string> {
-    return readFile(join(this.#folder, 'log'), 'utf8').catch(() => '');
+    return readFile(this.#at('log'), 'utf8').catch(() => '');
   }
 
   /** What one neighbour's entry says, or null. */
@@ -82,9 +97,29 @@ export class Frr {
   }
 
   async stop(): Promise<void> {
-    await kill(this.#child);
+    await Promise.all(this.#children.map(({ child }) => kill(child)));
     rmSync(this.#folder, { recursive: true, force: true });
-    // bgpd keeps a folder for crash logs by its process id.
-    if (this.#child.pid !== undefined) rmSync(`/var/tmp/frr/bgpd.${this.#child.pid}`, { recursive: true, force: true });
+    // FRR keeps folders for crash logs by process id.
+    for (const { name, child } of this.#children) {
+      if (child.pid !== undefined) rmSync(`/var/tmp/frr/${name}.${child.pid}`, { recursive: true, force: true });
+    }
+  }
+
+  #at(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  #bgpd(config: string, ...zebra: readonly string[]): void {
+    // -S: no change of user. -n: no kernel routes.
+    this.#start('bgpd', config, '-S', '-n', ...zebra);
+  }
+
+  #start(name: string, config: string, ...more: readonly string[]): void {
+    writeFileSync(this.#at(`${name}.conf`), config);
+    const where = ['-f', this.#at(`${name}.conf`), '-i', this.#at(`${name}.pid`), '--vty_socket', this.#folder];
+    // -P 0: no telnet. zebra's socket is named by itself too.
+    const socket = name === 'zebra' ? ['-z', this.#at('zserv')] : [];
+    const child = this.#namespace.spawn(`/usr/lib/frr/${name}`, ...where, '-P', '0', ...socket, ...more);
+    this.#children.push({ name, child });
   }
 }

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { Bird } from '../../support/bird.ts';
 import { type Namespace, output } from '../../support/namespace.ts';
 import {
+  BFD_AUTH,
+  BFD_INTERVAL_MS,
   type CapabilityName,
   count,
   type Deed,
@@ -25,6 +27,9 @@ import {
 } from './router.ts';
 
 const HEAD = 'router id 198.18.181.1;\nprotocol device {}\n';
+const PACE = `interval ${BFD_INTERVAL_MS} ms; multiplier 3;`;
+const AUTH = `authentication meticulous keyed sha1; password "${BFD_AUTH.key}" { id ${BFD_AUTH.keyId}; };`;
+const BFD = `protocol bfd { interface "*" { ${PACE} }; multihop { ${PACE} ${AUTH} }; }`;
 
 const lacks: Readonly<Record<string, Lack>> = {};
 
@@ -44,8 +49,9 @@ export function bird(): Router {
 
   const view = async (): Promise<View> => {
     if (daemon === null) return new Map();
-    const [protocols, routes, said] = await Promise.all([
+    const [protocols, paths, routes, said] = await Promise.all([
       daemon.ask('show protocols all').catch(() => ''),
+      daemon.ask('show bfd sessions').catch(() => ''),
       daemon.ask('show route all').catch(() => ''),
       readFile(log, 'utf8').catch(() => ''),
     ]);
@@ -55,7 +61,10 @@ export function bird(): Router {
       const protocol = /^(\w+)\s+BGP/.exec(block)?.[1] ?? '';
       const lane = lanes.get(protocol);
       if (lane === undefined) continue;
-      sessions.set(ourEnd(lane), readSession(protocol, block, said, byProtocol.get(protocol) ?? new Map()));
+      sessions.set(
+        ourEnd(lane),
+        readSession(protocol, lane, block, paths, said, byProtocol.get(protocol) ?? new Map()),
+      );
     }
     return sessions;
   };
@@ -63,10 +72,11 @@ export function bird(): Router {
   return {
     name: 'BIRD',
     debianPackage: 'bird2',
+    bfdAuth: true,
     lacks,
     start: async (namespace: Namespace, all) => {
       for (const lane of all) lanes.set(nameOf(lane), lane);
-      const text = [HEAD, `log "${log}" all;`, ...all.map((lane) => protocol(nameOf(lane), lane))].join('\n');
+      const text = [HEAD, BFD, `log "${log}" all;`, ...all.map((lane) => protocol(nameOf(lane), lane))].join('\n');
       daemon = new Bird(namespace, text);
     },
     view: shared(view),
@@ -93,7 +103,7 @@ const nameOf = ({ host }: Lane): string => `lane${host}`;
 function protocol(name: string, lane: Lane): string {
   const { as, families, holdTimeSeconds, dials } = lane;
   return `protocol bgp ${name} {
-  debug { packets };
+  debug { packets, events };
   local ${theirEnd(lane)} as ${ROUTER_AS};
   neighbor ${ourEnd(lane)} as ${as};
   passive ${dials ? 'off' : 'on'};
@@ -101,13 +111,16 @@ function protocol(name: string, lane: Lane): string {
   error wait time 1, 2;
   connect delay time 1;
   connect retry time 1;
+  ${lane.multihop ? 'multihop 2;' : ''} ${lane.bfd ? 'bfd on;' : ''}
   ${families.map((family) => `ipv${family} { import all; export none; };`).join(' ')}
 }`;
 }
 
 function readSession(
   protocol: string,
+  lane: Lane,
   block: string,
+  paths: string,
   log: string,
   routes: ReadonlyMap<string, RouteView>,
 ): SessionView {
@@ -118,6 +131,13 @@ function readSession(
     holdTimeSeconds: hold === undefined ? null : Number(hold),
     capabilities: new Set(CAPABILITIES.flatMap(([pattern, name]) => (pattern.test(offered) ? [name] : []))),
     endsOfRib: count(log, `${protocol}: Got END-OF-RIB\n`),
+    bfd: lane.bfd
+      ? (paths
+          .split('\n')
+          .find((line) => line.startsWith(`${ourEnd(lane)} `))
+          ?.split(/\s+/)[2] ?? '')
+      : '',
+    bfdDown: new RegExp(`${protocol}: (BFD session down)`).exec(log)?.[1] ?? '',
     received: /Last error:\s+Received: (.*)/.exec(block)?.[1]?.trim() ?? '',
     routes,
   };

@@ -1,12 +1,23 @@
 // One cell of the matrix: a speaker of ours, set up for one session of one router, and what that router says of it.
 
 import { expect } from 'chai';
+import type { BfdAuth, BfdStatus } from '../../../src/bfd/types.ts';
 import type { PeerConfig } from '../../../src/config/types.ts';
 import type { Route } from '../../../src/decision/decision.ts';
 import { peerConfig } from '../../support/bgp-net.ts';
-import { eventually } from '../../support/namespace.ts';
+import { eventually, type Namespace, output } from '../../support/namespace.ts';
 import { type RealSpeaker, realSpeaker } from '../../support/real-speaker.ts';
-import { type Lane, NOTHING, ourEnd, type Router, type RouteView, type SessionView, theirEnd } from './router.ts';
+import type { Paths } from './paths.ts';
+import {
+  BFD_INTERVAL_MS,
+  type Lane,
+  NOTHING,
+  ourEnd,
+  type Router,
+  type RouteView,
+  type SessionView,
+  theirEnd,
+} from './router.ts';
 
 /** Generous: many cells and five daemons share the machine. */
 const PATIENCE_MS = 60_000;
@@ -19,9 +30,14 @@ export class Cell {
   readonly ready: Promise<void>;
   #readied = () => {};
 
-  constructor(router: Router, lane: Lane) {
+  readonly #paths: Paths;
+  readonly #namespace: Namespace;
+
+  constructor(router: Router, lane: Lane, paths: Paths, namespace: Namespace) {
     this.router = router;
     this.lane = lane;
+    this.#paths = paths;
+    this.#namespace = namespace;
     this.ready = new Promise((resolve) => {
       this.#readied = resolve;
     });
@@ -42,6 +58,28 @@ export class Cell {
     const listen = this.lane.dials ? [{ address: local, port: 179 }] : [];
     await this.ours.speaker.configure({ routerId: null, listen, peers: [peer], families: [4, 6] });
     this.#readied();
+  }
+
+  /** BFD, on which the session depends. */
+  watch(auth: BfdAuth | null = null): void {
+    const name = ourEnd(this.lane);
+    const { multihop } = this.lane;
+    const timing = { intervalMs: BFD_INTERVAL_MS, multiplier: 3 };
+    const session = { name, address: theirEnd(this.lane), localAddress: name, multihop, auth, ...timing };
+    this.#paths.watch(session, () => this.ours.speaker.pathDown('router'));
+  }
+
+  get bfd(): BfdStatus | null {
+    return this.#paths.status(ourEnd(this.lane));
+  }
+
+  /** From now on the router hears no BFD from us. */
+  async silence(): Promise<void> {
+    const match = [this.lane.transport === 4 ? 'ip' : 'ip6', 'saddr', ourEnd(this.lane), 'udp', 'dport', '{3784,4784}'];
+    const nft = (...args: readonly string[]) => output('ip', 'netns', 'exec', this.#namespace.name, 'nft', ...args);
+    await nft('add', 'table', 'inet', 'matrix');
+    await nft('add', 'chain', 'inet', 'matrix', 'in', '{ type filter hook input priority 0; }');
+    await nft('add', 'rule', 'inet', 'matrix', 'in', ...match, 'drop');
   }
 
   announce(...routes: readonly Route[]): void {

@@ -23,6 +23,9 @@ import {
 } from './router.ts';
 
 const lacks: Readonly<Record<string, Lack>> = {
+  BFD: { refused: 'bfd enable;' },
+  'BFD over IPv6': { refused: 'bfd enable;' },
+  'BFD, multihop': { refused: 'bfd enable;' },
   'shutdown text': { silent: '`teardown` sends a code without a text' },
 };
 
@@ -79,6 +82,7 @@ export function exabgp(): Router {
   return {
     name: 'ExaBGP',
     debianPackage: 'exabgp',
+    bfdAuth: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       const file = join(folder, 'exabgp.conf');

@@ -2,8 +2,9 @@
 
 import { expect } from 'chai';
 import { route } from '../../support/bgp-net.ts';
+import type { BfdAuth } from '../../../src/bfd/types.ts';
 import type { Cell } from './cell.ts';
-import { type Lane, type Settings, ROUTER_AS, SHUTDOWN_TEXT } from './router.ts';
+import { BFD_AUTH, BFD_INTERVAL_MS, type Lane, type Settings, ROUTER_AS, SHUTDOWN_TEXT } from './router.ts';
 
 export interface Feature {
   /** A row of the document; also what a router's `lacks` are called by. */
@@ -34,6 +35,27 @@ async function announced(cell: Cell): Promise<void> {
   cell.announce(...own(cell.lane));
   await cell.seesRoute(`${four(cell.lane)}/32`, { nextHop: cell.lane.ours[4], origin: 'IGP' });
   await cell.seesRoute(`${six(cell.lane)}/128`, { nextHop: cell.lane.ours[6], origin: 'IGP' });
+}
+
+/** BFD is up on both sides; then the router hears nothing more, and the BGP session goes at once. */
+async function followsBfd(cell: Cell, auth: BfdAuth | null = null): Promise<void> {
+  await cell.speak({ holdTimeSeconds: 90 });
+  cell.watch(auth);
+  // FRR makes the BFD session anew while it reads its configuration, which costs the first one.
+  await cell.says('both up for a second', () => {
+    const { state, detectionMs, since } = cell.bfd ?? {};
+    const paced = state === 'Up' && detectionMs === 3 * BFD_INTERVAL_MS;
+    return paced && performance.now() - (since ?? 0) > 1000 && cell.ours.states.at(-1) === 'router up';
+  });
+  expect(cell.bfd?.auth).to.equal(auth?.type ?? null);
+  await cell.sees('BFD up', ({ bfd, established }) => (/^up$/i.test(bfd) && established ? true : null));
+  const before = cell.ours.states.length;
+  await cell.silence();
+  const start = performance.now();
+  await cell.says('the end of the session', () => cell.ours.states.length > before);
+  // Far below the hold time; how fast it is, bench/failover.ts measures.
+  expect(performance.now() - start).to.be.below(10_000);
+  await cell.sees('BFD down', ({ bfd, bfdDown }) => (!/^up$/i.test(bfd) && bfdDown !== '' ? true : null));
 }
 
 export const features: readonly Feature[] = [
@@ -278,5 +300,26 @@ export const features: readonly Feature[] = [
         /^6\/2$|administrative shutdown|administratively down/i.test(received) ? true : null,
       );
     },
+  },
+  {
+    name: 'BFD',
+    reference: 'RFC 5880, 5881, 5882',
+    compared: `up at ${BFD_INTERVAL_MS} ms × 3; when the router hears no more of it, the session ends, and the router says why`,
+    theirs: { bfd: true },
+    run: (cell) => followsBfd(cell),
+  },
+  {
+    name: 'BFD over IPv6',
+    reference: 'RFC 5881',
+    compared: 'the same',
+    theirs: { bfd: true, transport: 6 },
+    run: (cell) => followsBfd(cell),
+  },
+  {
+    name: 'BFD, multihop',
+    reference: 'RFC 5883',
+    compared: 'the same',
+    theirs: { bfd: true, multihop: true },
+    run: (cell) => followsBfd(cell, cell.router.bfdAuth ? BFD_AUTH : null),
   },
 ];

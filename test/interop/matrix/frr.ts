@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Frr } from '../../support/frr.ts';
 import { type Namespace, output } from '../../support/namespace.ts';
 import {
+  BFD_INTERVAL_MS,
   type CapabilityName,
   count,
   type Deed,
@@ -23,6 +24,14 @@ import {
 } from './router.ts';
 
 const lacks: Readonly<Record<string, Lack>> = {};
+
+const BFDD = `
+bfd
+ profile matrix
+  transmit-interval ${BFD_INTERVAL_MS}
+  receive-interval ${BFD_INTERVAL_MS}
+  detect-multiplier 3
+`;
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -59,10 +68,11 @@ export function frr(): Router {
   return {
     name: 'FRR',
     debianPackage: 'frr',
+    bfdAuth: false,
     lacks,
     start: async (namespace: Namespace, all) => {
       lanes = all;
-      daemon = new Frr(namespace, config(lanes), 'bgp neighbor-events');
+      daemon = await Frr.suite(namespace, config(lanes), 'bgp neighbor-events', BFDD);
     },
     view: shared(view),
     do: async (lane: Lane, deed: Deed) => {
@@ -99,6 +109,7 @@ ${lanes
 hostname frr
 router bgp ${ROUTER_AS}
  bgp router-id 198.18.182.1
+ bgp log-neighbor-changes
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
  bgp disable-ebgp-connected-route-check
@@ -112,6 +123,8 @@ function neighbor(lane: Lane): string {
   const { as, holdTimeSeconds: hold, dials } = lane;
   const lines = [`remote-as ${as}`, `timers ${Math.floor(hold / 3)} ${hold}`, 'timers connect 1'];
   if (!dials) lines.push('passive');
+  if (lane.multihop) lines.push('ebgp-multihop 2');
+  if (lane.bfd) lines.push('bfd', 'bfd profile matrix');
   return lines.map((line) => ` neighbor ${ourEnd(lane)} ${line}`).join('\n');
 }
 
@@ -133,6 +146,8 @@ function readSession(address: string, one: Json, log: string, routes: ReadonlyMa
       (sum, family) => sum + count(log, `rcvd End-of-RIB for IPv${family} Unicast from ${address} `),
       0,
     ),
+    bfd: String((one['peerBfdInfo'] as Json | undefined)?.['status'] ?? ''),
+    bfdDown: new RegExp(`neighbor ${address}\\S* .*Down (BFD down.*)`).exec(log)?.[1] ?? '',
     received: one['lastResetDueTo'] === 'BGP Notification received' ? String(one['lastNotificationReason']) : '',
     routes,
   };

@@ -11,6 +11,7 @@ import {
   type Lack,
   type Lane,
   lastWords,
+  NOTHING,
   ourEnd,
   ROUTER_AS,
   type Router,
@@ -30,6 +31,9 @@ const GLOBAL = `
 `;
 
 const lacks: Readonly<Record<string, Lack>> = {
+  BFD: { refused: '[neighbors.bfd.config]\nenabled = true' },
+  'BFD over IPv6': { refused: '[neighbors.bfd.config]\nenabled = true' },
+  'BFD, multihop': { refused: '[neighbors.bfd.config]\nenabled = true' },
   'route refresh': {
     silent:
       '`neighbor … softresetin` reads its own table again (log: "Neighbor soft reset in"), "Route Refresh:" stays 0',
@@ -107,6 +111,7 @@ export function gobgp(): Router {
   return {
     name: 'GoBGP',
     debianPackage: 'gobgpd',
+    bfdAuth: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       const file = join(folder, 'gobgpd.toml');
@@ -161,6 +166,8 @@ function readSession(one: Neighbor, received: string, routes: ReadonlyMap<string
     holdTimeSeconds: one.timers.state?.negotiated_hold_time ?? null,
     capabilities: new Set(names),
     endsOfRib: families.filter((family) => family.mp_graceful_restart?.state?.end_of_rib_received === true).length,
+    bfd: NOTHING.bfd,
+    bfdDown: NOTHING.bfdDown,
     received,
     routes,
   };

@@ -13,6 +13,7 @@ import { features } from './features.ts';
 import { frr } from './frr.ts';
 import { gobgp } from './gobgp.ts';
 import { openbgpd } from './openbgpd.ts';
+import { Paths } from './paths.ts';
 import type { Router } from './router.ts';
 import { Stage } from './stage.ts';
 
@@ -30,6 +31,7 @@ const rows: readonly { readonly network: number; readonly short: string; readonl
 describe('interop matrix', function () {
   this.timeout(200_000);
   const stages: Stage[] = [];
+  const paths = new Paths();
 
   before(async () => {
     requireTools({
@@ -39,15 +41,17 @@ describe('interop matrix', function () {
       '/usr/sbin/bgpctl': 'openbgpd',
       '/usr/sbin/exabgp': 'exabgp',
       '/usr/sbin/ip': 'iproute2',
+      '/usr/sbin/nft': 'nftables',
     });
     await Promise.all(stages.map((stage) => stage.open()));
   });
   after(async () => {
     await Promise.all(stages.map((stage) => stage.close()));
+    await paths.stop();
   });
 
   for (const { network, short, make } of rows) {
-    const stage = new Stage(make(), network, `anybal-m${short}`);
+    const stage = new Stage(make(), network, `anybal-m${short}`, paths);
     stages.push(stage);
     describe(stage.router.name, () => {
       for (const feature of features) {

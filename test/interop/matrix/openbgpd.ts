@@ -10,6 +10,7 @@ import {
   type Lack,
   type Lane,
   lastWords,
+  NOTHING,
   ourEnd,
   ROUTER_AS,
   type Router,
@@ -24,7 +25,11 @@ const HEAD = `AS ${ROUTER_AS}\nrouter-id 198.18.184.1\nfib-update no\n`;
 /** Where its unprivileged processes are locked in; Debian's unit makes it. */
 const CHROOT = '/run/openbgpd';
 
-const lacks: Readonly<Record<string, Lack>> = {};
+const lacks: Readonly<Record<string, Lack>> = {
+  BFD: { refused: 'bfd' },
+  'BFD over IPv6': { refused: 'bfd' },
+  'BFD, multihop': { refused: 'bfd' },
+};
 
 interface Neighbor {
   readonly remote_addr: string;
@@ -88,6 +93,7 @@ export function openbgpd(): Router {
   return {
     name: 'OpenBGPD',
     debianPackage: 'openbgpd',
+    bfdAuth: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       mkdirSync(CHROOT, { recursive: true });
@@ -129,6 +135,8 @@ function readSession(one: Neighbor, routes: ReadonlyMap<string, RouteView>): Ses
     holdTimeSeconds: established ? (one.session?.holdtime ?? null) : null,
     capabilities: new Set(names),
     endsOfRib: one.stats.update.received.eor,
+    bfd: NOTHING.bfd,
+    bfdDown: NOTHING.bfdDown,
     received: one.last_error_received ?? '',
     routes,
   };

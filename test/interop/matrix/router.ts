@@ -19,9 +19,25 @@ export interface Settings {
   readonly holdTimeSeconds: number;
   /** It opens the connection; otherwise it waits for ours. */
   readonly dials: boolean;
+  /** We need not be on its own wire. */
+  readonly multihop: boolean;
+  /** The session depends on BFD, every BFD_INTERVAL_MS; with `multihop`, of RFC 5883 and with BFD_AUTH if it can. */
+  readonly bfd: boolean;
 }
 
-export const usual: Settings = { transport: 4, as: OUR_AS, families: [4, 6], holdTimeSeconds: 9, dials: false };
+export const usual: Settings = {
+  transport: 4,
+  as: OUR_AS,
+  families: [4, 6],
+  holdTimeSeconds: 9,
+  dials: false,
+  multihop: false,
+  bfd: false,
+};
+
+/** Three of these without a packet are a lost path. Not the fastest that there is: all cells share two cores. */
+export const BFD_INTERVAL_MS = 200;
+export const BFD_AUTH = { type: 'meticulous-sha1', keyId: 7, key: 'sesame' } as const;
 
 /** One session of a router with a speaker of ours. */
 export interface Lane extends Settings {
@@ -61,6 +77,10 @@ export interface SessionView {
   readonly capabilities: ReadonlySet<CapabilityName>;
   /** How many End-of-RIB markers came: one for each family, if all is well. */
   readonly endsOfRib: number;
+  /** State of the BFD session, 'Up' … ; '' without one. */
+  readonly bfd: string;
+  /** It once ended the session because of BFD, in its own words; '' if not. */
+  readonly bfdDown: string;
   /** The last NOTIFICATION that it got from us, in its own words, or '' for none. */
   readonly received: string;
   /** By prefix. */
@@ -91,6 +111,8 @@ export interface Router {
   /** Cells that it cannot have, by the feature's name. */
   readonly lacks: Readonly<Record<string, Lack>>;
   readonly debianPackage: string;
+  /** Its multihop sessions are signed with BFD_AUTH. */
+  readonly bfdAuth: boolean;
   start(namespace: Namespace, lanes: readonly Lane[]): Promise<void>;
   /** What it says now about all of its sessions; a daemon that does not answer yet has none. */
   view(): Promise<View>;
@@ -106,6 +128,8 @@ export const NOTHING: SessionView = {
   holdTimeSeconds: null,
   capabilities: new Set(),
   endsOfRib: 0,
+  bfd: '',
+  bfdDown: '',
   received: '',
   routes: new Map(),
 };

@@ -5,6 +5,7 @@ import { Namespace } from '../../support/namespace.ts';
 import { Cell } from './cell.ts';
 import { type Column, type Outcome, versionOf } from './document.ts';
 import { type Feature, features } from './features.ts';
+import type { Paths } from './paths.ts';
 import { type Lane, type Router, usual } from './router.ts';
 
 /** The first host number of ours. */
@@ -18,10 +19,12 @@ export class Stage {
   readonly #lanes = new Map<Feature, Lane>();
   readonly #cells: Cell[] = [];
   readonly #outcomes = new Map<Feature, Promise<Outcome>>();
+  readonly #paths: Paths;
   #namespace: Namespace | null = null;
 
-  constructor(router: Router, network: number, name: string) {
+  constructor(router: Router, network: number, name: string, paths: Paths) {
     this.router = router;
+    this.#paths = paths;
     this.#network = network;
     this.#name = name;
     for (const feature of features) {
@@ -76,8 +79,8 @@ export class Stage {
 
   async #run(feature: Feature): Promise<Outcome> {
     const lane = this.#lanes.get(feature);
-    if (lane === undefined) return this.#lacking(feature);
-    const cell = new Cell(this.router, lane);
+    if (lane === undefined || this.#namespace === null) return this.#lacking(feature);
+    const cell = new Cell(this.router, lane, this.#paths, this.#namespace);
     this.#cells.push(cell);
     await feature.run(cell);
     return { is: 'works' };
