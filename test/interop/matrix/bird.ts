@@ -137,7 +137,7 @@ function readSession(
           .find((line) => line.startsWith(`${ourEnd(lane)} `))
           ?.split(/\s+/)[2] ?? '')
       : '',
-    bfdDown: new RegExp(`${protocol}: (BFD session down)`).exec(log)?.[1] ?? '',
+    bfdDowns: count(log, `${protocol}: BFD session down`),
     received: /Last error:\s+Received: (.*)/.exec(block)?.[1]?.trim() ?? '',
     routes,
   };

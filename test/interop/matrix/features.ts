@@ -48,14 +48,16 @@ async function followsBfd(cell: Cell, auth: BfdAuth | null = null): Promise<void
     return paced && performance.now() - (since ?? 0) > 1000 && cell.ours.states.at(-1) === 'router up';
   });
   expect(cell.bfd?.auth).to.equal(auth?.type ?? null);
-  await cell.sees('BFD up', ({ bfd, established }) => (/^up$/i.test(bfd) && established ? true : null));
+  const downs = await cell.sees('BFD up', ({ bfd, bfdDowns, established }) =>
+    /^up$/i.test(bfd) && established ? bfdDowns : null,
+  );
   const before = cell.ours.states.length;
   await cell.silence();
   const start = performance.now();
   await cell.says('the end of the session', () => cell.ours.states.length > before);
   // Far below the hold time; how fast it is, bench/failover.ts measures.
   expect(performance.now() - start).to.be.below(10_000);
-  await cell.sees('BFD down', ({ bfd, bfdDown }) => (!/^up$/i.test(bfd) && bfdDown !== '' ? true : null));
+  await cell.sees('BFD down', ({ bfd, bfdDowns }) => (!/^up$/i.test(bfd) && bfdDowns > downs ? true : null));
 }
 
 export const features: readonly Feature[] = [
@@ -318,7 +320,7 @@ export const features: readonly Feature[] = [
   {
     name: 'BFD, multihop',
     reference: 'RFC 5883',
-    compared: 'the same',
+    compared: 'the same; with BIRD under meticulous SHA1',
     theirs: { bfd: true, multihop: true },
     run: (cell) => followsBfd(cell, cell.router.bfdAuth ? BFD_AUTH : null),
   },

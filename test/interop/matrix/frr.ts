@@ -147,7 +147,7 @@ function readSession(address: string, one: Json, log: string, routes: ReadonlyMa
       0,
     ),
     bfd: String((one['peerBfdInfo'] as Json | undefined)?.['status'] ?? ''),
-    bfdDown: new RegExp(`neighbor ${address}\\S* .*Down (BFD down.*)`).exec(log)?.[1] ?? '',
+    bfdDowns: count(log, ` neighbor ${address} 6/10 (Cease/BFD Down)`),
     received: one['lastResetDueTo'] === 'BGP Notification received' ? String(one['lastNotificationReason']) : '',
     routes,
   };

@@ -130,7 +130,8 @@ export function gobgp(): Router {
       const neighbor = '[[neighbors]]\n[neighbors.config]\nneighbor-address = "192.0.2.1"\npeer-as = 2';
       writeFileSync(file, `${GLOBAL}\n${neighbor}\n${lines}\n`);
       const answer = await output('/usr/bin/gobgpd', '-d', '-f', file).then(() => null, lastWords);
-      return answer === null ? null : (/"Error":"(.*?)","/.exec(answer)?.[1] ?? answer);
+      const error = answer === null ? null : (/"Error":"(.*?)","/.exec(answer)?.[1] ?? answer);
+      return error?.replaceAll('\\n', ' ').replace(/ +\* /, ' ') ?? null;
     },
     stop: async () => rmSync(folder, { recursive: true, force: true }),
   };
@@ -167,7 +168,7 @@ function readSession(one: Neighbor, received: string, routes: ReadonlyMap<string
     capabilities: new Set(names),
     endsOfRib: families.filter((family) => family.mp_graceful_restart?.state?.end_of_rib_received === true).length,
     bfd: NOTHING.bfd,
-    bfdDown: NOTHING.bfdDown,
+    bfdDowns: NOTHING.bfdDowns,
     received,
     routes,
   };

@@ -136,7 +136,7 @@ function readSession(one: Neighbor, routes: ReadonlyMap<string, RouteView>): Ses
     capabilities: new Set(names),
     endsOfRib: one.stats.update.received.eor,
     bfd: NOTHING.bfd,
-    bfdDown: NOTHING.bfdDown,
+    bfdDowns: NOTHING.bfdDowns,
     received: one.last_error_received ?? '',
     routes,
   };

@@ -79,8 +79,8 @@ export interface SessionView {
   readonly endsOfRib: number;
   /** State of the BFD session, 'Up' … ; '' without one. */
   readonly bfd: string;
-  /** It once ended the session because of BFD, in its own words; '' if not. */
-  readonly bfdDown: string;
+  /** How often the session has ended because of BFD. */
+  readonly bfdDowns: number;
   /** The last NOTIFICATION that it got from us, in its own words, or '' for none. */
   readonly received: string;
   /** By prefix. */
@@ -129,7 +129,7 @@ export const NOTHING: SessionView = {
   capabilities: new Set(),
   endsOfRib: 0,
   bfd: '',
-  bfdDown: '',
+  bfdDowns: 0,
   received: '',
   routes: new Map(),
 };

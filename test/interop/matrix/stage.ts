@@ -92,6 +92,6 @@ export class Stage {
     if ('silent' in lack) return { is: 'lacks', why: lack.silent };
     const complaint = await this.router.complaint(lack.refused);
     if (complaint === null) throw new Error(`${this.router.name} takes "${lack.refused}" now: it has ${name}`);
-    return { is: 'lacks', why: `\`${lack.refused}\`: ${complaint}` };
+    return { is: 'lacks', why: `\`${lack.refused.replaceAll('\n', ' ')}\`: ${complaint}` };
   }
 }
