@@ -1,5 +1,6 @@
 // BIRD 2 in the matrix: one protocol for each session, birdc for what it says.
 
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -86,7 +87,7 @@ export function bird(): Router {
       await daemon?.command(commands[deed]);
     },
     complaint: async (lines) => {
-      const file = join(folder, 'check.conf');
+      const file = join(folder, `check-${randomUUID()}`);
       writeFileSync(file, `${HEAD}protocol bgp x { local as 1; neighbor 192.0.2.1 as 2; ipv4 {};\n${lines}\n}\n`);
       const answer = await output('/usr/sbin/bird', '-p', '-c', file).then(() => null, lastWords);
       return answer === null ? null : answer.replace(/^bird: \S+ /, '').trim();

@@ -1,5 +1,6 @@
 // ExaBGP in the matrix: one neighbour for each session, and its JSON API, whose events are folded into a view.
 
+import { randomUUID } from 'node:crypto';
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -112,7 +113,7 @@ export function exabgp(): Router {
       }
     },
     complaint: async (lines) => {
-      const file = join(folder, 'check.conf');
+      const file = join(folder, `check-${randomUUID()}`);
       writeFileSync(file, `${head('192.0.2.1', '192.0.2.2', '192.0.2.2', 2)}\n${lines}\n}\n`);
       const answer = await output('/usr/sbin/exabgp', '--test', file).then(() => null, lastWords);
       const said = answer?.split('\n').map((line) => line.split(' | ').at(-1)?.trim() ?? '');

@@ -1,5 +1,6 @@
 // FRR's bgpd in the matrix: one neighbour for each session, vtysh's JSON and the debug log for what it says.
 
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -85,7 +86,7 @@ export function frr(): Router {
       await daemon?.command('configure terminal', `router bgp ${ROUTER_AS}`, shutdown);
     },
     complaint: async (lines) => {
-      const file = join(folder, 'check.conf');
+      const file = join(folder, `check-${randomUUID()}`);
       writeFileSync(file, `router bgp 1\n neighbor 192.0.2.1 remote-as 2\n${lines}\n`);
       const answer = await output('/usr/lib/frr/bgpd', '-C', '-f', file).then(() => null, lastWords);
       return answer === null ? null : (/\] (No such command.*?)(?: on config line \d+)?:/.exec(answer)?.[1] ?? answer);

@@ -1,5 +1,6 @@
 // GoBGP in the matrix: one neighbour for each session, `gobgp -j` and its log for what it says.
 
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -126,7 +127,7 @@ export function gobgp(): Router {
       await ask('neighbor', ourEnd(lane), 'shutdown', '--reason', SHUTDOWN_TEXT);
     },
     complaint: async (lines) => {
-      const file = join(folder, 'check.toml');
+      const file = join(folder, `check-${randomUUID()}`);
       const neighbor = '[[neighbors]]\n[neighbors.config]\nneighbor-address = "192.0.2.1"\npeer-as = 2';
       writeFileSync(file, `${GLOBAL}\n${neighbor}\n${lines}\n`);
       const answer = await output('/usr/bin/gobgpd', '-d', '-f', file).then(() => null, lastWords);

@@ -1,5 +1,6 @@
 // OpenBGPD in the matrix: one neighbour for each session, `bgpctl -j` for what it says.
 
+import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -106,7 +107,7 @@ export function openbgpd(): Router {
       await ask('neighbor', ourEnd(lane), ...(deed === 'refresh' ? ['refresh'] : ['down', SHUTDOWN_TEXT]));
     },
     complaint: async (lines) => {
-      const file = write('check.conf', `${HEAD}neighbor 192.0.2.1 {\nremote-as 2\n${lines}\n}\n`);
+      const file = write(`check-${randomUUID()}`, `${HEAD}neighbor 192.0.2.1 {\nremote-as 2\n${lines}\n}\n`);
       const answer = await output('/usr/sbin/bgpd', '-n', '-f', file).then(() => null, lastWords);
       return answer === null ? null : (/\d+: (.*)/.exec(answer)?.[1] ?? answer);
     },
