@@ -303,7 +303,7 @@ export const SERVICE_OPTIONS = [
     min: 0,
     max: 1,
     default: 0.5,
-    doc: 'A list with a smaller share of the servers of the last one (or none) is suspect and held back.',
+    doc: 'A list that still has a smaller share of the servers of the last one is suspect and held back, and so is an empty one.',
   },
   {
     name: 'pool-shrink-confirm',

@@ -43,12 +43,15 @@ function serviceAlarms(service: ServiceView): readonly Alarm[] {
   return alarms;
 }
 
-function sourceAlarms(service: string, { state, note, lastError, ageSeconds }: SourceInput): readonly Alarm[] {
+function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
+  const { state, note, lastError, ageSeconds, unreadable } = source;
   const why = note ?? lastError;
   const because = why === null ? '' : `: ${why}`;
   switch (state) {
     case 'current':
-      return [];
+      return unreadable.length === 0
+        ? []
+        : [warning('source-entries', `${service}: the server list has entries that can not be read: ${unreadable[0]}`)];
     case 'waiting':
       return [warning('source-waiting', `${service}: no server list yet${because}`)];
     case 'stale':
@@ -56,7 +59,7 @@ function sourceAlarms(service: string, { state, note, lastError, ageSeconds }: S
     case 'suspect':
     case 'refused':
     case 'unparsable':
-      return [warning(`source-${state}`, `${service}: new server list is ${state}, the last good one stays${because}`)];
+      return [warning(`source-${state}`, `${service}: new server list is ${state}${because}; the last good one stays`)];
     default:
       return state satisfies never;
   }

@@ -37,9 +37,12 @@ export interface SourceInput {
   readonly state: 'waiting' | 'current' | 'stale' | 'suspect' | 'refused' | 'unparsable';
   readonly servers: number | null;
   readonly ageSeconds: number | null;
+  /** More of `state`, in words. */
   readonly note: string | null;
   readonly lastError: string | null;
-  /** What is wrong with its data, each with its place. */
+  /** Entries of its data that had to be left out, each with its place. */
+  readonly unreadable: readonly string[];
+  /** All that is wrong with its data, likewise. */
   readonly complaints: readonly string[];
 }
 

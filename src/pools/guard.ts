@@ -1,6 +1,7 @@
-// Which list of servers is in force, whatever the source says. Pure. An empty or sharply shrunken list is suspect: it is
-// accepted only after it was served unchanged for a while, or by hand. Unparsable data is never accepted. With admin-floor,
-// a list that takes the pool below its floor is refused. Driven by service-pool.ts.
+// Which list of servers is in force, whatever the source says. Pure. A list is suspect that is empty, or has left too many
+// servers out, whether others have come in their place or not: it is accepted only after it was served unchanged for a
+// while, or by hand. One that only grows takes nothing away and is not. Unparsable data is never accepted. With
+// admin-floor, a list that takes the pool below its floor is refused. Driven by service-pool.ts.
 
 import type { PoolHost } from '../decision/facts.ts';
 import { floorOf } from '../decision/floor.ts';
@@ -37,6 +38,14 @@ export interface GuardState {
   readonly failing: { readonly since: Mono; readonly reason: string } | null;
   /** When the source last served the list in force; null: never to this process. */
   readonly confirmedAt: Mono | null;
+  /** The list in force is another source's: nobody expects its servers to be in this one's. */
+  readonly ofAnother: boolean;
+}
+
+/** What is wrong with a source. */
+export interface Trouble {
+  readonly is: 'suspect' | 'refused' | 'unparsable' | 'stale';
+  readonly reason: string;
 }
 
 export type GuardEvent =
@@ -71,6 +80,7 @@ export const initialGuard: GuardState = {
   unparsable: null,
   failing: null,
   confirmedAt: null,
+  ofAnother: false,
 };
 
 /** A source that has been failing for this long makes its list stale. */
@@ -95,14 +105,12 @@ export function step(config: GuardConfig, state: GuardState, event: GuardEvent):
 }
 
 /** What an operator should know of the source, or null if it serves the list in force. `now` tells stale from a hiccup. */
-export function noteOf(state: GuardState, now: Mono): string | null {
+export function troubleOf(state: GuardState, now: Mono): Trouble | null {
   const { pending, unparsable, failing } = state;
-  if (pending !== null) return `${pending.why}: ${pending.reason}`;
-  if (unparsable !== null) return `unparsable: ${unparsable}`;
-  if (failing !== null && (state.confirmedAt === null || now - failing.since >= STALE_AFTER_MS)) {
-    return `stale: ${failing.reason}`;
-  }
-  return null;
+  if (pending !== null) return { is: pending.why, reason: pending.reason };
+  if (unparsable !== null) return { is: 'unparsable', reason: unparsable };
+  const stale = failing !== null && (state.confirmedAt === null || now - failing.since >= STALE_AFTER_MS);
+  return stale ? { is: 'stale', reason: failing.reason } : null;
 }
 
 /** Equal as sets of hosts with weight and state: the order in a file means nothing. */
@@ -126,12 +134,12 @@ function served(config: GuardConfig, before: GuardState, event: Served): GuardSt
 
   if (state.accepted !== null && sameHosts(state.accepted, event.hosts)) {
     if (state.pending !== null) said.push(say('info', 'pool source serves the list in force again'));
-    const settled: GuardState = { ...state, pending: null, confirmedAt: event.at };
+    const settled: GuardState = { ...state, pending: null, confirmedAt: event.at, ofAnother: false };
     if (state.published) return [settled, said];
     return [{ ...settled, published: true }, [...said, publish(state.accepted, true, false)]];
   }
 
-  const suspicion = suspicionOf(config, state.accepted, event);
+  const suspicion = suspicionOf(config, state, event);
   const refusal = refusalOf(config, state.accepted, event);
   if (suspicion === null && refusal === null) return accept(config, state, event, said);
 
@@ -149,18 +157,17 @@ function served(config: GuardConfig, before: GuardState, event: Served): GuardSt
 }
 
 /** Why this list must wait, or null. */
-function suspicionOf(config: GuardConfig, accepted: readonly PoolHost[] | null, event: Served): string | null {
+function suspicionOf(config: GuardConfig, { accepted, ofAnother }: GuardState, event: Served): string | null {
   const have = accepted?.length ?? 0;
   const got = event.hosts.length;
   if (got === 0) return have === 0 ? 'the list is empty' : `the list is empty, ${have} servers in the last one`;
   if (got < config.poolShrinkLimit * have) return `the list shrank from ${have} to ${got} servers`;
-  if (event.truncated && have > 0 && lost(accepted ?? [], event.hosts)) return 'the list ends in the middle of a line';
-  return null;
-}
-
-function lost(before: readonly PoolHost[], after: readonly PoolHost[]): boolean {
-  const left = new Set(after.map((host) => host.host));
-  return before.some((host) => !left.has(host.host));
+  const listed = new Set(event.hosts.map((host) => host.host));
+  const kept = (accepted ?? []).filter((host) => listed.has(host.host)).length;
+  // What is not there is not there: that others are does not make it the pool that it was.
+  if (!ofAnother && kept < config.poolShrinkLimit * have)
+    return `the list has ${kept} of the last one's ${have} servers`;
+  return event.truncated && kept < have ? 'the list ends in the middle of a line' : null;
 }
 
 /** Why admin-floor forbids this list, or null. An edit of a pool that is below its floor already may improve it. */
@@ -220,7 +227,15 @@ function accept(
     actions.push(say('critical', `pool list obeyed, but ${text}`));
   }
   return [
-    { accepted: hosts, published: true, pending: null, unparsable: null, failing: null, confirmedAt: event.at },
+    {
+      accepted: hosts,
+      published: true,
+      pending: null,
+      unparsable: null,
+      failing: null,
+      confirmedAt: event.at,
+      ofAnother: false,
+    },
     actions,
   ];
 }

@@ -1,6 +1,6 @@
 // A pool file as bytes to a list of hosts. Pure. Two formats, as PyBal reads them: JSON when the path ends in `.json`,
-// otherwise one Python dict per line. A bad line or entry is skipped and named; a file that is no pool at all is refused.
-// Called by service-pool.ts.
+// otherwise one Python dict per line. A bad line or entry is skipped and named, and the server that it is about stays as it
+// was, if that can be told; a file that is no pool at all is refused. Called by service-pool.ts.
 
 import { dictGet, parseLiteral, printLiteral, LiteralError, type Literal } from '../config/literal.ts';
 import type { PoolHost } from '../decision/facts.ts';
@@ -22,7 +22,7 @@ export interface PoolText {
   /** Where it came from, for complaints; its path decides the format. */
   readonly url: string;
   readonly bytes: Uint8Array;
-  /** The list in force: a value of a wrong type leaves what the host had (Server.merge of PyBal). */
+  /** The list in force: what can not be read leaves what the host had (of single values: Server.merge of PyBal). */
   readonly previous: readonly PoolHost[];
 }
 
@@ -73,7 +73,8 @@ function parseLines(text: string, collector: Collector): ParsedPool {
 
 /** False: a bad line. */
 function parseLine(line: string, number: number, collector: Collector): boolean {
-  const bad = (reason: string) => collector.skip(() => number, `Bad configuration line: ${excerpt(line)}: ${reason}`);
+  const bad = (reason: string) =>
+    collector.skip(() => number, `Bad configuration line: ${excerpt(line)}: ${reason}`, line.match(/[\w.:-]+/g) ?? []);
   if (line.length > MAX_LINE_LENGTH) return bad(`longer than ${MAX_LINE_LENGTH} characters`);
   const dict = readLiteral(line);
   if (typeof dict === 'string') return bad(dict);
@@ -116,8 +117,8 @@ function parseJson(text: string, collector: Collector): ParsedPool {
   for (const [host, entry] of entries) {
     const line = () => lineOf(text, JSON.stringify(host));
     const wrong = badHost(host);
-    if (wrong !== null) collector.skip(line, wrong);
-    else if (!isObject(entry)) collector.skip(line, `${host}: not an object with weight and enabled`);
+    if (wrong !== null) collector.skip(line, wrong, []);
+    else if (!isObject(entry)) collector.skip(line, `${host}: not an object with weight and enabled`, [host]);
     else collector.add(line, host, jsonValues(entry));
     if (collector.overflow !== null) return collector.refuse(collector.overflow);
   }
@@ -167,6 +168,8 @@ class Collector {
   readonly #previous: ReadonlyMap<string, PoolHost>;
   readonly #hosts = new Map<string, PoolHost>();
   readonly #complaints: Complaint[] = [];
+  /** Servers of the list in force that a skipped entry names, with its line. */
+  readonly #named = new Map<string, () => number>();
   #skipped = 0;
 
   constructor(text: PoolText) {
@@ -200,8 +203,10 @@ class Collector {
     });
   }
 
-  skip(line: () => number, message: string): false {
+  /** `words`: all in it that could be a host. */
+  skip(line: () => number, message: string, words: readonly string[]): false {
     this.#skipped++;
+    for (const word of words) if (this.#previous.has(word)) this.#named.set(word, line);
     this.#complain('error', line, message);
     return false;
   }
@@ -212,6 +217,12 @@ class Collector {
 
   finish(entries: number, truncated: boolean): ParsedPool {
     if (entries > 0 && this.#hosts.size === 0) return this.refuse('not one usable host in it');
+    for (const [host, line] of this.#named) {
+      const before = this.#previous.get(host);
+      if (before === undefined || this.#hosts.has(host)) continue;
+      this.#hosts.set(host, before);
+      this.#complain('warning', line, `${host} stays as it was`);
+    }
     return { is: 'list', hosts: [...this.#hosts.values()], truncated, complaints: this.#complaints };
   }
 

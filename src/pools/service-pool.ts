@@ -4,11 +4,11 @@
 import type { ServiceConfig } from '../config/types.ts';
 import type { Fact, PoolHost } from '../decision/facts.ts';
 import { Knife } from '../lib/cut.ts';
-import { errorText, printComplaint } from '../lib/errors.ts';
+import { type Complaint, errorText, printComplaint } from '../lib/errors.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Wall, World } from '../world/world.ts';
 import { Claims, type Claim } from './claims.ts';
-import { initialGuard, noteOf, step, type GuardEvent, type GuardState } from './guard.ts';
+import { initialGuard, troubleOf, step, type GuardEvent, type GuardState } from './guard.ts';
 import { Keeper } from './keeper.ts';
 import { lastGoodPath, readLastGood } from './last-good.ts';
 import { changeLines } from './lines.ts';
@@ -28,6 +28,7 @@ export interface PoolStatus {
   readonly servers: number | null;
   /** Since the source last served the list in force. */
   readonly ageSeconds: number | null;
+  /** More of `state`, in words. */
   readonly note: string | null;
   /** Why the source last failed; null after an answer. */
   readonly lastError: string | null;
@@ -35,7 +36,9 @@ export interface PoolStatus {
   readonly pending: { readonly servers: number; readonly reason: string; readonly servedSeconds: number } | null;
   /** Hosts in force that have no address to use. */
   readonly unresolved: readonly string[];
-  /** What is wrong with the data last served, each with its place; the first of them if they are many. */
+  /** Entries of the data last served that had to be left out, each with its place; the first of them if they are many. */
+  readonly unreadable: readonly string[];
+  /** All that is wrong with it, likewise. */
   readonly complaints: readonly string[];
 }
 
@@ -97,7 +100,8 @@ export class ServicePool {
     this.#life.abort();
     this.#life = new Knife();
     this.#served = null;
-    this.#guard = { ...this.#guard, pending: null, unparsable: null, failing: null, confirmedAt: null };
+    const nothingWrong = { pending: null, unparsable: null, failing: null };
+    this.#guard = { ...this.#guard, ...nothingWrong, confirmedAt: null, ofAnother: true };
     const life = this.#life;
     this.#loop = earlier.then(() => this.#start(life, this.#guard.accepted === null));
   }
@@ -117,22 +121,24 @@ export class ServicePool {
   status(): PoolStatus {
     const { accepted, published, pending, unparsable, failing } = this.#guard;
     const { clock } = this.#context.world;
-    const note = noteOf(this.#guard, clock.now());
-    const troubled = pending?.why ?? (unparsable === null ? (note === null ? 'current' : 'stale') : 'unparsable');
+    const trouble = troubleOf(this.#guard, clock.now());
     const inForce = published ? accepted : null;
+    const complaints = this.#served?.complaints ?? [];
+    const shown = (list: readonly Complaint[]) => list.slice(0, SHOWN_COMPLAINTS).map(printComplaint);
     return {
       url: showUrl(this.#config.source),
-      state: inForce === null && troubled === 'current' ? 'waiting' : troubled,
+      state: trouble?.is ?? (inForce === null ? 'waiting' : 'current'),
       servers: inForce?.length ?? null,
       ageSeconds: inForce === null || this.#good === null ? null : Math.max(0, (clock.wall() - this.#good.at) / 1000),
-      note,
+      note: trouble?.reason ?? null,
       lastError: failing?.reason ?? unparsable,
       pending:
         pending === null
           ? null
           : { servers: pending.hosts.length, reason: pending.reason, servedSeconds: pending.servedMs / 1000 },
       unresolved: [...this.#unresolved()],
-      complaints: (this.#served?.complaints ?? []).slice(0, SHOWN_COMPLAINTS).map(printComplaint),
+      unreadable: shown(complaints.filter(({ severity }) => severity === 'error')),
+      complaints: shown(complaints),
     };
   }
 
@@ -223,7 +229,8 @@ export class ServicePool {
     this.#guard = after;
     const { clock } = this.#context.world;
     if (after.confirmedAt !== null && after.confirmedAt !== before.confirmedAt) this.#confirmed();
-    const note = noteOf(after, clock.now());
+    const trouble = troubleOf(after, clock.now());
+    const note = trouble === null ? null : `${trouble.is}: ${trouble.reason}`;
     let publish = note !== this.#note;
     this.#note = note;
     for (const action of actions) {

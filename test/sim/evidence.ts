@@ -71,7 +71,8 @@ export class Evidence {
     if (oldest === undefined || index === 0) return since;
     const lasted = (all[index + 1]?.at ?? this.#truth.now) - oldest.at;
     const shrunk = ({ entries }: (typeof all)[number]): boolean =>
-      oldest.entries.length < service.shrinkLimit * entries.length;
+      entries.filter(({ host }) => oldest.entries.some((entry) => entry.host === host)).length <
+      service.shrinkLimit * entries.length;
     return lasted < ms && all.slice(0, index).some(shrunk) ? this.#beforeSuspects(service, oldest.at - 1, ms) : since;
   }
 

@@ -54,6 +54,7 @@ const busy = () =>
             ageSeconds: 90,
             note: null,
             lastError: 'read /x: ENOENT',
+            unreadable: [],
             complaints: ['/x:3: weight: -1 is not a weight'],
           } as const,
         ],

@@ -167,16 +167,17 @@ describe('/alerts', () => {
           ageSeconds: 60,
           note: '1 of 3 servers',
           lastError: null,
+          unreadable: [],
           complaints: [],
         } as const,
       ],
     ]);
     expect(await alerts(undefined, { sources })).to.equal(
-      'WARNING - text_80: new server list is suspect, the last good one stays: 1 of 3 servers',
+      'WARNING - text_80: new server list is suspect: 1 of 3 servers; the last good one stays',
     );
     expect(await alerts(servers('text_80', server('a'), server('b', { held: true })), { sources })).to.equal(
       'CRITICAL - text_80: Servers b are marked down but pooled; ' +
-        'text_80: new server list is suspect, the last good one stays: 1 of 3 servers',
+        'text_80: new server list is suspect: 1 of 3 servers; the last good one stays',
     );
   });
 

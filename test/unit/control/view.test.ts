@@ -28,6 +28,7 @@ describe('The view', () => {
       ageSeconds: 1,
       note: null,
       lastError: null,
+      unreadable: [],
       complaints: [],
     } as const;
     const given = await inputs(undefined, takes([], { ...source, pending: null, unresolved: [] }, []));
@@ -138,14 +139,23 @@ describe('Alarms', () => {
   });
 
   it('tell sources whose list is not in force', async () => {
-    const source = { url: 'http://x/', servers: 2, ageSeconds: 60, note: null, lastError: 'timeout', complaints: [] };
+    const source = {
+      url: 'http://x/',
+      servers: 2,
+      ageSeconds: 60,
+      note: null,
+      lastError: 'timeout',
+      unreadable: [],
+      complaints: [],
+    };
     for (const state of ['waiting', 'stale', 'suspect', 'refused', 'unparsable'] as const) {
       const sources = new Map([['text_80', { ...source, state }]]);
       expect(await alarms({ sources })).to.deep.equal([`warning source-${state}`]);
     }
-    expect(await alarms({ sources: new Map([['text_80', { ...source, state: 'current' } as const]]) })).to.deep.equal(
-      [],
-    );
+    const current = { ...source, state: 'current' } as const;
+    expect(await alarms({ sources: new Map([['text_80', current]]) })).to.deep.equal([]);
+    const entries = { ...current, unreadable: ['http://x/:3: Bad configuration line'] };
+    expect(await alarms({ sources: new Map([['text_80', entries]]) })).to.deep.equal(['warning source-entries']);
   });
 
   it('tell a floor that can not be kept', async () => {
@@ -185,6 +195,7 @@ describe('Alarms', () => {
       ageSeconds: 60,
       note: null,
       lastError: null,
+      unreadable: [],
       complaints: [],
       state: 'stale',
     } as const;

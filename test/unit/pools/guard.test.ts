@@ -3,13 +3,13 @@ import fc from 'fast-check';
 import type { PoolHost } from '../../../src/decision/facts.ts';
 import {
   initialGuard,
-  noteOf,
   sameHosts,
   step,
   type GuardAction,
   type GuardConfig,
   type GuardEvent,
   type GuardState,
+  troubleOf,
 } from '../../../src/pools/guard.ts';
 import type { Mono } from '../../../src/world/world.ts';
 
@@ -39,7 +39,8 @@ class Guard {
     return this.state.published ? this.state.accepted : null;
   }
   get note(): string | null {
-    return noteOf(this.state, this.at);
+    const trouble = troubleOf(this.state, this.at);
+    return trouble === null ? null : `${trouble.is}: ${trouble.reason}`;
   }
   get said(): readonly string[] {
     return this.actions.flatMap((action) => (action.do === 'say' ? [`${action.level}: ${action.text}`] : []));
@@ -92,6 +93,32 @@ describe('pool guard', () => {
     const guard = new Guard().serve(hosts(4)).serve(hosts(1));
     expect(guard.inForce).to.have.length(4);
     expect(guard.note).to.equal('suspect: the list shrank from 4 to 1 servers');
+  });
+
+  it('A list is suspect that has lost too many servers, whoever has come in their place.', () => {
+    const others = hosts(9).slice(4);
+    const guard = new Guard().serve(hosts(4)).serve([...hosts(1), ...others]);
+    expect(guard.inForce).to.have.length(4);
+    expect(guard.note).to.equal("suspect: the list has 1 of the last one's 4 servers");
+    expect(new Guard().serve(hosts(4)).serve([...hosts(2), ...others]).inForce).to.have.length(7);
+    expect(guard.serve([...hosts(1), ...others], 60).inForce).to.have.length(6);
+  });
+
+  it('Another source may have other servers, but not too few.', () => {
+    const moved = () => {
+      const guard = new Guard().serve(hosts(4));
+      guard.state = { ...guard.state, ofAnother: true };
+      return guard;
+    };
+    const others = hosts(9).slice(5);
+    expect(moved().serve(others).inForce).to.deep.equal(others);
+    expect(moved().serve(others).serve(hosts(4)).note).to.match(/^suspect/);
+    expect(moved().serve(hosts(4)).serve(others).note).to.match(/^suspect/);
+    expect(moved().serve(others.slice(0, 1)).note).to.equal('suspect: the list shrank from 4 to 1 servers');
+  });
+
+  it('A list that only grows takes nothing away, and is taken at once.', () => {
+    expect(new Guard().serve(hosts(1)).serve(hosts(5000)).inForce).to.have.length(5000);
   });
 
   it('A suspect list is accepted when served unchanged for the time of confirmation, not a second earlier.', () => {

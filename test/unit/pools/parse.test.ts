@@ -113,6 +113,38 @@ describe('pool files', () => {
       expect(legacy(`${first}{'host': 'cp2', 'wei\n`)).to.include({ is: 'list', truncated: false });
     });
 
+    const before = [
+      { host: 'cp1', weight: 3, enabled: false },
+      { host: 'cp2.example.org', weight: 4, enabled: true },
+      { host: '2001:db8::1', weight: 5, enabled: true },
+    ];
+    const kept: readonly (readonly [string, string, readonly string[]])[] = [
+      ['a typing error', "{'host': 'cp2.example.org', 'weight': 10, 'enabled': Flase}", ['cp2.example.org']],
+      ['a host without quotes', '{"host": 2001:db8::1, "weight": 10, "enabled": True}', ['2001:db8::1']],
+      ['two entries on one line', "{'host': 'cp1'}{'host': 'cp2.example.org'}", ['cp1', 'cp2.example.org']],
+      ['a host that only begins like one', "{'host': 'cp2', 'weight': 10, 'enabled': Flase}", []],
+      ['a host that is not on the list', "{'host': 'cp7', 'weight': 10, 'enabled': Flase}", []],
+    ];
+    for (const [what, text, stay] of kept) {
+      it(`A bad line with ${what} leaves the servers that it names as they were: ${stay.length}.`, () => {
+        const parsed = legacy(`${text}\n{'host': 'cp9', 'weight': 10, 'enabled': True}\n`, before);
+        const unchanged = before.filter(({ host }) => stay.includes(host));
+        expect(hostsOf(parsed)).to.deep.equal([{ ...CP1, host: 'cp9' }, ...unchanged]);
+        expect(complaintsOf(parsed).slice(1)).to.deep.equal(
+          stay.map((host) => `http://pools/text:1: warning: ${host} stays as it was`),
+        );
+      });
+    }
+
+    it('A server that a bad line names and a good one too is as the good one says.', () => {
+      const parsed = legacy("{'host': 'cp1'}\n{'host': 'cp1', 'weight': 10, 'enabled': True}\n", before);
+      expect(hostsOf(parsed)).to.deep.equal([CP1]);
+    });
+
+    it('A file without one good line is no pool, whatever its bad ones name.', () => {
+      expect(hostsOf(legacy("{'host': 'cp1'}\n", before))).to.equal('refused: not one usable host in it');
+    });
+
     it('Nothing, or nothing but comments, is an empty list.', () => {
       for (const text of ['', '\n\n', '# nobody\n']) expect(hostsOf(legacy(text)), text).to.deep.equal([]);
     });

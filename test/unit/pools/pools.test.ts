@@ -158,9 +158,10 @@ describe('pools', () => {
       await fake.clock.advance(5000);
       expect(daemon.hosts).to.have.length(3);
       expect(daemon.list?.note).to.equal('stale: stat /pools/new: ENOENT');
-      fake.write('/pools/new', line('10.0.0.2') + line('10.0.0.9'));
+      // Nobody expects the servers of one source in another one.
+      fake.write('/pools/new', line('10.0.0.8') + line('10.0.0.9'));
       await fake.clock.advance(1000);
-      expect(daemon.hosts).to.deep.equal(['10.0.0.2', '10.0.0.9']);
+      expect(daemon.hosts).to.deep.equal(['10.0.0.8', '10.0.0.9']);
       expect(daemon.list?.note).to.equal(null);
       fake.reads.length = 0;
       fake.write('/pools/text', line('10.0.0.5'));
@@ -187,10 +188,10 @@ describe('pools', () => {
       await fake.clock.advance(5000);
       daemon.pools.configure([upload], SETTINGS);
       fake.write('/pools/text', line('10.0.0.9'));
-      fake.write('/pools/upload', line('10.0.0.4'));
+      fake.write('/pools/upload', line('10.0.0.3') + line('10.0.0.4'));
       await fake.clock.advance(5000);
       expect(daemon.facts.filter((fact) => fact.service === 'text')).to.have.length(1);
-      expect(daemon.hosts).to.deep.equal(['10.0.0.4']);
+      expect(daemon.hosts).to.deep.equal(['10.0.0.3', '10.0.0.4']);
       expect([...daemon.pools.status().keys()]).to.deep.equal(['upload']);
     });
 
@@ -283,6 +284,21 @@ describe('pools', () => {
       const complaint = "file:///pools/text:2: Bad configuration line: {'host': 'cp2'}: no weight, no enabled";
       expect(fake.lines.filter((text) => text.includes('WARN'))).to.deep.equal([`[text] WARN: ${complaint}`]);
       expect(daemon.pools.status().get('text')?.complaints).to.deep.equal([complaint]);
+      expect(daemon.pools.status().get('text')?.unreadable).to.deep.equal([complaint]);
+    });
+
+    it('a line that can no longer be read: its server stays as it was, and that is said until the line is mended.', async () => {
+      fake.write('/pools/text', line('10.0.0.2') + line('cp2', 5, false));
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(5000);
+      fake.write('/pools/text', `${line('10.0.0.2')}{'host': 'cp2', 'weight': 5, 'enabled': false}\n`);
+      await fake.clock.advance(5000);
+      expect(daemon.list?.hosts).to.have.length(2);
+      expect(fake.lines).to.include('[text] WARN: file:///pools/text:2: warning: cp2 stays as it was');
+      expect(daemon.pools.status().get('text')?.unreadable).to.have.length(1);
+      fake.write('/pools/text', line('10.0.0.2') + line('cp2', 5, true));
+      await fake.clock.advance(5000);
+      expect(daemon.pools.status().get('text')?.unreadable).to.deep.equal([]);
     });
   });
 
@@ -310,7 +326,7 @@ describe('pools', () => {
 
     it('A sound list of the source is used instead of the kept one, which is never handed on.', async () => {
       await oneLife();
-      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.8'));
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3'));
       await start();
       expect(daemon.facts.map(({ list }) => list.hosts.length)).to.deep.equal([2]);
     });
