@@ -37,9 +37,10 @@ async function obey(order: Order): Promise<Answer> {
   switch (order.do) {
     case 'load': {
       const { announcer, receiver } = ADDRESS[order.family];
-      const asPath = [AS.announcer];
-      routes = addresses(order.family, order.count).map((address) => route(address, { asPath }));
-      speaker.set(PEER, routes);
+      // As decision/routes.ts makes them: sorted, with lists that all of them share.
+      const shared = { asPath: [AS.announcer], communities: [] };
+      const sorted = addresses(order.family, order.count).sort();
+      routes = sorted.map((address) => route(address, shared));
       await speaker.configure({
         routerId: ADDRESS[4].announcer,
         listen: [{ address: announcer, port: 179 }],
