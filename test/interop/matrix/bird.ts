@@ -5,9 +5,11 @@ import { readFile } from 'node:fs/promises';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Family } from '../../../src/lib/address.ts';
 import { Bird } from '../../support/bird.ts';
 import { type Namespace, output } from '../../support/namespace.ts';
 import {
+  bandwidthOf,
   BFD_AUTH,
   BFD_INTERVAL_MS,
   type CapabilityName,
@@ -40,6 +42,10 @@ const CAPABILITIES: readonly (readonly [RegExp, CapabilityName])[] = [
   [/AF announced:.*\bipv6\b/, 'IPv6 unicast'],
   [/Route refresh/, 'route refresh'],
   [/4-octet AS/, '4-octet AS'],
+  [/Enhanced refresh/, 'enhanced refresh'],
+  [/Extended message/, 'extended messages'],
+  [/IPv6 nexthop:.*\bipv4\b/, 'extended next hop'],
+  [/Graceful restart/, 'graceful restart'],
 ];
 
 export function bird(): Router {
@@ -102,7 +108,9 @@ export function bird(): Router {
 const nameOf = ({ host }: Lane): string => `lane${host}`;
 
 function protocol(name: string, lane: Lane): string {
-  const { as, families, holdTimeSeconds, dials } = lane;
+  const { as, families, holdTimeSeconds, dials, maximumPrefixes } = lane;
+  const limit = maximumPrefixes === null ? '' : `import limit ${maximumPrefixes} action disable;`;
+  const channel = (family: Family) => (lane.offersAll && family === 4 ? `${limit} extended next hop on;` : limit);
   return `protocol bgp ${name} {
   debug { packets, events };
   local ${theirEnd(lane)} as ${ROUTER_AS};
@@ -112,9 +120,19 @@ function protocol(name: string, lane: Lane): string {
   error wait time 1, 2;
   connect delay time 1;
   connect retry time 1;
-  ${lane.multihop ? 'multihop 2;' : ''} ${lane.bfd ? 'bfd on;' : ''}
-  ${families.map((family) => `ipv${family} { import all; export none; };`).join(' ')}
+  ${extras(lane).join(' ')}
+  ${families.map((family) => `ipv${family} { import all; export none; ${channel(family)} };`).join(' ')}
 }`;
+}
+
+function extras({ multihop, bfd, offersAll, password, ttlSecurity }: Lane): readonly string[] {
+  return [
+    ...(multihop ? ['multihop 2;'] : []),
+    ...(bfd ? ['bfd on;'] : []),
+    ...(offersAll ? ['enable extended messages on; advertise hostname on; long lived graceful restart on;'] : []),
+    ...(password === null ? [] : [`password "${password}";`]),
+    ...(ttlSecurity ? ['ttl security on;'] : []),
+  ];
 }
 
 function readSession(
@@ -131,6 +149,8 @@ function readSession(
     established: /BGP state:\s+Established/.test(block),
     holdTimeSeconds: hold === undefined ? null : Number(hold),
     capabilities: new Set(CAPABILITIES.flatMap(([pattern, name]) => (pattern.test(offered) ? [name] : []))),
+    refreshMarks: count(log, `${protocol}: Got BEGIN-OF-RR`) + count(log, `${protocol}: Got END-OF-RR`),
+    hostname: /Hostname: (.*)/.exec(offered)?.[1] ?? '',
     endsOfRib: count(log, `${protocol}: Got END-OF-RIB\n`),
     bfd: lane.bfd
       ? (paths
@@ -171,5 +191,17 @@ function readRoute(block: string): RouteView {
     med: number(of('med')),
     localPref: number(of('local_pref')),
     communities: Array.from((of('community') ?? '').matchAll(/\((\d+),(\d+)\)/g), ([, as, value]) => `${as}:${value}`),
+    largeCommunities: tuples(of('large_community')).map((parts) => parts.join(':')),
+    extendedCommunities: tuples(of('ext_community')).map(extendedCommunity),
   };
+}
+
+/** '(64600, 1, 2) (…)' */
+function tuples(text: string | null): readonly (readonly string[])[] {
+  return Array.from((text ?? '').matchAll(/\(([^)]*)\)/g), ([, inside = '']) => inside.split(/, ?/));
+}
+
+/** BIRD has no name for link bandwidth. */
+function extendedCommunity([kind = '', as = '', value = '']: readonly string[]): string {
+  return kind === 'unknown 0x4004' ? `lb ${as}:${bandwidthOf(Number(value))}` : `${kind} ${as}:${value}`;
 }

@@ -1,7 +1,7 @@
 // docs/interop.md from what a run found.
 
 import { output } from '../../support/namespace.ts';
-import type { Feature } from './features.ts';
+import type { Feature } from './steps.ts';
 
 export type Outcome =
   | { readonly is: 'works' }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Namespace, output } from '../../support/namespace.ts';
 import {
+  bandwidthOf,
   type CapabilityName,
   type Deed,
   type Lack,
@@ -39,6 +40,7 @@ interface Event {
     readonly open?: { readonly capabilities: Readonly<Record<string, { readonly families?: readonly string[] }>> };
     readonly negotiated?: { readonly hold_time: number };
     readonly notification?: { readonly code: number; readonly subcode: number; readonly data: string };
+    readonly 'route-refresh'?: { readonly subtype: string };
     readonly message?: { readonly eor?: unknown; readonly update?: Update };
   };
 }
@@ -50,6 +52,8 @@ interface Update {
     readonly med?: number;
     readonly 'local-preference'?: number;
     readonly community?: readonly (readonly [number, number])[];
+    readonly 'large-community'?: readonly (readonly number[])[];
+    readonly 'extended-community'?: readonly { readonly value: string; readonly string: string }[];
   };
   /** By family and next hop. */
   readonly announce?: Readonly<Record<string, Readonly<Record<string, readonly { readonly nlri: string }[]>>>>;
@@ -57,7 +61,14 @@ interface Update {
 }
 
 /** By their codes. */
-const CAPABILITIES: Readonly<Record<string, CapabilityName>> = { 2: 'route refresh', 65: '4-octet AS' };
+const CAPABILITIES: Readonly<Record<string, CapabilityName>> = {
+  2: 'route refresh',
+  5: 'extended next hop',
+  6: 'extended messages',
+  64: 'graceful restart',
+  65: '4-octet AS',
+  70: 'enhanced refresh',
+};
 
 export function exabgp(): Router {
   const folder = mkdtempSync(join(tmpdir(), 'anybal-matrix-exabgp-'));
@@ -73,7 +84,8 @@ export function exabgp(): Router {
       .filter((line) => line !== '');
     const sessions = new Map<string, SessionView>();
     for (const line of lines) {
-      const event = JSON.parse(line) as Event;
+      // Extended communities are numbers of 64 bits, more than JSON.parse keeps.
+      const event = JSON.parse(line.replace(/"value": (\d+)/g, '"value": "$1"')) as Event;
       const address = event.neighbor.address.peer;
       sessions.set(address, after(sessions.get(address) ?? NOTHING, event));
     }
@@ -133,7 +145,8 @@ function neighbor(lane: Lane): string {
   return `${head(ourEnd(lane), theirEnd(lane), lane.theirs[4], lane.as)}
   hold-time ${lane.holdTimeSeconds};
   passive ${!lane.dials};
-  capability { asn4 enable; route-refresh enable; }
+  capability { asn4 enable; route-refresh enable; ${lane.offersAll ? 'nexthop enable; extended-message enable;' : ''} }
+  ${extras(lane).join(' ')}
   family { ${lane.families.map((family) => `ipv${family} unicast;`).join(' ')} }
   api {
     processes [ watch ];
@@ -142,6 +155,15 @@ function neighbor(lane: Lane): string {
     receive { parsed; open; update; notification; refresh; }
   }
 }`;
+}
+
+function extras({ offersAll, password, ttlSecurity, multihop }: Lane): readonly string[] {
+  return [
+    ...(offersAll ? ['nexthop { ipv4 unicast ipv6; }'] : []),
+    ...(password === null ? [] : [`md5-password "${password}";`]),
+    ...(ttlSecurity ? ['incoming-ttl 255; outgoing-ttl 255;'] : []),
+    ...(multihop ? ['outgoing-ttl 2;'] : []),
+  ];
 }
 
 /** One event later. */
@@ -155,6 +177,7 @@ function after(session: SessionView, { type, neighbor }: Event): SessionView {
   if (direction !== 'receive') return session;
   if (open !== undefined) return { ...session, capabilities: readCapabilities(open.capabilities) };
   if (notification !== undefined) return { ...session, received: `${notification.code}/${notification.subcode}` };
+  if (type === 'refresh') return { ...session, refreshMarks: session.refreshMarks + 1 };
   if (message?.eor !== undefined) return { ...session, endsOfRib: session.endsOfRib + 1 };
   return message?.update === undefined ? session : { ...session, routes: readUpdate(session.routes, message.update) };
 }
@@ -188,5 +211,14 @@ function readRoute(nextHop: string, { attribute }: Update): RouteView {
     med: attribute?.med ?? null,
     localPref: attribute?.['local-preference'] ?? null,
     communities: (attribute?.community ?? []).map(([as, value]) => `${as}:${value}`),
+    largeCommunities: (attribute?.['large-community'] ?? []).map((parts) => parts.join(':')),
+    extendedCommunities: (attribute?.['extended-community'] ?? []).map(extendedCommunity),
   };
+}
+
+/** ExaBGP shows no text of a link bandwidth. */
+function extendedCommunity({ value, string }: { readonly value: string; readonly string: string }): string {
+  const number = BigInt(value);
+  if (number >> 48n !== 0x4004n) return string.replace(/^target:/, 'rt ');
+  return `lb ${(number >> 32n) & 0xffffn}:${bandwidthOf(Number(number & 0xffffffffn))}`;
 }

@@ -9,6 +9,7 @@ import { type Namespace, output } from '../../support/namespace.ts';
 import {
   BFD_INTERVAL_MS,
   type CapabilityName,
+  communityNumber,
   count,
   type Deed,
   type Lack,
@@ -40,6 +41,10 @@ type Json = Readonly<Record<string, unknown>>;
 const CAPABILITIES: Readonly<Record<string, CapabilityName>> = {
   '4byteAs': '4-octet AS',
   routeRefresh: 'route refresh',
+  enhancedRouteRefresh: 'enhanced refresh',
+  extendedMessage: 'extended messages',
+  extendedNexthop: 'extended next hop',
+  gracefulRestart: 'graceful restart',
 };
 
 export function frr(): Router {
@@ -103,7 +108,7 @@ function config(lanes: readonly Lane[]): string {
  address-family ipv${wanted} unicast
 ${lanes
   .filter(({ families }) => families.includes(wanted))
-  .map((lane) => `  neighbor ${ourEnd(lane)} activate`)
+  .map(activation)
   .join('\n')}
  exit-address-family`;
   return `
@@ -120,11 +125,20 @@ ${family(6)}
 `;
 }
 
+function activation(lane: Lane): string {
+  const name = `  neighbor ${ourEnd(lane)}`;
+  const limit = lane.maximumPrefixes === null ? '' : `\n${name} maximum-prefix ${lane.maximumPrefixes}`;
+  return `${name} activate${limit}`;
+}
+
 function neighbor(lane: Lane): string {
   const { as, holdTimeSeconds: hold, dials } = lane;
   const lines = [`remote-as ${as}`, `timers ${Math.floor(hold / 3)} ${hold}`, 'timers connect 1'];
   if (!dials) lines.push('passive');
   if (lane.multihop) lines.push('ebgp-multihop 2');
+  if (lane.offersAll) lines.push('capability extended-nexthop');
+  if (lane.password !== null) lines.push(`password ${lane.password}`);
+  if (lane.ttlSecurity) lines.push('ttl-security hops 1');
   if (lane.bfd) lines.push('bfd', 'bfd profile matrix');
   return lines.map((line) => ` neighbor ${ourEnd(lane)} ${line}`).join('\n');
 }
@@ -143,6 +157,8 @@ function readSession(address: string, one: Json, log: string, routes: ReadonlyMa
     established,
     holdTimeSeconds: established ? Number(one['bgpTimerHoldTimeMsecs']) / 1000 : null,
     capabilities: new Set(names),
+    refreshMarks: marks(log, address),
+    hostname: String(((capabilities['hostName'] ?? {}) as Json)['rcvHostName'] ?? ''),
     endsOfRib: [4, 6].reduce(
       (sum, family) => sum + count(log, `rcvd End-of-RIB for IPv${family} Unicast from ${address} `),
       0,
@@ -166,17 +182,27 @@ function learnRoutes(into: Map<string, Map<string, RouteView>>, table: Record<st
 
 function readRoute(path: Json): RouteView {
   const [nextHop] = path['nexthops'] as readonly { readonly ip: string }[];
-  const community = (path['community'] as { readonly string: string } | undefined)?.string ?? '';
+  const string = (key: string) => (path[key] as { readonly string: string } | undefined)?.string ?? '';
+  const words = (key: string) =>
+    string(key)
+      .split(' ')
+      .filter((word) => word !== '');
+  // 'RT:64600:7 LB:64600:125000000 (1.000 Gbps)'
+  const extended = Array.from(string('extendedCommunity').matchAll(/([A-Z]+):(\d+:\d+)/g));
   const number = (key: string) => (key in path ? Number(path[key]) : null);
-  const { string } = path['aspath'] as { readonly string: string };
   return {
     nextHop: nextHop?.ip ?? '',
     origin: String(path['origin']),
-    path: string === 'Local' ? '' : string,
+    path: string('aspath').replace(/^Local$/, ''),
     med: number('metric'),
     localPref: number('locPrf'),
-    communities: community === '' ? [] : community.split(' ').map((word) => WELL_KNOWN[word] ?? word),
+    communities: words('community').map(communityNumber),
+    largeCommunities: words('largeCommunity'),
+    extendedCommunities: extended.map(([, kind = '', value = '']) => `${kind.toLowerCase()} ${value}`),
   };
 }
 
-const WELL_KNOWN: Readonly<Record<string, string>> = { 'no-export': '65535:65281' };
+/** RFC 7313 */
+function marks(log: string, address: string): number {
+  return count(log, `${address} rcvd BoRR for `) + count(log, `${address} rcvd EoRR for `);
+}

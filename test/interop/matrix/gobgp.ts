@@ -76,6 +76,9 @@ const ESTABLISHED = 6;
 const CAPABILITIES: Readonly<Record<string, CapabilityName>> = {
   RouteRefreshCapability: 'route refresh',
   FourOctetASNCapability: '4-octet AS',
+  EnhancedRouteRefreshCapability: 'enhanced refresh',
+  ExtendedNexthopCapability: 'extended next hop',
+  GracefulRestartCapability: 'graceful restart',
   'MultiProtocolCapability CgQIARAB': 'IPv4 unicast',
   'MultiProtocolCapability CgQIAhAB': 'IPv6 unicast',
 };
@@ -139,13 +142,17 @@ export function gobgp(): Router {
 }
 
 function neighbor(lane: Lane): string {
+  const { maximumPrefixes } = lane;
+  const limit =
+    maximumPrefixes === null ? '' : `\n[neighbors.afi-safis.prefix-limit.config]\nmax-prefixes = ${maximumPrefixes}`;
   const families = lane.families.map(
-    (family) => `[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "ipv${family}-unicast"`,
+    (family) => `[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "ipv${family}-unicast"${limit}`,
   );
   return `[[neighbors]]
 [neighbors.config]
 neighbor-address = "${ourEnd(lane)}"
 peer-as = ${lane.as}
+auth-password = "${lane.password ?? ''}"
 [neighbors.timers.config]
 hold-time = ${lane.holdTimeSeconds}
 keepalive-interval = ${Math.floor(lane.holdTimeSeconds / 3)}
@@ -153,6 +160,12 @@ connect-retry = 1
 idle-hold-time-after-reset = 1
 [neighbors.transport.config]
 passive-mode = ${!lane.dials}
+[neighbors.ttl-security.config]
+enabled = ${lane.ttlSecurity}
+ttl-min = 255
+[neighbors.ebgp-multihop.config]
+enabled = ${lane.multihop}
+multihop-ttl = 2
 ${families.join('\n')}`;
 }
 
@@ -167,6 +180,8 @@ function readSession(one: Neighbor, received: string, routes: ReadonlyMap<string
     established: one.state.session_state === ESTABLISHED,
     holdTimeSeconds: one.timers.state?.negotiated_hold_time ?? null,
     capabilities: new Set(names),
+    refreshMarks: NOTHING.refreshMarks,
+    hostname: hostname(one.state.remote_cap ?? []),
     endsOfRib: families.filter((family) => family.mp_graceful_restart?.state?.end_of_rib_received === true).length,
     bfd: NOTHING.bfd,
     bfdDowns: NOTHING.bfdDowns,
@@ -208,5 +223,34 @@ function readRoute(attributes: readonly Attribute[]): RouteView {
     med: of.get(4)?.metric ?? null,
     localPref: (of.get(5)?.value as number | undefined) ?? null,
     communities: (of.get(8)?.communities ?? []).map((one) => `${one >>> 16}:${one & 0xffff}`),
+    largeCommunities: ((of.get(32)?.value ?? []) as readonly Large[]).map(
+      ({ ASN, LocalData1, LocalData2 }) => `${ASN}:${LocalData1}:${LocalData2}`,
+    ),
+    extendedCommunities: ((of.get(16)?.value ?? []) as readonly Extended[]).map(extendedCommunity),
   };
+}
+
+interface Large {
+  readonly ASN: number;
+  readonly LocalData1: number;
+  readonly LocalData2: number;
+}
+
+interface Extended {
+  readonly type: number;
+  readonly subtype: number;
+  readonly value?: string;
+  readonly asn?: number;
+  readonly bandwidth?: number;
+}
+
+function extendedCommunity({ type, subtype, value, asn, bandwidth }: Extended): string {
+  return bandwidth === undefined ? `${type === 0 && subtype === 2 ? 'rt' : type} ${value}` : `lb ${asn}:${bandwidth}`;
+}
+
+/** The first field of the message that carries the capability. */
+function hostname(capabilities: readonly Any[]): string {
+  const fqdn = capabilities.find(({ type_url }) => type_url.endsWith('FqdnCapability'))?.value ?? '';
+  const bytes = Buffer.from(fqdn, 'base64');
+  return bytes.toString('utf8', 2, 2 + (bytes[1] ?? 0));
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type Namespace, output } from '../../support/namespace.ts';
 import {
   type CapabilityName,
+  communityNumber,
   type Deed,
   type Lack,
   type Lane,
@@ -36,11 +37,16 @@ interface Neighbor {
   readonly remote_addr: string;
   readonly state: string;
   readonly last_error_received?: string;
-  readonly stats: { readonly update: { readonly received: { readonly eor: number } } };
+  readonly stats: {
+    readonly update: { readonly received: { readonly eor: number } };
+    readonly 'route-refresh': { readonly received: { readonly borr: number; readonly eorr: number } };
+  };
   readonly session?: {
     readonly holdtime: number;
     readonly remote: {
       readonly capabilities?: {
+        readonly enhanced_refresh?: boolean;
+        readonly graceful_restart?: unknown;
         readonly as4byte: boolean;
         readonly refresh: boolean;
         readonly multiprotocol?: readonly string[];
@@ -58,6 +64,8 @@ interface Path {
   readonly metric: number;
   readonly localpref: number;
   readonly communities?: readonly string[];
+  readonly large_communities?: readonly string[];
+  readonly extended_communities?: readonly string[];
 }
 
 export function openbgpd(): Router {
@@ -121,6 +129,11 @@ function neighbor(lane: Lane): string {
     lines.push(`announce IPv${family} ${lane.families.includes(family) ? 'unicast' : 'none'}`);
   }
   if (!lane.dials) lines.push('passive');
+  if (lane.offersAll) lines.push('announce enhanced refresh yes');
+  if (lane.multihop) lines.push('multihop 2');
+  if (lane.password !== null) lines.push(`tcp md5sig password ${lane.password}`);
+  if (lane.ttlSecurity) lines.push('ttl-security yes');
+  if (lane.maximumPrefixes !== null) lines.push(`max-prefix ${lane.maximumPrefixes}`);
   return `neighbor ${ourEnd(lane)} {\n${lines.map((line) => `  ${line}`).join('\n')}\n}`;
 }
 
@@ -129,12 +142,17 @@ function readSession(one: Neighbor, routes: ReadonlyMap<string, RouteView>): Ses
   const names: CapabilityName[] = [];
   if (offered?.as4byte === true) names.push('4-octet AS');
   if (offered?.refresh === true) names.push('route refresh');
+  if (offered?.enhanced_refresh === true) names.push('enhanced refresh');
+  if (offered?.graceful_restart !== undefined) names.push('graceful restart');
   for (const family of offered?.multiprotocol ?? []) names.push(family as CapabilityName);
+  const marks = one.stats['route-refresh'].received;
   const established = one.state === 'Established';
   return {
     established,
     holdTimeSeconds: established ? (one.session?.holdtime ?? null) : null,
     capabilities: new Set(names),
+    refreshMarks: marks.borr + marks.eorr,
+    hostname: NOTHING.hostname,
     endsOfRib: one.stats.update.received.eor,
     bfd: NOTHING.bfd,
     bfdDowns: NOTHING.bfdDowns,
@@ -150,8 +168,8 @@ function readRoute(path: Path): RouteView {
     path: path.aspath,
     med: path.metric,
     localPref: path.localpref,
-    communities: (path.communities ?? []).map((word) => WELL_KNOWN[word] ?? word),
+    communities: (path.communities ?? []).map(communityNumber),
+    largeCommunities: path.large_communities ?? [],
+    extendedCommunities: path.extended_communities ?? [],
   };
 }
-
-const WELL_KNOWN: Readonly<Record<string, string>> = { NO_EXPORT: '65535:65281' };

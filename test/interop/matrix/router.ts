@@ -23,6 +23,14 @@ export interface Settings {
   readonly multihop: boolean;
   /** The session depends on BFD, every BFD_INTERVAL_MS; with `multihop`, of RFC 5883 and with BFD_AUTH if it can. */
   readonly bfd: boolean;
+  /** It offers every capability that it has; otherwise what it offers unasked. */
+  readonly offersAll: boolean;
+  /** TCP-MD5. */
+  readonly password: string | null;
+  /** GTSM. */
+  readonly ttlSecurity: boolean;
+  /** With more of these in a family it ends the session. */
+  readonly maximumPrefixes: number | null;
 }
 
 export const usual: Settings = {
@@ -33,6 +41,10 @@ export const usual: Settings = {
   dials: false,
   multihop: false,
   bfd: false,
+  offersAll: false,
+  password: null,
+  ttlSecurity: false,
+  maximumPrefixes: null,
 };
 
 /** Three of these without a packet are a lost path. Not the fastest that there is: all cells share two cores. */
@@ -53,7 +65,15 @@ export const ourEnd = (lane: Lane): string => lane.ours[lane.transport];
 export const theirEnd = (lane: Lane): string => lane.theirs[lane.transport];
 
 /** Capabilities as the routers' views name them, made one vocabulary. */
-export type CapabilityName = 'IPv4 unicast' | 'IPv6 unicast' | 'route refresh' | '4-octet AS';
+export type CapabilityName =
+  | 'IPv4 unicast'
+  | 'IPv6 unicast'
+  | 'route refresh'
+  | 'enhanced refresh'
+  | '4-octet AS'
+  | 'extended messages'
+  | 'extended next hop'
+  | 'graceful restart';
 
 export interface RouteView {
   readonly nextHop: string;
@@ -67,6 +87,10 @@ export interface RouteView {
   readonly localPref: number | null;
   /** '64600:7', in the order of the wire. */
   readonly communities: readonly string[];
+  /** '64600:1:2' */
+  readonly largeCommunities: readonly string[];
+  /** 'rt 64600:7', 'lb 64600:125000000' in octets per second; others as the router has them. */
+  readonly extendedCommunities: readonly string[];
 }
 
 export interface SessionView {
@@ -77,6 +101,10 @@ export interface SessionView {
   readonly capabilities: ReadonlySet<CapabilityName>;
   /** How many End-of-RIB markers came: one for each family, if all is well. */
   readonly endsOfRib: number;
+  /** How many marks came that a refresh begins or ends (RFC 7313). */
+  readonly refreshMarks: number;
+  /** The name that we gave, or '' for none. */
+  readonly hostname: string;
   /** State of the BFD session, 'Up' … ; '' without one. */
   readonly bfd: string;
   /** How often the session has ended because of BFD. */
@@ -128,6 +156,8 @@ export const NOTHING: SessionView = {
   holdTimeSeconds: null,
   capabilities: new Set(),
   endsOfRib: 0,
+  refreshMarks: 0,
+  hostname: '',
   bfd: '',
   bfdDowns: 0,
   received: '',
@@ -138,6 +168,24 @@ export const NOTHING: SessionView = {
 export function lastWords(error: unknown): string {
   const { stdout, stderr } = error as { readonly stdout?: unknown; readonly stderr?: unknown };
   return `${stdout ?? ''}${stderr ?? ''}`.trim() || String(error);
+}
+
+/** Its number, as in `WELL_KNOWN` of RFC 1997 and others, in the spelling that routers print. */
+export function communityNumber(word: string): string {
+  return WELL_KNOWN[word.toLowerCase().replaceAll('_', '-')] ?? word;
+}
+
+const WELL_KNOWN: Readonly<Record<string, string>> = {
+  'graceful-shutdown': '65535:0',
+  'no-llgr': '65535:7',
+  'no-export': '65535:65281',
+};
+
+/** Bits of a link bandwidth community (draft-ietf-idr-link-bandwidth) as octets per second. */
+export function bandwidthOf(bits: number): number {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setUint32(0, bits);
+  return view.getFloat32(0);
 }
 
 /** Occurrences of a text. */

@@ -4,9 +4,10 @@ import type { Family } from '../../../src/lib/address.ts';
 import { Namespace } from '../../support/namespace.ts';
 import { Cell } from './cell.ts';
 import { type Column, type Outcome, versionOf } from './document.ts';
-import { type Feature, features } from './features.ts';
+import { features } from './features.ts';
 import type { Paths } from './paths.ts';
 import { type Lane, type Router, usual } from './router.ts';
+import type { Feature } from './steps.ts';
 
 /** The first host number of ours. */
 const FIRST_HOST = 10;
