@@ -3,10 +3,10 @@
 // client.ts is the daemon's end. RFC 5880, 5881, 5883; RFC 5882 for what the states mean to BGP.
 
 import { familyOf, printEndpoint } from '../lib/address.ts';
-import { errorText } from '../lib/errors.ts';
+import { errorText, SystemError } from '../lib/errors.ts';
 import type { Log } from '../log/record.ts';
 import type { Datagrams, DatagramSocket, Endpoint } from '../world/world.ts';
-import { decodePacket, DIAGNOSTIC, type Discard, MAX_BYTES } from './packet.ts';
+import { decodePacket, DIAGNOSTIC, type Discard, DISCARDS, MAX_BYTES } from './packet.ts';
 import { Session, type SessionWorld } from './session.ts';
 import type { BfdChange, BfdConfig, BfdSessionConfig, BfdStatus } from './types.ts';
 import { Watch } from './watch.ts';
@@ -33,6 +33,10 @@ const REOPEN_MS = 1_000;
 /** RFC 5880 §6.8.16: how long AdminDown is said when a session is no longer wanted. Packets are up to 1 s apart then. */
 const FAREWELL_MS = 3_500;
 
+const STALE: ReadonlySet<string> = new Set(['ENODEV', 'ENXIO', 'EINVAL', 'EADDRNOTAVAIL']);
+/** One log line per this time about packets for nobody. */
+const STRANGER_LOG_MS = 60_000;
+
 interface Held {
   readonly session: Session;
   readonly identity: string;
@@ -57,7 +61,7 @@ export class Engine {
   readonly #receivers = new Map<string, DatagramSocket>();
   #reopen: (() => void) | null = null;
   readonly #said = new Set<string>();
-  #unmatched = 0;
+  readonly #strangers = { quietUntil: 0, count: 0 };
   #stopped = false;
 
   constructor(world: EngineWorld, handlers: EngineHandlers) {
@@ -67,11 +71,6 @@ export class Engine {
       wedged: (forMs) => this.#wedged(forMs),
       recovered: () => this.#recovered(),
     });
-  }
-
-  /** Packets that were meant for no session of ours. */
-  get unmatched(): number {
-    return this.#unmatched;
   }
 
   /** The whole wish. A session for which nothing changed hears nothing of it. */
@@ -184,8 +183,8 @@ export class Engine {
   // ── packets ──
 
   #received(bytes: Uint8Array, from: Endpoint, to: Reception): void {
-    if (bytes.length > MAX_BYTES) return this.#unmatchedPacket('length');
-    const packet = decodePacket(bytes);
+    // What follows the longest packet is not looked at.
+    const packet = decodePacket(bytes.subarray(0, MAX_BYTES));
     if (typeof packet === 'string') return this.#discard(from, to, packet);
     // RFC 5880 §6.3: once the discriminators are known, nothing else tells sessions apart.
     const session =
@@ -193,7 +192,7 @@ export class Engine {
         ? this.#byDiscriminator.get(packet.yourDiscriminator)
         : this.#sessionWith(from, to);
     // A session over one hop must not be reached through the port where TTLs are not looked at.
-    if (session === undefined || session.config.multihop !== to.multihop) return this.#unmatchedPacket('no-session');
+    if (session === undefined || session.config.multihop !== to.multihop) return this.#stranger(from, 'no-session');
     session.receive(packet, bytes);
   }
 
@@ -209,21 +208,45 @@ export class Engine {
   /** Counted at the session that it came from the peer of, if there is one. */
   #discard(from: Endpoint, to: Reception, reason: Discard): void {
     const session = this.#sessionWith(from, to);
-    if (session === undefined) this.#unmatchedPacket(reason);
+    if (session === undefined) this.#stranger(from, reason);
     else session.discard(reason);
   }
 
-  #unmatchedPacket(_reason: Discard): void {
-    this.#unmatched++;
+  /** Usually an address that differs from what one side was told. Now and then a line about it, never one for each packet. */
+  #stranger({ address }: Endpoint, reason: Discard): void {
+    const strangers = this.#strangers;
+    strangers.count++;
+    const now = this.#world.clock.now();
+    if (now < strangers.quietUntil) return;
+    const others = strangers.count > 1 ? `, and ${strangers.count - 1} like it` : '';
+    strangers.quietUntil = now + STRANGER_LOG_MS;
+    strangers.count = 0;
+    const text = `Packet from ${address} discarded: ${DISCARDS[reason]}${others}`;
+    this.#world.log({ level: 'info', system: 'bfd', text });
   }
 
   #send(held: Held, bytes: Uint8Array): void {
     const { address, multihop } = held.session.config;
     if (held.socket === null) throw new Error('no socket to send from');
-    held.socket.send(bytes, { address, port: multihop ? PORT.multi : PORT.single });
+    try {
+      held.socket.send(bytes, { address, port: multihop ? PORT.multi : PORT.single });
+    } catch (error) {
+      if (isStale(error)) this.#abandonSockets(held);
+      throw error;
+    }
   }
 
   // ── sockets ──
+
+  /** The interface or the address that they were bound to is gone; what is called the same later is another one. */
+  #abandonSockets(held: Held): void {
+    held.socket?.close();
+    held.socket = null;
+    const key = receptionKey(receptionOf(held.session.config));
+    this.#receivers.get(key)?.close();
+    this.#receivers.delete(key);
+    this.#reopen ??= this.#world.clock.at(REOPEN_MS, () => this.#openSockets());
+  }
 
   /** Those that are needed and missing; what fails is tried again. */
   #openSockets(): void {
@@ -243,9 +266,8 @@ export class Engine {
   #wantedReceivers(): ReadonlyMap<string, Reception> {
     const wanted = new Map<string, Reception>();
     for (const { session } of this.#sessions.values()) {
-      const { multihop, address, localAddress } = session.config;
-      const local = localAddress ?? anyOf(address);
-      wanted.set(`${multihop ? 'multihop ' : ''}${local}`, { multihop, local });
+      const reception = receptionOf(session.config);
+      wanted.set(receptionKey(reception), reception);
     }
     return wanted;
   }
@@ -304,7 +326,20 @@ export class Engine {
 }
 
 function isTaken(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+  return error instanceof SystemError && error.code === 'EADDRINUSE';
+}
+
+/** What sendto(2) answers when a socket is bound to what is no longer there. */
+function isStale(error: unknown): boolean {
+  return error instanceof SystemError && STALE.has(error.code);
+}
+
+function receptionOf({ multihop, address, localAddress }: BfdSessionConfig): Reception {
+  return { multihop, local: localAddress ?? anyOf(address) };
+}
+
+function receptionKey({ multihop, local }: Reception): string {
+  return `${multihop ? 'multihop ' : ''}${local}`;
 }
 
 function anyOf(address: string): string {

@@ -19,6 +19,8 @@ export interface Libc {
   sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): void;
   /** SO_ATTACH_FILTER: `program` is an array of struct sock_filter. */
   attachFilter(fd: number, program: Uint8Array): void;
+  /** SCHED_RR for the calling thread, and none of its children. Throws EPERM without CAP_SYS_NICE or RLIMIT_RTPRIO. */
+  realtime(priority: number): void;
   close(fd: number): void;
   /** Throws ENODEV when there is no interface of this name. */
   interfaceIndex(name: string): number;
@@ -32,6 +34,8 @@ const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
 const SOCK_FILTER_BYTES = 8;
 const MSG_DONTWAIT = 0x40;
+const SCHED_RR = 2;
+const SCHED_RESET_ON_FORK = 0x40000000;
 
 let opened: Libc | null = null;
 
@@ -63,6 +67,7 @@ function load(): Libc {
   const setFilter = library.func('int setsockopt(int fd, int level, int name, sock_fprog *value, uint32_t length)');
   const filterBytes = koffi.sizeof('sock_fprog');
   const close = library.func('int close(int fd)');
+  const setScheduler = library.func('int sched_setscheduler(int pid, int policy, const void *parameters)');
   const ifNameToIndex = library.func('uint32_t if_nametoindex(const char *name)');
   const ifIndexToName = library.func('void *if_indextoname(uint32_t index, void *name)');
 
@@ -92,6 +97,10 @@ function load(): Libc {
     attachFilter: (fd, program) => {
       const value = { length: program.length / SOCK_FILTER_BYTES, filter: program };
       checked(setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, filterBytes), 'setsockopt SO_ATTACH_FILTER');
+    },
+    realtime: (priority) => {
+      const parameters = new Uint8Array(new Int32Array([priority]).buffer);
+      checked(setScheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, parameters), 'sched_setscheduler');
     },
     close: (fd) => void checked(close(fd), 'close'),
     interfaceIndex: (name) => {

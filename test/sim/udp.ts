@@ -56,6 +56,7 @@ export class Udp {
 
   #send(host: Host, from: Endpoint, ttl: number, bytes: Uint8Array, to: Endpoint): void {
     if (canonicalAddress(to.address) === null) throw new SystemError('EINVAL', 'sendto');
+    if (!isAny(from.address) && !host.addresses.has(from.address)) throw new SystemError('EINVAL', 'sendto');
     const target = this.#network.at(to.address);
     const source = isAny(from.address) ? sourceOf(host, to.address) : from.address;
     if (source === undefined) throw new SystemError('ENETUNREACH', 'sendto');

@@ -58,6 +58,7 @@ export class ScriptedLibc implements Libc {
   }
   sendTo(): void {}
   attachFilter(): void {}
+  realtime(): void {}
   interfaceIndex(): number {
     return 0;
   }

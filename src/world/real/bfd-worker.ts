@@ -2,8 +2,8 @@
 // bfd.ts starts it and speaks with it by messages; the daemon's life comes through shared memory, which needs no message.
 
 import { createHash } from 'node:crypto';
-import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+import { openLibc } from '../../ffi/libc.ts';
 import { Engine } from '../../bfd/engine.ts';
 import type { BfdChange, BfdConfig, BfdStatus } from '../../bfd/types.ts';
 import type { LogRecord } from '../../log/record.ts';
@@ -26,11 +26,11 @@ export type FromWorker =
   | { readonly is: 'changed'; readonly change: BfdChange }
   | { readonly is: 'log'; readonly record: LogRecord }
   /** `at`: the worker's clock, so that `since` can be told by another. */
-  | { readonly is: 'status'; readonly at: number; readonly sessions: readonly BfdStatus[]; readonly unmatched: number }
+  | { readonly is: 'status'; readonly at: number; readonly sessions: readonly BfdStatus[] }
   | { readonly is: 'stopped' };
 
-/** Of this thread alone: 50 ms × 3 must survive a machine whose every core is wanted by somebody. */
-const NICE = -15;
+/** Of this thread alone, the lowest there is: 50 ms × 3 must survive a machine whose every core is wanted by somebody. */
+const REALTIME_PRIORITY = 1;
 const STATUS_MS = 500;
 /** While nobody reads, so much is kept for later and the rest is only counted. */
 const MAX_UNREAD = 1_000;
@@ -64,8 +64,8 @@ function run(): void {
     heartbeat: () => Atomics.load(counter, 0),
   });
   if (priorityError !== null) {
-    const text = `BFD's thread has no priority over others (${priorityError}): allow LimitNICE=${NICE} or CAP_SYS_NICE`;
-    log({ level: 'info', system: 'bfd', text });
+    const text = `BFD's thread is not scheduled in real time (${priorityError}): a busy machine may keep it from its packets`;
+    log({ level: 'warn', system: 'bfd', text: `${text}. It needs LimitRTPRIO=1, or CAP_SYS_NICE` });
   }
   // One report at a time: a daemon that does not read must not find thousands.
   let reported = false;
@@ -75,7 +75,6 @@ function run(): void {
       is: 'status',
       at: clock.now(),
       sessions: engine.status(),
-      unmatched: engine.unmatched,
     } satisfies FromWorker);
   };
   setInterval(() => {
@@ -101,13 +100,13 @@ function run(): void {
   });
 }
 
-/** What went wrong, or null. Linux takes process 0 for the thread that asks. */
+/** What went wrong, or null. A nice value would not do: it counts only within a session or a control group. */
 function raisePriority(): string | null {
   try {
-    setPriority(0, NICE);
+    openLibc().realtime(REALTIME_PRIORITY);
     return null;
   } catch (error) {
-    return systemError(error, 'setpriority').code;
+    return systemError(error, 'sched_setscheduler').code;
   }
 }
 

@@ -156,6 +156,21 @@ describe('BFD engine', () => {
       net.inject(B, { address: A, port: PORT }, packet({ yourDiscriminator: other }));
       expect(a.status(B).state).to.equal('Up');
     });
+    it('and says now and then that packets are for nobody, not each time', async () => {
+      const net = new BfdNet();
+      const a = net.node('a', [A]);
+      a.configure(sessionTo(B));
+      await net.run(0.1);
+      for (let i = 0; i < 500; i++) {
+        net.inject('203.0.113.9', { address: A, port: PORT }, packet({}));
+        await net.run(0.2);
+      }
+      const lines = a.log.map(({ text }) => text);
+      expect(lines).to.deep.equal([
+        'Packet from 203.0.113.9 discarded: no session is meant',
+        'Packet from 203.0.113.9 discarded: no session is meant, and 299 like it',
+      ]);
+    });
     it('and counts what a peer sends wrongly, with the reason', async () => {
       const net = new BfdNet();
       const [a] = await net.pair();
@@ -338,6 +353,18 @@ describe('BFD engine', () => {
       net.network.give(a.host, A);
       await net.until(() => isUp(a, B) && isUp(b, A), 5);
       expect(a.log.filter(({ level }) => level === 'info')).to.have.length(2);
+    });
+    it('that was bound to an address which went away, opens another when it is back', async () => {
+      const net = new BfdNet();
+      const [a, b] = await net.pair({ localAddress: null });
+      a.configure(sessionTo(B, { localAddress: A }));
+      await net.until(() => isUp(a, B) && isUp(b, A), 10);
+      a.host.addresses.delete(A);
+      await net.until(() => !isUp(b, A), 5);
+      await net.run(10);
+      expect(a.status(B).counters.sendErrors).to.be.greaterThan(0);
+      a.host.addresses.add(A);
+      await net.until(() => isUp(a, B) && isUp(b, A), 10);
     });
   });
 });
