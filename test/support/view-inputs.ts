@@ -1,5 +1,6 @@
 // Inputs of a View written by hand: a configuration from text, and verdicts as the decision would give them.
 
+import type { BfdStatus } from '../../src/bfd/types.ts';
 import type { CheckInput, PeerInput, ViewInputs } from '../../src/control/types.ts';
 import type { Decision, ServerVerdict, ServiceVerdict, VipVerdict } from '../../src/decision/decision.ts';
 import { floorOf } from '../../src/decision/floor.ts';
@@ -150,6 +151,33 @@ export function peer(is: Partial<PeerInput> = {}): PeerInput {
     established: true,
     since: ago(3500),
     prefixesSent: 2,
+    lastError: null,
+    ...is,
+  };
+}
+
+export function bfdSession(is: Partial<BfdStatus> = {}): BfdStatus {
+  return {
+    name: '192.0.2.1',
+    address: '192.0.2.1',
+    localAddress: '192.0.2.10',
+    multihop: false,
+    state: 'Up',
+    since: ago(3400),
+    diagnostic: 'No Diagnostic',
+    localDiscriminator: 1,
+    remote: {
+      state: 'Up',
+      discriminator: 2,
+      diagnostic: 'No Diagnostic',
+      minRxMs: 50,
+      desiredTxMs: 50,
+      multiplier: 3,
+    },
+    transmitMs: 50,
+    detectionMs: 150,
+    auth: null,
+    counters: { packetsIn: 7, packetsOut: 8, sendErrors: 1, discarded: 2, downs: 3 },
     lastError: null,
     ...is,
   };

@@ -9,7 +9,7 @@ import { makeView } from '../../../src/control/view.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
 import { createRealWorld } from '../../../src/world/real/world.ts';
-import { check, inputs, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
+import { bfdSession, check, inputs, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
 
 const busy = () =>
   inputs(
@@ -44,6 +44,18 @@ const busy = () =>
         peer(),
         peer({ name: '192.0.2.2', established: false, state: 'Active', lastError: 'ECONNREFUSED', prefixesSent: 0 }),
       ],
+      bfd: [
+        bfdSession(),
+        bfdSession({
+          name: '192.0.2.2',
+          state: 'Down',
+          diagnostic: 'Control Detection Time Expired',
+          remote: null,
+          transmitMs: 1000,
+          detectionMs: null,
+          lastError: 'sendto: ENETUNREACH',
+        }),
+      ],
       sources: new Map([
         [
           'text_443',
@@ -71,6 +83,7 @@ anybal 0.1.0, up 1 h 2 min, 3 services from pybal.conf
 CRITICAL: 2001:db8::53 is not announced (no destination of weight > 0)
 WARNING: text_443: server list is 90 s old: read /x: ENOENT
 WARNING: BGP peer 192.0.2.2 is Active (ECONNREFUSED)
+WARNING: BFD session with peer 192.0.2.2 is Down (Control Detection Time Expired; sendto: ENETUNREACH)
 
 text_80  tcp 10.0.0.1:80 wrr dr  3 servers: 2 up, 2 pooled (1 held), floor 2
   vote yes: 2 destination(s) of weight > 0 in the kernel
@@ -96,6 +109,10 @@ VIPs
 BGP peers
   192.0.2.1  AS 64600 to 64601  Established for 58 min 20 s  2 routes
   192.0.2.2  AS 64600 to 64601  Active for 58 min 20 s       0 routes  ECONNREFUSED
+
+BFD
+  192.0.2.1  Up for 56 min 40 s    every 50 ms    detects in 150 ms  3 downs
+  192.0.2.2  Down for 56 min 40 s  every 1000 ms  never heard of     3 downs  Control Detection Time Expired; the peer says: nothing  sendto: ENETUNREACH
 
 Kernel
   netlink, verified 2 s ago, 12 writes, 0 repairs

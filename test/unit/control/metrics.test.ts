@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { printMetrics } from '../../../src/control/metrics.ts';
 import { pybalResponse } from '../../../src/control/pybal-http.ts';
 import { makeView } from '../../../src/control/view.ts';
-import { check, inputs, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
+import { bfdSession, check, inputs, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
 
 /** Samples by metric, out of Prometheus' text format; throws where a line is not of that format. */
 function parse(text: string): ReadonlyMap<string, { readonly type: string; readonly samples: Map<string, string> }> {
@@ -51,6 +51,28 @@ describe('/metrics', () => {
     expect([status, headers['content-type']]).to.deep.equal([200, 'text/plain; version=0.0.4; charset=utf-8']);
     expect(parse(body).get('pybal_bgp_enabled')?.samples.get('')).to.equal('1.0');
     expect(body.endsWith('\n')).to.equal(true);
+  });
+
+  it('has a BFD session as its peer, and leaves out what is not known', async () => {
+    const text = await page(() => {}, {
+      bfd: [bfdSession(), bfdSession({ name: 'cr2', state: 'Init', detectionMs: null, transmitMs: null })],
+    });
+    expect(text.split('\n').filter((line) => line.startsWith('anybal_bfd_'))).to.deep.equal([
+      'anybal_bfd_up{peer="192.0.2.1"} 1.0',
+      'anybal_bfd_up{peer="cr2"} 0.0',
+      'anybal_bfd_detection_seconds{peer="192.0.2.1"} 0.15',
+      'anybal_bfd_transmit_seconds{peer="192.0.2.1"} 0.05',
+      'anybal_bfd_packets_in_total{peer="192.0.2.1"} 7.0',
+      'anybal_bfd_packets_in_total{peer="cr2"} 7.0',
+      'anybal_bfd_packets_out_total{peer="192.0.2.1"} 8.0',
+      'anybal_bfd_packets_out_total{peer="cr2"} 8.0',
+      'anybal_bfd_packets_discarded_total{peer="192.0.2.1"} 2.0',
+      'anybal_bfd_packets_discarded_total{peer="cr2"} 2.0',
+      'anybal_bfd_send_errors_total{peer="192.0.2.1"} 1.0',
+      'anybal_bfd_send_errors_total{peer="cr2"} 1.0',
+      'anybal_bfd_downs_total{peer="192.0.2.1"} 3.0',
+      'anybal_bfd_downs_total{peer="cr2"} 3.0',
+    ]);
   });
 
   it("has PyBal's numbers of each service", async () => {

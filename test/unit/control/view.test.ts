@@ -6,7 +6,7 @@ import type { PeerStatus } from '../../../src/bgp/peer.ts';
 import type { CheckStatus } from '../../../src/health/runner.ts';
 import type { PoolStatus } from '../../../src/pools/pools.ts';
 import { nothingKnown } from '../../../src/decision/learn.ts';
-import { check, inputs, NOW, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
+import { bfdSession, check, inputs, NOW, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
 import { decodeText } from '../../support/config.ts';
 
 const codes = ({ alarms }: View) => alarms.map(({ level, code }) => `${level} ${code}`);
@@ -135,6 +135,10 @@ describe('Alarms', () => {
   it('tell peers that are down, critically when none is up', async () => {
     const down = peer({ name: 'two', established: false, state: 'Active', lastError: 'Connection refused' });
     expect(await alarms({ peers: [peer(), down] })).to.deep.equal(['warning bgp-peer']);
+    expect(await alarms({ bfd: [bfdSession(), bfdSession({ state: 'Init' })] })).to.deep.equal(['warning bfd-down']);
+    const { remote } = bfdSession();
+    const byHand = bfdSession({ state: 'Down', remote: remote === null ? null : { ...remote, state: 'AdminDown' } });
+    expect(await alarms({ bfd: [byHand] })).to.deep.equal([]);
     expect(await alarms({ peers: [down] })).to.deep.equal(['critical bgp-none']);
   });
 
