@@ -242,9 +242,13 @@ export class Engine {
   #abandonSockets(held: Held): void {
     held.socket?.close();
     held.socket = null;
-    const key = receptionKey(receptionOf(held.session.config));
-    this.#receivers.get(key)?.close();
-    this.#receivers.delete(key);
+    const reception = receptionOf(held.session.config);
+    const key = receptionKey(reception);
+    // Only a link-local address belongs to an interface; all other sockets for receiving go on, and others may need them.
+    if (reception.local.includes('%')) {
+      this.#receivers.get(key)?.close();
+      this.#receivers.delete(key);
+    }
     this.#reopen ??= this.#world.clock.at(REOPEN_MS, () => this.#openSockets());
   }
 

@@ -354,6 +354,15 @@ describe('BFD engine', () => {
       await net.until(() => isUp(a, B) && isUp(b, A), 5);
       expect(a.log.filter(({ level }) => level === 'info')).to.have.length(2);
     });
+    it('takes nothing away from the sessions that have one', async () => {
+      const net = new BfdNet();
+      const [a, b] = await net.pair();
+      // The simulated sendto(2) answers EINVAL to an address that is none.
+      a.configure(sessionTo(B), sessionTo('no address'));
+      await net.run(60);
+      expect(a.status('no address').counters.sendErrors).to.be.greaterThan(10);
+      expect([a.status(B).counters.downs, b.status(A).counters.downs]).to.deep.equal([0, 0]);
+    });
     it('that was bound to an address which went away, opens another when it is back', async () => {
       const net = new BfdNet();
       const [a, b] = await net.pair({ localAddress: null });
