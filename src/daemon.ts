@@ -28,6 +28,8 @@ import type { ServedRequest, ServedResponse, World } from './world/world.ts';
 export interface DaemonOptions {
   readonly configPath: string;
   readonly version: string;
+  /** What routers are told that this host is called (the FQDN capability); not given: nothing. */
+  readonly hostname?: string;
   /** What carries the traffic: shown, and `dry-run` talks to no router. */
   readonly backend: 'netlink' | 'userspace' | 'dry-run';
   /** Called once, when the daemon has ended or cannot go on. */
@@ -88,7 +90,12 @@ export class Daemon {
     const emit = (fact: Fact): void => this.#learn(fact);
     this.#health = new HealthRunner(world, emit, (service, host) => this.#describe(service, host));
     this.#pools = new Pools(world, emit, (service, host, address) => this.#health.candidate(service, host, address));
-    this.#speaker = new Speaker(world, { onPeerState: (peer, state) => emit({ is: 'peer', peer, state }) });
+    this.#speaker = new Speaker(world, {
+      onPeerState: (peer, state) => emit({ is: 'peer', peer, state }),
+      forwarded: () => [...this.#facts.services.values()].some(({ adopted }) => adopted !== null),
+      hostname: options.hostname ?? null,
+      softwareVersion: `anybal/${options.version}`,
+    });
     this.#bfd = new BfdClient(world, (peer) => this.#speaker.pathDown(peer));
     this.#reconciler = new Reconciler(world, { emit, whereToEdit: (key) => this.#whereToEdit(key) });
   }
@@ -219,6 +226,7 @@ export class Daemon {
     for (const [peer, routes] of decision.desired.routes) {
       if (previous?.desired.routes.get(peer) !== routes) this.#speaker.set(peer, routes);
     }
+    if ([...decision.services.values()].every(({ firstRound }) => firstRound)) this.#speaker.complete();
     this.#reconciler.want(decision.desired);
     this.#cancelWake();
     this.#cancelWake =
@@ -341,7 +349,6 @@ export class Daemon {
       routerId: global.routerId ?? this.#ownId(config),
       listen,
       peers,
-      families: [4, 6],
     });
     if (this.#stopping || this.#exited) return;
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
@@ -393,6 +400,7 @@ export class Daemon {
     const { clock } = this.#world;
     this.#cancelWake();
     const peers = this.#facts.config?.peers ?? [];
+    await this.#speaker.leave();
     for (const { name } of peers) this.#speaker.set(name, []);
     const announced = [...(this.#decision?.vips.values() ?? [])].filter((vip) => vip.announced);
     for (const { vip } of announced)

@@ -4,6 +4,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { type Invocation, parseCommandLine } from './cli/args.ts';
 import { status } from './cli/status.ts';
 import { checkReport } from './config/check.ts';
@@ -130,6 +131,7 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
     const daemon = new Daemon(dryRun ? { ...world, files: { ...world.files, replace: async () => {} } } : world, {
       configPath,
       version: version(),
+      hostname: hostname(),
       backend: world.backend,
       reopenLog,
       logLinesDropped: () => sink.dropped(),

@@ -44,7 +44,7 @@ async function obey(order: Order): Promise<Answer> {
       await speaker.configure({
         routerId: ADDRESS[4].announcer,
         listen: [{ address: announcer, port: 179 }],
-        families: [order.family],
+
         peers: [
           peerConfig({
             name: PEER,

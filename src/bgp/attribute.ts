@@ -3,6 +3,7 @@
 
 import { printAddress, addressBytes, type Family } from '../lib/address.ts';
 import { Reader, Truncated, Writer } from '../lib/bytes.ts';
+import type { ExtendedCommunity } from './community.ts';
 import { AS_TRANS, afiOf, FLAG, familyOfAfi, SAFI_UNICAST } from './constants.ts';
 import { decodeNlri, type Nlri } from './nlri.ts';
 import { ProtocolError } from './notification.ts';
@@ -51,6 +52,8 @@ export interface Attributes {
   readonly mpUnreach?: Nlri;
   readonly as4Path?: readonly AsSegment[];
   readonly as4Aggregator?: Aggregator;
+  /** RFC 4360 §2, the eight octets of each as two numbers of 32 bits: community.ts knows the kinds. */
+  readonly extendedCommunities?: readonly ExtendedCommunity[];
   /** RFC 8092, three numbers each. */
   readonly largeCommunities?: readonly (readonly [number, number, number])[];
   /** Optional ones without a row, as they came. */
@@ -62,6 +65,8 @@ export interface AttributeContext {
   readonly as4: boolean;
   readonly internal: boolean;
   readonly families: readonly Family[];
+  /** IPv4 prefixes may have IPv6 next hops (RFC 8950). */
+  readonly extendedNextHop?: boolean;
 }
 
 /** RFC 7606 §2, weakest first. A `reset` is a thrown ProtocolError. */
@@ -211,16 +216,17 @@ const rows: { readonly [N in Name]: Row<Known[N]> } = {
     flags: OPTIONAL,
     malformed: 'reset',
     extendedLength: true,
-    decode: (reader, { families }) => {
+    decode: (reader, { families, extendedNextHop }) => {
       const family = familyOfAfi(reader.u16('AFI'), reader.u8('SAFI'));
       const nextHop = reader.bytes(reader.u8('next hop length'), 'next hop');
       reader.u8('reserved');
       // RFC 4760 §8: what was not negotiated is not for us.
       if (family === null || !families.includes(family)) return null;
-      const lengths: Readonly<Record<Family, readonly number[]>> = { 4: [4], 6: [16, 32] };
+      const lengths = family === 6 ? [16, 32] : extendedNextHop === true ? [4, 16, 32] : [4];
       // RFC 7606 §7.11
-      if (!lengths[family].includes(nextHop.length)) throw new Malformed(`next hop of ${nextHop.length} octets`);
-      const size = family === 4 ? 4 : 16;
+      if (!lengths.includes(nextHop.length)) throw new Malformed(`next hop of ${nextHop.length} octets`);
+      // RFC 8950 §3: the length tells the family.
+      const size = nextHop.length === 4 ? 4 : 16;
       return {
         nextHop: printAddress(nextHop.subarray(0, size)),
         linkLocal: nextHop.length > size ? printAddress(nextHop.subarray(size)) : null,
@@ -248,6 +254,14 @@ const rows: { readonly [N in Name]: Row<Known[N]> } = {
       return family === null || !families.includes(family) ? null : decodeNlri(reader, family);
     },
     encode: (writer, nlri) => writer.u16(afiOf(nlri.family)).u8(SAFI_UNICAST).bytes(nlri.bytes),
+  },
+  extendedCommunities: {
+    code: 16, // RFC 4360 §2; RFC 7606 §7.14
+    title: 'EXTENDED_COMMUNITIES',
+    flags: OPTIONAL_TRANSITIVE,
+    malformed: 'treat-as-withdraw',
+    decode: (reader) => many(reader, () => [reader.u32(), reader.u32()] as const),
+    encode: (writer, values) => values.forEach((value) => value.forEach((part) => writer.u32(part))),
   },
   as4Path: {
     code: 17, // RFC 6793 §3, §6

@@ -18,7 +18,7 @@ export function describeCause(cause: Cause): string {
     case 'stopped':
       return `Stopped: ${describeNotification(cause.notification)}`;
     case 'sent':
-      return `Sent notification: ${describeNotification(cause.notification)}`;
+      return `Sent notification: ${describeNotification(cause.notification)}${cause.why === undefined ? '' : `, ${cause.why}`}`;
     case 'received':
       return `Received notification: ${describeNotification(cause.notification)}`;
     case 'connection':

@@ -8,15 +8,18 @@ export const MESSAGE = { open: 1, update: 2, notification: 3, keepalive: 4, rout
 export const HEADER_BYTES = 19;
 /** RFC 4271 §4.1: of any message, unless RFC 8654 was negotiated. */
 export const MAX_MESSAGE_BYTES = 4096;
+/** RFC 8654 §4 */
+export const MAX_EXTENDED_MESSAGE_BYTES = 65_535;
 /**
- * Smallest and largest whole message of each type. RFC 4271 §6.1, RFC 2918 §3 (no ORF, RFC 5291, so nothing follows).
+ * Smallest and largest whole message of each type: RFC 4271 §6.1; null: as large as any may be (RFC 8654 §4). What is
+ * wrong with the length of a ROUTE-REFRESH depends on its subtype (RFC 7313 §5) and is judged with its body.
  */
-export const MESSAGE_BYTES: Readonly<Record<number, { readonly min: number; readonly max: number }>> = {
+export const MESSAGE_BYTES: Readonly<Record<number, { readonly min: number; readonly max: number | null }>> = {
   [MESSAGE.open]: { min: 29, max: MAX_MESSAGE_BYTES },
-  [MESSAGE.update]: { min: 23, max: MAX_MESSAGE_BYTES },
-  [MESSAGE.notification]: { min: 21, max: MAX_MESSAGE_BYTES },
+  [MESSAGE.update]: { min: 23, max: null },
+  [MESSAGE.notification]: { min: 21, max: null },
   [MESSAGE.keepalive]: { min: 19, max: 19 },
-  [MESSAGE.routeRefresh]: { min: 23, max: 23 },
+  [MESSAGE.routeRefresh]: { min: 19, max: null },
 };
 
 export const VERSION = 4;

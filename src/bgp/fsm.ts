@@ -13,6 +13,10 @@ export interface FsmConfig {
   readonly connectRetrySeconds: number;
   /** Never dials: waits in Active for the peer's connection. */
   readonly passive: boolean;
+  /** Between our KEEPALIVEs; null: a third of the negotiated hold time, which is also the most. */
+  readonly keepaliveSeconds: number | null;
+  /** RFC 9687 §6; null: eight minutes, or twice the negotiated hold time if that is more; 0: never. */
+  readonly sendHoldSeconds: number | null;
 }
 
 export type State =
@@ -43,7 +47,8 @@ export type Event =
   | { readonly on: 'open'; readonly agreed: Negotiated }
   /** 21, 22 */
   | { readonly on: 'header-error'; readonly notification: Notification }
-  | { readonly on: 'open-error'; readonly notification: Notification }
+  /** `why`: what the peer does not need to be told, for the log. */
+  | { readonly on: 'open-error'; readonly notification: Notification; readonly why?: string | undefined }
   /** 23 */
   | { readonly on: 'collision-dump' }
   /** 24 and 25 */
@@ -57,6 +62,8 @@ export type Event =
   | { readonly on: 'update-error'; readonly notification: Notification }
   /** RFC 2918 §4 */
   | { readonly on: 'route-refresh'; readonly body: Uint8Array }
+  /** RFC 7313 §5 */
+  | { readonly on: 'refresh-error'; readonly notification: Notification }
   /** RFC 9687 §3: the stream takes no more, takes more again, has taken nothing for too long. */
   | { readonly on: 'write-blocked' }
   | { readonly on: 'write-drained' }
@@ -71,7 +78,7 @@ export type Cause =
   /** We were told to. */
   | { readonly is: 'stopped'; readonly notification: Notification }
   /** We found an error and said so. */
-  | { readonly is: 'sent'; readonly notification: Notification }
+  | { readonly is: 'sent'; readonly notification: Notification; readonly why?: string | undefined }
   | { readonly is: 'received'; readonly notification: Notification }
   /** TCP: refused, reset, closed, never answered. */
   | { readonly is: 'connection'; readonly reason: string };
@@ -106,9 +113,9 @@ export function step(config: FsmConfig, state: State, event: Event): Step {
     case 'OpenSent':
       return openSent(config, state, event);
     case 'OpenConfirm':
-      return openConfirm(state, event);
+      return openConfirm(config, state, event);
     case 'Established':
-      return established(state, event);
+      return established(config, state, event);
     default:
       return state satisfies never;
   }
@@ -165,14 +172,14 @@ function openSent(config: FsmConfig, state: State, event: Event): Step {
     }
     case 'open': {
       const { agreed } = event;
-      return [{ is: 'OpenConfirm', agreed }, [{ do: 'send', message: 'keepalive' }, ...holdTimers(agreed)]];
+      return [{ is: 'OpenConfirm', agreed }, [{ do: 'send', message: 'keepalive' }, ...holdTimers(config, agreed)]];
     }
     default:
       return leave(event, 'fsmOpenSent');
   }
 }
 
-function openConfirm(state: State & { is: 'OpenConfirm' }, event: Event): Step {
+function openConfirm(config: FsmConfig, state: State & { is: 'OpenConfirm' }, event: Event): Step {
   switch (event.on) {
     case 'start':
     case 'connected':
@@ -181,7 +188,7 @@ function openConfirm(state: State & { is: 'OpenConfirm' }, event: Event): Step {
     case 'write-drained':
       return [state, []];
     case 'keepalive-expires':
-      return [state, [{ do: 'send', message: 'keepalive' }, ...armKeepalive(state.agreed)]];
+      return [state, [{ do: 'send', message: 'keepalive' }, ...armKeepalive(config, state.agreed)]];
     case 'keepalive':
       return [
         { is: 'Established', agreed: state.agreed },
@@ -192,17 +199,17 @@ function openConfirm(state: State & { is: 'OpenConfirm' }, event: Event): Step {
   }
 }
 
-function established(state: State & { is: 'Established' }, event: Event): Step {
+function established(config: FsmConfig, state: State & { is: 'Established' }, event: Event): Step {
   switch (event.on) {
     case 'start':
     case 'connected':
       return [state, []];
     case 'keepalive-expires':
-      return [state, [{ do: 'send', message: 'keepalive' }, ...armKeepalive(state.agreed)]];
+      return [state, [{ do: 'send', message: 'keepalive' }, ...armKeepalive(config, state.agreed)]];
     case 'updates-sent':
-      return [state, armKeepalive(state.agreed)];
+      return [state, armKeepalive(config, state.agreed)];
     case 'write-blocked':
-      return [state, [{ do: 'arm', timer: 'sendHold', seconds: sendHoldSeconds(state.agreed), jitter: false }]];
+      return [state, armSendHold(config, state.agreed)];
     case 'write-drained':
       return [state, [{ do: 'disarm', timer: 'sendHold' }]];
     case 'keepalive':
@@ -212,6 +219,7 @@ function established(state: State & { is: 'Established' }, event: Event): Step {
     case 'route-refresh':
       return [state, [...armHold(state.agreed), { do: 'refresh', body: event.body }]];
     case 'update-error':
+    case 'refresh-error':
       return fall({ is: 'sent', notification: event.notification }, event.notification);
     default:
       return leave(event, 'fsmEstablished');
@@ -244,8 +252,9 @@ function causeOf(event: Leaving, unexpected: ErrorName = 'fsmUnspecific'): Cause
       return { is: 'sent', notification: notification('sendHoldTimerExpired') };
     // deliberate: in Established too, where §8.2.2 has 5/0 for 21 and 22 and §6.1 the error's own code. Routers do the
     // latter.
-    case 'header-error':
     case 'open-error':
+      return { is: 'sent', notification: event.notification, ...(event.why === undefined ? {} : { why: event.why }) };
+    case 'header-error':
       return { is: 'sent', notification: event.notification };
     case 'open':
       return unexpectedMessage(unexpected, MESSAGE.open);
@@ -255,6 +264,7 @@ function causeOf(event: Leaving, unexpected: ErrorName = 'fsmUnspecific'): Cause
     case 'keepalive':
       return unexpectedMessage(unexpected, MESSAGE.keepalive);
     case 'route-refresh':
+    case 'refresh-error':
       return unexpectedMessage(unexpected, MESSAGE.routeRefresh);
     case 'connect-retry-expires':
     case 'keepalive-expires':
@@ -300,10 +310,10 @@ function open(): Action[] {
 }
 
 /** RFC 4271 §4.2: a hold time of zero means that nobody counts. */
-function holdTimers(agreed: Negotiated): Action[] {
+function holdTimers(config: FsmConfig, agreed: Negotiated): Action[] {
   return agreed.holdTimeSeconds === 0
     ? [{ do: 'disarm', timer: 'hold' }]
-    : [...armHold(agreed), ...armKeepalive(agreed)];
+    : [...armHold(agreed), ...armKeepalive(config, agreed)];
 }
 
 function armHold(agreed: Negotiated): Action[] {
@@ -312,12 +322,17 @@ function armHold(agreed: Negotiated): Action[] {
 }
 
 /** RFC 4271 §4.4: a third of the hold time, and never more than one a second. */
-function armKeepalive(agreed: Negotiated): Action[] {
-  if (agreed.holdTimeSeconds === 0) return [];
-  return [{ do: 'arm', timer: 'keepalive', seconds: Math.max(1, agreed.holdTimeSeconds / 3), jitter: true }];
+function armKeepalive({ keepaliveSeconds }: FsmConfig, { holdTimeSeconds }: Negotiated): Action[] {
+  if (holdTimeSeconds === 0) return [];
+  const seconds = Math.max(1, Math.min(keepaliveSeconds ?? holdTimeSeconds, holdTimeSeconds / 3));
+  return [{ do: 'arm', timer: 'keepalive', seconds, jitter: true }];
 }
 
-/** RFC 9687 §4.1 */
-function sendHoldSeconds(agreed: Negotiated): number {
-  return Math.max(480, 2 * agreed.holdTimeSeconds);
+/**
+ * RFC 9687 §4.3: none where nobody counts. deliberate: armed while something waits to be sent instead of with each message,
+ * which times the same standstill with fewer timers.
+ */
+function armSendHold({ sendHoldSeconds }: FsmConfig, { holdTimeSeconds }: Negotiated): Action[] {
+  const seconds = sendHoldSeconds ?? Math.max(480, 2 * holdTimeSeconds);
+  return holdTimeSeconds === 0 || seconds === 0 ? [] : [{ do: 'arm', timer: 'sendHold', seconds, jitter: false }];
 }

@@ -79,11 +79,21 @@ export function ceaseWithText(name: 'ceaseShutdown' | 'ceaseReset', text: string
   return notification(name, new Writer(1 + bytes.length).u8(bytes.length).bytes(bytes).finish());
 }
 
+/** RFC 8538 §3.1: the same goodbye, and nothing of ours is to be kept. What it stands for goes along. */
+export function hardReset({ code, subcode, data }: Notification): Notification {
+  return notification('ceaseHardReset', new Writer(2 + data.length).u8(code).u8(subcode).bytes(data).finish());
+}
+
 /** `Cease: Administrative Shutdown (6/2): "maintenance"`. Safe to print: text from the wire is sanitised. */
 export function describeNotification(n: Notification): string {
   const key = `${n.code}/${n.subcode}`;
   const name = names.get(key) ?? majorNames.get(n.code) ?? 'Unknown Error';
   const text = shutdownText(n);
+  const [code, subcode] = n.data;
+  // RFC 8538 §3.1; a hard reset inside another is nobody's.
+  if (key === '6/9' && code !== undefined && subcode !== undefined && !(code === 6 && subcode === 9)) {
+    return `${name} (${key}): ${describeNotification({ code, subcode, data: n.data.subarray(2) })}`;
+  }
   const hex = () => Array.from(n.data.subarray(0, 32), (byte) => byte.toString(16).padStart(2, '0')).join('');
   if (text !== null) return text === '' ? `${name} (${key})` : `${name} (${key}): "${text}"`;
   return n.data.length === 0 ? `${name} (${key})` : `${name} (${key}), data ${hex()}`;
@@ -94,8 +104,11 @@ function shutdownText(n: Notification): string | null {
   if (n.code !== 6 || (n.subcode !== 2 && n.subcode !== 4)) return null;
   const length = n.data[0];
   if (length === undefined || length > n.data.length - 1) return null;
-  const text = new TextDecoder('utf-8').decode(n.data.subarray(1, 1 + length));
-  // Control and formatting characters could forge log lines or drive a terminal; quotes would end ours.
+  return printable(new TextDecoder('utf-8').decode(n.data.subarray(1, 1 + length)));
+}
+
+/** Text from the wire: control and formatting characters could forge log lines or drive a terminal; quotes end ours. */
+export function printable(text: string): string {
   return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '.').replaceAll('"', "'");
 }
 

@@ -2,9 +2,9 @@
 
 import { addressBytes, type Family, printAddress } from '../lib/address.ts';
 import { type Reader, Truncated, Writer } from '../lib/bytes.ts';
-import { type Capability, decodeCapabilities, encodeCapability } from './capability.ts';
+import { type Capability, decodeCapabilities, encodeCapability, nameCapability } from './capability.ts';
 import { AS_TRANS, afiOf, familyOfAfi, SAFI_UNICAST, VERSION } from './constants.ts';
-import { notification, type Notification, ProtocolError } from './notification.ts';
+import { notification, type Notification, printable, ProtocolError } from './notification.ts';
 
 export interface Open {
   /** The two-octet field: AS_TRANS when the real number needs the as4 capability. */
@@ -86,7 +86,44 @@ export interface LocalOpen {
   readonly families: readonly Family[];
   /** null: any. */
   readonly peerAs: number | null;
+  /** What is not in it is as in OFFERS. */
+  readonly offers?: Partial<Offers>;
 }
+
+/** Capabilities that can be chosen. */
+export interface Offers {
+  /** RFC 5492 §3: none at all, for a peer that refuses an OPEN that has any. */
+  readonly none: boolean;
+  readonly extendedMessages: boolean;
+  readonly extendedNextHop: boolean;
+  readonly enhancedRefresh: boolean;
+  readonly gracefulRestart: RestartOffer | null;
+  /** Host name, a point, domain. */
+  readonly hostname: string | null;
+  readonly softwareVersion: string | null;
+}
+
+/** RFC 4724 §3: for how long the peer is to keep the routes of ours after our death. */
+export interface RestartOffer {
+  /** 0: not at all. It is told only that we know of graceful restart, as §4 recommends. */
+  readonly seconds: number;
+  /** We have died and come back since the last session. */
+  readonly restarted: boolean;
+  /** Whoever followed our routes meanwhile was served. */
+  readonly forwarding: boolean;
+}
+
+export const OFFERS: Offers = {
+  none: false,
+  extendedMessages: true,
+  extendedNextHop: true,
+  enhancedRefresh: true,
+  // A dead director is not to be kept unless somebody asks for it.
+  gracefulRestart: { seconds: 0, restarted: false, forwarding: false },
+  hostname: null,
+  // The draft §3: off unless somebody wants it.
+  softwareVersion: null,
+};
 
 /** What both sides agreed on. */
 export interface Negotiated {
@@ -99,52 +136,177 @@ export interface Negotiated {
   readonly as4: boolean;
   /** iBGP. */
   readonly internal: boolean;
+  /** Messages may have 65535 octets (RFC 8654). */
+  readonly extendedMessages: boolean;
+  /** IPv4 routes may have IPv6 next hops (RFC 8950). */
+  readonly extendedNextHop: boolean;
+  /** RFC 7313 */
+  readonly enhancedRefresh: boolean;
+  /** Seconds for which the peer keeps our routes after a lost connection (RFC 4724); 0: not at all. */
+  readonly restartSeconds: number;
+  /** The peer keeps them after a NOTIFICATION too, but for a hard reset (RFC 8538). */
+  readonly hardReset: boolean;
+  /** The peer itself may restart: a second connection from it means that it has (RFC 4724 §4.2). */
+  readonly peerRestarts: boolean;
+  readonly peerHostname: string | null;
+  readonly peerSoftware: string | null;
+  /** Names of all that the peer offered. */
+  readonly peerCapabilities: readonly string[];
 }
 
 export function localOpen(local: LocalOpen): Open {
-  const capabilities: Capability[] = [
-    ...local.families.map((family): Capability => ({ is: 'multiprotocol', afi: afiOf(family), safi: SAFI_UNICAST })),
-    { is: 'route-refresh' },
-    { is: 'as4', as: local.as },
-  ];
   // RFC 6793 §4.2.2
   const as = local.as > 0xffff ? AS_TRANS : local.as;
-  return { as, holdTimeSeconds: local.holdTimeSeconds, routerId: local.routerId, capabilities };
+  const { holdTimeSeconds, routerId } = local;
+  return { as, holdTimeSeconds, routerId, capabilities: offersOf(local).none ? [] : capabilitiesOf(local) };
 }
 
-/** Judge the peer's OPEN. A Notification is the refusal. */
-export function negotiate(local: LocalOpen, open: Open): Negotiated | { readonly refusal: Notification } {
-  let as4: number | null = null;
-  const offered = new Set<Family>();
-  let multiprotocol = false;
-  for (const capability of open.capabilities) {
-    if (capability.is === 'as4') as4 = capability.as;
-    if (capability.is !== 'multiprotocol') continue;
-    multiprotocol = true;
-    const family = familyOfAfi(capability.afi, capability.safi);
-    if (family !== null) offered.add(family);
+function capabilitiesOf(local: LocalOpen): readonly Capability[] {
+  const offers = offersOf(local);
+  const { gracefulRestart: restart, hostname, softwareVersion } = offers;
+  const families = local.families.map((family) => ({ afi: afiOf(family), safi: SAFI_UNICAST }));
+  const capabilities: Capability[] = families.map((family) => ({ is: 'multiprotocol', ...family }));
+  capabilities.push({ is: 'route-refresh' });
+  if (offers.extendedNextHop && local.families.includes(4)) {
+    const ipv4 = { afi: afiOf(4), safi: SAFI_UNICAST, nextHopAfi: afiOf(6) };
+    capabilities.push({ is: 'extended-next-hop', families: [ipv4] });
   }
-  // RFC 4760 §8: who says nothing speaks IPv4 unicast.
-  if (!multiprotocol) offered.add(4);
+  if (offers.extendedMessages) capabilities.push({ is: 'extended-message' });
+  if (restart !== null) {
+    const keeps = restart.seconds > 0;
+    capabilities.push({
+      is: 'graceful-restart',
+      restarted: keeps && restart.restarted,
+      notification: keeps,
+      seconds: restart.seconds,
+      families: keeps ? families.map((family) => ({ ...family, forwarding: restart.forwarding })) : [],
+    });
+  }
+  capabilities.push({ is: 'as4', as: local.as });
+  if (offers.enhancedRefresh) capabilities.push({ is: 'enhanced-refresh' });
+  if (hostname !== null) {
+    const [host = '', ...domain] = hostname.split('.');
+    capabilities.push({ is: 'hostname', host, domain: domain.join('.') });
+  }
+  if (softwareVersion !== null) capabilities.push({ is: 'software-version', version: softwareVersion });
+  return capabilities;
+}
 
-  const peerAs = as4 ?? open.as;
+/** All that this side offers. */
+export function offersOf({ offers }: LocalOpen): Offers {
+  return { ...OFFERS, ...offers };
+}
+
+/** Judge the peer's OPEN. A Notification is the refusal, `why` it is for the log. */
+export function negotiate(
+  local: LocalOpen,
+  open: Open,
+): Negotiated | { readonly refusal: Notification; readonly why?: string } {
+  const peer = offeredBy(open);
+  const offers = offersOf(local);
+  const peerAs = peer.as4 ?? open.as;
   // RFC 7607 §2: AS 0 is never a peer.
   if (peerAs === 0 || (local.peerAs !== null && peerAs !== local.peerAs)) {
-    return { refusal: notification('openBadPeerAs') };
+    return { refusal: notification('openBadPeerAs'), why: `it says AS ${peerAs}` };
   }
   const internal = peerAs === local.as;
   // RFC 6286 §2.1: any identifier but 0, and not ours within one AS.
   if (open.routerId === '0.0.0.0' || (internal && open.routerId === local.routerId)) {
-    return { refusal: notification('openBadRouterId') };
+    return { refusal: notification('openBadRouterId'), why: `it says ${open.routerId}` };
   }
   // RFC 4271 §6.2
-  if (open.holdTimeSeconds === 1 || open.holdTimeSeconds === 2) return { refusal: notification('openBadHoldTime') };
+  if (open.holdTimeSeconds === 1 || open.holdTimeSeconds === 2) {
+    return { refusal: notification('openBadHoldTime'), why: `it says ${open.holdTimeSeconds} s` };
+  }
+  const both = (ours: boolean, theirs: boolean) => !offers.none && ours && theirs;
+  const keeps = (offers.gracefulRestart?.seconds ?? 0) > 0;
   return {
     peerAs,
     peerId: open.routerId,
     holdTimeSeconds: Math.min(local.holdTimeSeconds, open.holdTimeSeconds),
-    families: local.families.filter((family) => offered.has(family)),
-    as4: as4 !== null,
+    // RFC 4760 §8: who says nothing speaks IPv4 unicast.
+    families: local.families.filter((family) => peer.families.has(family) && (!offers.none || family === 4)),
+    as4: both(true, peer.as4 !== null),
     internal,
+    extendedMessages: both(offers.extendedMessages, peer.extendedMessages),
+    extendedNextHop: both(offers.extendedNextHop, peer.extendedNextHop),
+    enhancedRefresh: both(offers.enhancedRefresh, peer.enhancedRefresh),
+    restartSeconds: both(keeps, peer.restart !== null) ? (offers.gracefulRestart?.seconds ?? 0) : 0,
+    hardReset: both(keeps, peer.restart?.notification ?? false),
+    peerRestarts: (peer.restart?.families.length ?? 0) > 0,
+    peerHostname: peer.hostname,
+    peerSoftware: peer.software,
+    peerCapabilities: [...new Set(open.capabilities.map(nameCapability))],
   };
+}
+
+interface Offered {
+  as4: number | null;
+  readonly families: Set<Family>;
+  extendedMessages: boolean;
+  extendedNextHop: boolean;
+  enhancedRefresh: boolean;
+  restart: Extract<Capability, { is: 'graceful-restart' }> | null;
+  hostname: string | null;
+  software: string | null;
+}
+
+function offeredBy(open: Open): Offered {
+  const offered: Offered = {
+    as4: null,
+    families: new Set(),
+    extendedMessages: false,
+    extendedNextHop: false,
+    enhancedRefresh: false,
+    restart: null,
+    hostname: null,
+    software: null,
+  };
+  let multiprotocol = false;
+  for (const capability of open.capabilities) {
+    if (capability.is === 'multiprotocol') {
+      multiprotocol = true;
+      const family = familyOfAfi(capability.afi, capability.safi);
+      if (family !== null) offered.families.add(family);
+    } else take(offered, capability);
+  }
+  if (!multiprotocol) offered.families.add(4);
+  return offered;
+}
+
+function take(offered: Offered, capability: Capability): void {
+  switch (capability.is) {
+    case 'as4':
+      offered.as4 = capability.as;
+      break;
+    case 'extended-message':
+      offered.extendedMessages = true;
+      break;
+    case 'extended-next-hop':
+      offered.extendedNextHop ||= capability.families.some(
+        ({ afi, safi, nextHopAfi }) => familyOfAfi(afi, safi) === 4 && nextHopAfi === afiOf(6),
+      );
+      break;
+    case 'enhanced-refresh':
+      offered.enhancedRefresh = true;
+      break;
+    case 'graceful-restart':
+      // RFC 4724 §3: the last one counts.
+      offered.restart = capability;
+      break;
+    case 'hostname':
+      offered.hostname = printable([capability.host, capability.domain].filter((part) => part !== '').join('.'));
+      break;
+    case 'software-version':
+      if (capability.version !== '') offered.software = printable(capability.version);
+      break;
+    case 'multiprotocol':
+    case 'route-refresh':
+    // RFC 9494 §4.2: what we do not offer, nobody does to our routes.
+    case 'long-lived-graceful-restart':
+    case 'unknown':
+      break;
+    default:
+      capability satisfies never;
+  }
 }

@@ -12,8 +12,9 @@ import { describeCause, isProtocolError } from './cause.ts';
 import { survivor } from './collision.ts';
 import type { Cause, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
-import { type Notification, notification } from './notification.ts';
-import type { Negotiated } from './open.ts';
+import { hardReset, type Notification, notification } from './notification.ts';
+import type { Negotiated, Offers } from './open.ts';
+import type { PrefixLimits } from './rib.ts';
 import { type Counters, Session, type SessionWorld } from './session.ts';
 import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
 import type { ReceivedUpdate } from './update.ts';
@@ -25,7 +26,12 @@ export interface SpeakerWorld extends SessionWorld {
 /** What all peers have in common. */
 export interface PeerContext {
   readonly world: SpeakerWorld;
-  readonly families: readonly Family[];
+  /** Whose kernel went on forwarding while it was away may say so (RFC 4724 §3). */
+  forwarded(): boolean;
+  /** All routes are decided: nobody waits for more. */
+  complete(): boolean;
+  readonly hostname: string | null;
+  readonly softwareVersion: string | null;
   /** Ours, for a connection from this local address. */
   routerId(localAddress: string): string;
   onPeerState(name: string, state: PeerState): void;
@@ -53,13 +59,17 @@ export interface PeerStatus {
   readonly holdTimeSeconds: number | null;
   readonly families: readonly Family[];
   readonly prefixesSent: number;
+  /** Wanted, and kept back because the peer takes no more. */
+  readonly prefixesKeptBack: number;
+  /** What the peer's OPEN offered, and who it says it is; empty and null before. */
+  readonly peerCapabilities: readonly string[];
+  readonly peerHostname: string | null;
+  readonly peerSoftware: string | null;
   readonly counters: Readonly<Counters>;
   /** The last error or NOTIFICATION, for people. */
   readonly lastError: string | null;
 }
 
-/** ConnectRetryTime (RFC 4271 §8): how long one attempt may take; with TCP-MD5 or a dropped SYN nobody says no. */
-const CONNECT_RETRY_SECONDS = 5;
 /** IdleHoldTime (RFC 4271 §8.1.1) after the first loss; it doubles up to the configured pause. */
 const FIRST_PAUSE_SECONDS = 1.5;
 /** After protocol errors, which do not heal by trying; while it lasts the peer's calls are refused too. */
@@ -100,6 +110,9 @@ export class Peer {
   /** Said once for each session. */
   readonly #refused = new Set<string>();
   #malformedSeen = false;
+  /** The peer refuses an OPEN with capabilities (RFC 5492 §3). */
+  #plain = false;
+  #keptBackSaid = 0;
   readonly #table = new Map<string, ReceivedRoute>();
   #tableChanged = false;
 
@@ -132,7 +145,11 @@ export class Peer {
 
   /** Take over what a running session does not depend on. */
   reconfigure(config: PeerConfig): void {
+    const before = this.#config;
     this.#config = config;
+    if (before.maximumPrefixes === config.maximumPrefixes) return;
+    for (const session of this.#all) session.limit(limitsOf(config));
+    this.#sayKeptBack();
   }
 
   start(): void {
@@ -150,6 +167,10 @@ export class Peer {
   accept(stream: Stream): void {
     const { passive } = this.#sessions;
     if (this.#stopped || this.#damped) return refuse(stream, notification('ceaseRejected'));
+    // RFC 4724 §4.2: a router that keeps its routes over a restart calls again because it has restarted.
+    for (const session of this.#all) {
+      if (session.state.is === 'Established' && session.state.agreed.peerRestarts) session.dump();
+    }
     // RFC 4271 §6.8: what is established stays; so does what is about to be.
     if (this.#established || passive.state.is === 'OpenConfirm') return refuse(stream, notification('ceaseCollision'));
     // The peer calls again before it has said who it is: it has forgotten the first call, and so do we.
@@ -161,12 +182,26 @@ export class Peer {
   set(routes: readonly Route[]): void {
     this.#routes = routes;
     for (const session of this.#all) session.want(routes);
+    this.#sayKeptBack();
+  }
+
+  /** What was set is all that there will be for now. */
+  complete(): void {
+    for (const session of this.#all) session.complete();
+  }
+
+  /** Announce everything as about to leave (RFC 8326). Answers for how many seconds that should stand before it leaves. */
+  leave(): number {
+    const seconds = this.#config.gracefulShutdownSeconds;
+    if (seconds === 0 || !this.#established) return 0;
+    for (const session of this.#all) session.leave();
+    return seconds;
   }
 
   /** RFC 9384 §3: BFD says that the path is gone; the session goes with it, and is tried again as after any loss. */
   pathDown(): void {
     const reason = notification('ceaseBfdDown');
-    for (const session of this.#all) if (session.state.is === 'Established') session.stop(reason);
+    for (const session of this.#all) if (session.state.is === 'Established') this.#end(session, reason);
     this.#lastError ??= describeCause({ is: 'stopped', notification: reason });
   }
 
@@ -174,7 +209,13 @@ export class Peer {
   stop(reason: Notification): void {
     this.#stopped = true;
     this.#cancelRetry();
-    for (const session of this.#all) session.stop(reason);
+    for (const session of this.#all) this.#end(session, reason);
+  }
+
+  /** RFC 8538 §4: a real end must not be taken for a restart, after which the peer would keep our routes. */
+  #end(session: Session, reason: Notification): void {
+    const { state } = session;
+    session.stop(state.is === 'Established' && state.agreed.hardReset ? hardReset(reason) : reason);
   }
 
   /** Give up on what stop() left behind. */
@@ -203,6 +244,10 @@ export class Peer {
       holdTimeSeconds: agreed?.holdTimeSeconds ?? null,
       families: agreed?.families ?? [],
       prefixesSent: session.prefixesSent,
+      prefixesKeptBack: session.prefixesKeptBack,
+      peerCapabilities: agreed?.peerCapabilities ?? [],
+      peerHostname: agreed?.peerHostname ?? null,
+      peerSoftware: agreed?.peerSoftware ?? null,
       counters: { ...this.#counters },
       lastError: this.#lastError,
     };
@@ -217,13 +262,19 @@ export class Peer {
   }
 
   #newSession(side: Side): Session {
-    const { world, families } = this.#context;
-    const { address, port, localAddress, localAs, peerAs, holdTimeSeconds } = this.#config;
+    const { world } = this.#context;
+    const { address, port, localAddress, localAs, peerAs, holdTimeSeconds, families } = this.#config;
+    const { connectTimeoutSeconds, keepaliveSeconds, sendHoldSeconds } = this.#config;
     return new Session(
       world,
       {
         passive: side === 'passive',
-        connectRetrySeconds: CONNECT_RETRY_SECONDS,
+        // With TCP-MD5 or a dropped SYN nobody says no (RFC 4271 §8, ConnectRetryTime).
+        connectRetrySeconds: connectTimeoutSeconds,
+        keepaliveSeconds,
+        sendHoldSeconds,
+        limits: limitsOf(this.#config),
+        deferred: () => this.#config.gracefulRestart === 'restart' && !this.#context.complete(),
         connect: { address, port, ...(localAddress === null ? {} : { localAddress }) },
       },
       {
@@ -233,6 +284,7 @@ export class Peer {
           holdTimeSeconds,
           families,
           peerAs,
+          offers: this.#offers(),
         }),
         losesCollision: (agreed) => this.#losesCollision(side, agreed),
         stateChanged: (from, to) => this.#stateChanged(side, from, to),
@@ -244,6 +296,17 @@ export class Peer {
       },
       this.#counters,
     );
+  }
+
+  #offers(): Partial<Offers> {
+    const { gracefulRestart: mode, gracefulRestartSeconds } = this.#config;
+    const { hostname, softwareVersion } = this.#context;
+    const restart = {
+      seconds: mode === 'restart' ? gracefulRestartSeconds : 0,
+      restarted: this.#counters.established === 0,
+      forwarding: this.#counters.established > 0 || this.#context.forwarded(),
+    };
+    return { none: this.#plain, gracefulRestart: mode === 'off' ? null : restart, hostname, softwareVersion };
   }
 
   #losesCollision(side: Side, agreed: Negotiated): boolean {
@@ -277,12 +340,16 @@ export class Peer {
       remoteAs: agreed.peerAs,
       holdTimeSeconds: agreed.holdTimeSeconds,
     });
-    for (const family of this.#context.families) {
+    for (const family of this.#config.families) {
       if (!agreed.families.includes(family)) this.#log('warn', `The peer did not offer IPv${family} unicast`, side);
     }
+    // With BFD somebody else watches; without it a router would follow the routes of a dead director for long.
+    const unwatched = agreed.holdTimeSeconds === 0 && this.#config.holdTimeSeconds !== 0 && this.#config.bfd === null;
+    if (unwatched) this.#log('warn', 'The peer wants no hold time: it would not notice when this director dies', side);
     this.#sessions[side === 'active' ? 'passive' : 'active'].dump();
     this.#context.onPeerState(this.name, { established: true, since: this.#since });
     if (this.#routes !== null) this.#sessions[side].want(this.#routes);
+    this.#sayKeptBack();
   }
 
   /** A connection ended. The machine is in Idle, or in Active if there was no OPEN yet. */
@@ -294,7 +361,10 @@ export class Peer {
       if (text !== this.#lastError) this.#log('warn', text, side);
       this.#lastError = text;
       this.#failures++;
-      if (isProtocolError(cause)) this.#damp(upForMs);
+      if (refusesCapabilities(cause) && !this.#plain) {
+        this.#plain = true;
+        this.#log('warn', 'The peer takes no capabilities: trying without', side);
+      } else if (isProtocolError(cause)) this.#damp(upForMs);
     }
     if (this.#stopped) return;
     if (side === 'passive' && !this.#damped) this.#sessions.passive.start();
@@ -363,6 +433,23 @@ export class Peer {
     this.#context.onRoutes?.(this.name, this.#table);
   }
 
+  /** More than the peer takes is never sent: the session would not survive it. */
+  #sayKeptBack(): void {
+    const count = Math.max(...this.#all.map(({ prefixesKeptBack }) => prefixesKeptBack));
+    if (count === this.#keptBackSaid) return;
+    this.#keptBackSaid = count;
+    const side = this.#leadingSide();
+    if (count === 0) this.#log('info', 'All routes are within maximum-prefixes again', side);
+    else {
+      const limit = this.#config.maximumPrefixes;
+      this.#log(
+        'error',
+        `${count} route(s) not announced: the peer takes ${limit} of a family (maximum-prefixes)`,
+        side,
+      );
+    }
+  }
+
   #logRefused(reasons: readonly string[]): void {
     for (const reason of reasons) {
       if (this.#refused.has(reason)) continue;
@@ -380,6 +467,15 @@ export class Peer {
     const system = `bgp.BGPFactory@${this.name}`;
     this.#context.world.log({ level: 'info', system, text, data: { peer: this.name, ...data } });
   }
+}
+
+function limitsOf({ maximumPrefixes }: PeerConfig): PrefixLimits {
+  return { total: null, 4: maximumPrefixes, 6: maximumPrefixes };
+}
+
+/** RFC 5492 §3: 2/4 from a speaker that knows no capabilities. */
+function refusesCapabilities(cause: Cause): boolean {
+  return cause.is === 'received' && cause.notification.code === 2 && cause.notification.subcode === 4;
 }
 
 /** Turn away a connection with a reason, without ever becoming a session. */

@@ -1,15 +1,15 @@
-// Adj-RIB-Out of one session: what is wanted, what was sent, and the UPDATEs that lie between. Prefixes wait in
+// Adj-RIB-Out of one session: what is wanted, what was sent, and the messages that lie between. Prefixes wait in
 // buckets, one per distinct attribute set, and a later wish for a prefix replaces an earlier one that was not sent yet.
 // So a peer that does not read costs no memory: messages are made one by one, only when the stream has room.
 // deliberate: no MinRouteAdvertisementInterval (RFC 4271 §9.2.1.1); whoever calls `want` already speaks for a settled
 // decision.
 
 import type { Route } from '../decision/decision.ts';
-import { addressBytes, type Family, familyOf } from '../lib/address.ts';
-import { Writer } from '../lib/bytes.ts';
+import { type Family, familyOf, writeAddress } from '../lib/address.ts';
 import { addressBits, MAX_MESSAGE_BYTES } from './constants.ts';
 import { encodeMessage } from './message.ts';
-import { encodePrefix, NO_NLRI, type Nlri } from './nlri.ts';
+import { NO_NLRI, type Nlri } from './nlri.ts';
+import { type Entry, newEntry, Queue } from './queue.ts';
 import { type Outgoing, outgoing, type SessionFacts } from './route.ts';
 import { endOfRib, type Update } from './update.ts';
 
@@ -19,128 +19,336 @@ interface Bucket {
   readonly route: Outgoing;
   /** Prefixes that one message takes beside these attributes. */
   readonly capacity: number;
-  /** Addresses that still have to be announced with it. */
-  readonly waiting: Set<string>;
+  /** Prefixes that still have to be announced with it. */
+  readonly waiting: Queue<Bucket>;
+  /** Prefixes that are wanted with it. */
+  users: number;
 }
+
+type Refusal = { readonly refused: string };
+type Prefix = Entry<Bucket>;
+
+/** How many prefixes the peer takes; null: any number. */
+export interface PrefixLimits {
+  readonly total: number | null;
+  readonly 4: number | null;
+  readonly 6: number | null;
+}
+
+export const NO_LIMITS: PrefixLimits = { total: null, 4: null, 6: null };
+
+export interface RibOptions {
+  /** RFC 8654: 65535 with a peer that takes such messages. */
+  readonly maxMessageBytes?: number;
+  /** RFC 7313: answers to ROUTE-REFRESH have a beginning and an end. */
+  readonly enhancedRefresh?: boolean;
+  readonly limits?: PrefixLimits;
+  /** End-of-RIB waits for `complete` (RFC 4724 §4.1: whoever restarted says it when its routes have converged). */
+  readonly deferred?: boolean;
+}
+
+/** Where the answer to a ROUTE-REFRESH stands. `again`: asked for once more meanwhile. */
+type Refresh = 'none' | 'due' | 'running' | 'again';
+
+const FAMILIES = [4, 6] as const;
 
 export class AdjRibOut {
   readonly #session: SessionFacts;
   readonly #maxMessageBytes: number;
-  /** Address → key of the attribute set that the peer has. */
-  readonly #sent = new Map<string, string>();
-  #wanted: ReadonlyMap<string, Bucket> = new Map();
-  #buckets: ReadonlyMap<string, Bucket> = new Map();
-  readonly #withdrawing: Readonly<Record<Family, Set<string>>> = { 4: new Set(), 6: new Set() };
+  readonly #enhancedRefresh: boolean;
+  #limits: PrefixLimits;
+  #leaving = false;
+  /** The last wish, to find by identity what of the next one is new. */
+  #routes: readonly Route[] = [];
+  #wish = 0;
+  /** Every prefix that is wanted, or that the peer still has. */
+  readonly #prefixes = new Map<string, Prefix>();
+  readonly #buckets = new Map<string, Bucket>();
+  /** New ones, and those that lost their last prefix. */
+  readonly #unused = new Set<Bucket>();
+  /** Those with something to send. */
+  readonly #waiting = new Set<Bucket>();
+  readonly #withdrawing: Readonly<Record<Family, Queue<Bucket>>> = { 4: new Queue(), 6: new Queue() };
+  /** Wanted, and kept back because the peer takes no more; the one that waits longest comes in first. */
+  readonly #excess = new Set<Prefix>();
+  readonly #admitted: Record<Family, number> = { 4: 0, 6: 0 };
+  #sentCount = 0;
   readonly #endOfRib: Set<Family>;
   #replaying = false;
+  #deferred: boolean;
+  readonly #refresh: Record<Family, Refresh> = { 4: 'none', 6: 'none' };
 
-  constructor(session: SessionFacts, maxMessageBytes: number = MAX_MESSAGE_BYTES) {
+  constructor(session: SessionFacts, options: RibOptions = {}) {
     this.#session = session;
-    this.#maxMessageBytes = maxMessageBytes;
+    this.#maxMessageBytes = options.maxMessageBytes ?? MAX_MESSAGE_BYTES;
+    this.#enhancedRefresh = options.enhancedRefresh ?? false;
+    this.#limits = options.limits ?? NO_LIMITS;
+    this.#deferred = options.deferred ?? false;
     this.#endOfRib = new Set(session.families);
   }
 
   /** Prefixes that the peer has from us. */
   get sentCount(): number {
-    return this.#sent.size;
+    return this.#sentCount;
+  }
+
+  /** Prefixes that are wanted and kept back by the limits. */
+  get excessCount(): number {
+    return this.#excess.size;
   }
 
   /** Everything wanted was sent, End-of-RIB included. */
   get settled(): boolean {
-    return this.#firstWithdrawing() === null && this.#firstWaiting() === null && !this.#endOfRibDue();
+    return (
+      this.#firstWithdrawing() === null &&
+      this.#waiting.size === 0 &&
+      !this.#endOfRibDue() &&
+      FAMILIES.every((family) => this.#refresh[family] === 'none')
+    );
   }
 
   /**
-   * Replace the whole set of wanted routes; equal ones are not sent again. Returns why routes were refused, each reason
-   * once. The first call begins the replay that ends with End-of-RIB.
+   * Replace the whole set of wanted routes, one for an address; equal ones are not sent again, and the same object at the
+   * same place among equally sorted ones is not even looked at. Returns why routes were refused, each reason once. The
+   * first call begins the replay that ends with End-of-RIB.
    */
   want(routes: readonly Route[]): readonly string[] {
+    const { came, gone } = difference(this.#routes, routes);
+    const wish = ++this.#wish;
+    for (const route of came) this.#prefixOf(route.address).wish = wish;
+    for (const { address } of gone) {
+      const prefix = this.#prefixes.get(address);
+      if (prefix !== undefined && prefix.wish !== wish) this.#drop(prefix);
+    }
     const refusals = new Set<string>();
-    const wanted = new Map<string, Bucket>();
-    const buckets = new Map<string, Bucket>();
-    // Thousands of routes share a few attribute sets: each is worked out once.
-    const judged = new Map<string, Bucket | { readonly refused: string }>();
-    for (const route of routes) {
-      const spelling = spellingOf(route);
-      const known = judged.get(spelling) ?? this.#judge(route);
-      judged.set(spelling, known);
-      if ('refused' in known) {
-        refusals.add(known.refused);
-        continue;
-      }
-      const bucket = buckets.get(known.key) ?? known;
-      buckets.set(known.key, bucket);
-      wanted.set(route.address, bucket);
+    const judge = this.#judge();
+    for (const route of came) {
+      const prefix = this.#prefixOf(route.address);
+      prefix.route = route;
+      this.#place(prefix, judge(route), refusals);
     }
-    for (const [address, bucket] of this.#wanted) {
-      if (wanted.get(address) === bucket) continue;
-      bucket.waiting.delete(address);
-      if (!wanted.has(address) && this.#sent.has(address)) this.#withdrawing[bucket.route.family].add(address);
-    }
-    for (const [address, bucket] of wanted) {
-      if (this.#wanted.get(address) === bucket) continue;
-      this.#withdrawing[bucket.route.family].delete(address);
-      if (this.#sent.get(address) !== bucket.key) bucket.waiting.add(address);
-    }
-    this.#wanted = wanted;
-    this.#buckets = buckets;
+    this.#fill();
+    this.#sweep();
+    this.#routes = routes;
     this.#replaying = true;
     return [...refusals];
   }
 
-  /** Send everything of this family again (RFC 2918 §4). */
+  /** The routes are all that there will be for now: End-of-RIB need not wait any longer. */
+  complete(): void {
+    this.#deferred = false;
+  }
+
+  /** From now on the peer takes this many. What it has too much is withdrawn, the latest first. */
+  limit(limits: PrefixLimits): void {
+    this.#limits = limits;
+    const admitted = [...this.#prefixes.values()].filter(({ owner }) => owner !== null).reverse();
+    for (const prefix of admitted) {
+      if (!this.#tooMany(prefix.family)) continue;
+      this.#release(prefix);
+      this.#excess.add(prefix);
+    }
+    this.#fill();
+    this.#sweep();
+  }
+
+  /** Say with every route that it is about to leave (RFC 8326), or take that back. */
+  leave(leaving: boolean): void {
+    if (this.#leaving === leaving) return;
+    this.#leaving = leaving;
+    const judge = this.#judge();
+    for (const prefix of this.#prefixes.values()) {
+      if (prefix.route !== null) this.#place(prefix, judge(prefix.route), new Set());
+    }
+    this.#sweep();
+  }
+
+  /** Send everything of this family again (RFC 2918 §4). Asked for while that goes on, it is done once more. */
   refresh(family: Family): void {
-    for (const [address, bucket] of this.#wanted) if (bucket.route.family === family) bucket.waiting.add(address);
+    if (!this.#session.families.includes(family)) return;
+    this.#refresh[family] = this.#refresh[family] === 'none' || this.#refresh[family] === 'due' ? 'due' : 'again';
   }
 
   /** The next message, as large as it may be, or null when there is nothing to say. What it carries counts as sent. */
   next(): Uint8Array | null {
-    // Withdrawals first: they are what somebody is waiting for.
-    const family = this.#firstWithdrawing();
-    if (family !== null) return this.#withdraw(family);
-    const bucket = this.#firstWaiting();
-    if (bucket !== null) return this.#announce(bucket);
-    if (!this.#endOfRibDue()) return null;
+    // Withdrawals first: they are what somebody is waiting for, and they make room below the peer's limit.
+    const leaving = this.#firstWithdrawing();
+    if (leaving !== null) return this.#withdraw(leaving);
+    const begun = this.#beginRefresh();
+    if (begun !== null) return begun;
+    const [bucket] = this.#waiting;
+    if (bucket !== undefined) return this.#announce(bucket);
     const [ended] = this.#endOfRib;
-    if (ended === undefined) return null;
-    this.#endOfRib.delete(ended);
-    return this.#encode(endOfRib(ended));
+    if (this.#endOfRibDue() && ended !== undefined) {
+      this.#endOfRib.delete(ended);
+      return this.#encode(endOfRib(ended));
+    }
+    return this.#endRefresh();
   }
 
-  #firstWithdrawing(): Family | null {
-    return this.#withdrawing[4].size > 0 ? 4 : this.#withdrawing[6].size > 0 ? 6 : null;
+  // ── what is wanted ──
+
+  #prefixOf(address: string): Prefix {
+    const present = this.#prefixes.get(address);
+    if (present !== undefined) return present;
+    const prefix: Prefix = newEntry(address, familyOf(address));
+    this.#prefixes.set(address, prefix);
+    return prefix;
   }
 
-  #firstWaiting(): Bucket | null {
-    for (const bucket of this.#buckets.values()) if (bucket.waiting.size > 0) return bucket;
-    return null;
+  #place(prefix: Prefix, judged: Bucket | Refusal, refusals: Set<string>): void {
+    if ('refused' in judged) {
+      refusals.add(judged.refused);
+      this.#excess.delete(prefix);
+      this.#release(prefix);
+      return;
+    }
+    if (prefix.owner === judged) return;
+    if (prefix.owner === null && !this.#room(prefix.family)) {
+      this.#excess.add(prefix);
+      return;
+    }
+    const { owner } = prefix;
+    if (owner === null) this.#admitted[prefix.family]++;
+    prefix.owner = judged;
+    judged.users++;
+    if (owner !== null) this.#leave(owner, prefix);
+    if (prefix.sent === judged.key) prefix.queue?.remove(prefix);
+    else this.#announceLater(prefix, judged);
   }
 
-  #endOfRibDue(): boolean {
-    return this.#replaying && this.#endOfRib.size > 0;
+  /** Not wanted any more. */
+  #drop(prefix: Prefix): void {
+    prefix.route = null;
+    this.#excess.delete(prefix);
+    this.#release(prefix);
+    if (prefix.sent === null) this.#prefixes.delete(prefix.address);
   }
 
-  #withdraw(family: Family): Uint8Array {
-    const waiting = this.#withdrawing[family];
-    const capacity = this.#capacity(withdrawal(emptyNlri(family)), family);
-    return this.#encode(withdrawal(take(family, waiting, capacity, (address) => this.#sent.delete(address))));
+  /** Nothing is to be announced of it, and what was is to be withdrawn. */
+  #release(prefix: Prefix): void {
+    const { owner } = prefix;
+    if (owner === null) return;
+    prefix.owner = null;
+    this.#admitted[prefix.family]--;
+    this.#leave(owner, prefix);
+    if (prefix.sent !== null) this.#withdrawing[prefix.family].push(prefix);
   }
 
-  #announce({ key, route, capacity, waiting }: Bucket): Uint8Array {
-    const nlri = take(route.family, waiting, capacity, (address) => this.#sent.set(address, key));
-    return this.#encode(announcement(route, nlri));
+  #leave(bucket: Bucket, prefix: Prefix): void {
+    bucket.waiting.remove(prefix);
+    if (bucket.waiting.length === 0) this.#waiting.delete(bucket);
+    if (--bucket.users === 0) this.#unused.add(bucket);
   }
 
-  /** The bucket that a route belongs to, a present one if there is one. */
-  #judge(wanted: Route): Bucket | { readonly refused: string } {
-    const route = outgoing(wanted, this.#session);
+  /** After each change, when every prefix has found its bucket. */
+  #sweep(): void {
+    for (const bucket of this.#unused) if (bucket.users === 0) this.#buckets.delete(bucket.key);
+    this.#unused.clear();
+  }
+
+  #announceLater(prefix: Prefix, bucket: Bucket): void {
+    bucket.waiting.push(prefix);
+    this.#waiting.add(bucket);
+  }
+
+  #room(family: Family): boolean {
+    const { total, [family]: own } = this.#limits;
+    if (own !== null && this.#admitted[family] >= own) return false;
+    return total === null || this.#admitted[4] + this.#admitted[6] < total;
+  }
+
+  #tooMany(family: Family): boolean {
+    const { total, [family]: own } = this.#limits;
+    if (own !== null && this.#admitted[family] > own) return true;
+    return total !== null && this.#admitted[4] + this.#admitted[6] > total;
+  }
+
+  /** Let in what waits, as far as there is room. */
+  #fill(): void {
+    if (this.#excess.size === 0) return;
+    const judge = this.#judge();
+    for (const prefix of this.#excess) {
+      if (prefix.route === null || !this.#room(prefix.family)) continue;
+      this.#excess.delete(prefix);
+      this.#place(prefix, judge(prefix.route), new Set());
+    }
+  }
+
+  /** Finds the bucket that a route belongs to. Thousands of routes share a few attribute sets: each is worked out once. */
+  #judge(): (route: Route) => Bucket | Refusal {
+    const judged = new Map<string, Bucket | Refusal>();
+    let last: { readonly route: Route; readonly is: Bucket | Refusal } | null = null;
+    return (route) => {
+      if (last !== null && sameButAddress(last.route, route)) return last.is;
+      const spelling = spellingOf(route);
+      const is = judged.get(spelling) ?? this.#bucketOf(route);
+      judged.set(spelling, is);
+      last = { route, is };
+      return is;
+    };
+  }
+
+  #bucketOf(wanted: Route): Bucket | Refusal {
+    const route = outgoing(wanted, this.#session, this.#leaving);
     if ('refused' in route) return route;
     const key = JSON.stringify(route);
     const present = this.#buckets.get(key);
     if (present !== undefined) return present;
     const capacity = this.#capacity(announcement(route, emptyNlri(route.family)), route.family);
     if (capacity < 1) return { refused: 'its attributes fill a whole message' };
-    return { key, route, capacity, waiting: new Set() };
+    const bucket: Bucket = { key, route, capacity, waiting: new Queue(), users: 0 };
+    this.#buckets.set(key, bucket);
+    this.#unused.add(bucket);
+    return bucket;
+  }
+
+  // ── what is sent ──
+
+  #firstWithdrawing(): Family | null {
+    return this.#withdrawing[4].length > 0 ? 4 : this.#withdrawing[6].length > 0 ? 6 : null;
+  }
+
+  #endOfRibDue(): boolean {
+    return this.#replaying && !this.#deferred && this.#endOfRib.size > 0;
+  }
+
+  /** RFC 7313 §4: never before the End-of-RIB of the first time. */
+  #beginRefresh(): Uint8Array | null {
+    const family = FAMILIES.find((one) => this.#refresh[one] === 'due' && !this.#endOfRib.has(one));
+    if (family === undefined) return null;
+    this.#refresh[family] = 'running';
+    for (const prefix of this.#prefixes.values()) {
+      if (prefix.family === family && prefix.owner !== null) this.#announceLater(prefix, prefix.owner);
+    }
+    return this.#enhancedRefresh ? encodeMessage({ is: 'route-refresh', family, subtype: 'begin' }) : this.next();
+  }
+
+  #endRefresh(): Uint8Array | null {
+    const family = FAMILIES.find((one) => this.#refresh[one] === 'running' || this.#refresh[one] === 'again');
+    if (family === undefined) return null;
+    this.#refresh[family] = this.#refresh[family] === 'again' ? 'due' : 'none';
+    return this.#enhancedRefresh ? encodeMessage({ is: 'route-refresh', family, subtype: 'end' }) : this.next();
+  }
+
+  #withdraw(family: Family): Uint8Array {
+    const capacity = this.#capacity(withdrawal(emptyNlri(family)), family);
+    const nlri = take(family, this.#withdrawing[family], capacity, (prefix) => {
+      prefix.sent = null;
+      this.#sentCount--;
+      if (prefix.route === null) this.#prefixes.delete(prefix.address);
+    });
+    return this.#encode(withdrawal(nlri));
+  }
+
+  #announce(bucket: Bucket): Uint8Array {
+    const { key, route, capacity, waiting } = bucket;
+    const nlri = take(route.family, waiting, capacity, (prefix) => {
+      if (prefix.sent === null) this.#sentCount++;
+      prefix.sent = key;
+    });
+    if (waiting.length === 0) this.#waiting.delete(bucket);
+    return this.#encode(announcement(route, nlri));
   }
 
   /** How many prefixes fit beside what an UPDATE says already. */
@@ -153,14 +361,47 @@ export class AdjRibOut {
   }
 }
 
-/** Equal for routes that differ in their address only. */
-function spellingOf({ address, nextHop, asPath, med, localPref, communities }: Route): string {
-  return `${familyOf(address)} ${nextHop} ${asPath.join()} ${med} ${localPref} ${communities.join()}`;
+/** What one wish has that the other has not, by identity. Least for lists in the same order; right for any. */
+function difference(before: readonly Route[], after: readonly Route[]): { came: Route[]; gone: Route[] } {
+  const came: Route[] = [];
+  const gone: Route[] = [];
+  for (let i = 0, j = 0; i < before.length || j < after.length; ) {
+    const old = before[i];
+    const fresh = after[j];
+    if (old !== undefined && (fresh === undefined || old.address <= fresh.address)) i++;
+    if (fresh !== undefined && (old === undefined || fresh.address <= old.address)) j++;
+    if (old === fresh) continue;
+    if (old !== undefined && (fresh === undefined || old.address <= fresh.address)) gone.push(old);
+    if (fresh !== undefined && (old === undefined || fresh.address <= old.address)) came.push(fresh);
+  }
+  return { came, gone };
 }
 
-function announcement({ family, nextHop, attributes }: Outgoing, nlri: Nlri): Update {
-  if (family === 4) return { withdrawn: NO_NLRI, attributes: { ...attributes, nextHop }, announced: nlri };
-  const mpReach = { nextHop, linkLocal: null, nlri };
+/** The usual case, without making a text of it: routes of one peer share their lists. */
+function sameButAddress(a: Route, b: Route): boolean {
+  return (
+    a.nextHop === b.nextHop &&
+    a.med === b.med &&
+    a.localPref === b.localPref &&
+    a.asPath === b.asPath &&
+    a.communities === b.communities &&
+    a.largeCommunities === b.largeCommunities &&
+    a.extendedCommunities === b.extendedCommunities &&
+    a.prepends === b.prepends &&
+    a.linkBandwidth === b.linkBandwidth &&
+    familyOf(a.address) === familyOf(b.address)
+  );
+}
+
+/** Equal for routes that differ in their address only. */
+function spellingOf({ address, ...attributes }: Route): string {
+  return `${familyOf(address)} ${JSON.stringify(attributes)}`;
+}
+
+function announcement({ family, nextHop, linkLocal, attributes }: Outgoing, nlri: Nlri): Update {
+  // RFC 8950 §3: IPv4 prefixes go where their next hop can be written.
+  if (familyOf(nextHop) === 4) return { withdrawn: NO_NLRI, attributes: { ...attributes, nextHop }, announced: nlri };
+  const mpReach = { nextHop, linkLocal, nlri };
   return { withdrawn: NO_NLRI, attributes: { ...attributes, mpReach }, announced: NO_NLRI };
 }
 
@@ -169,17 +410,19 @@ function withdrawal(nlri: Nlri): Update {
   return { withdrawn: NO_NLRI, attributes: { mpUnreach: nlri }, announced: NO_NLRI };
 }
 
-/** Move up to `capacity` addresses out of `waiting`, as host routes. */
-function take(family: Family, waiting: Set<string>, capacity: number, taken: (address: string) => void): Nlri {
-  const count = Math.min(waiting.size, capacity);
-  const writer = new Writer(count * prefixBytes(family));
-  for (const address of waiting) {
-    if (writer.length === count * prefixBytes(family)) break;
-    encodePrefix(writer, addressBytes(address), addressBits(family));
-    waiting.delete(address);
-    taken(address);
+/** Move up to `capacity` prefixes out of `waiting`, as host routes. */
+function take(family: Family, waiting: Queue<Bucket>, capacity: number, taken: (prefix: Prefix) => void): Nlri {
+  const count = Math.min(waiting.length, capacity);
+  const size = prefixBytes(family);
+  const bytes = new Uint8Array(count * size);
+  for (let at = 0; at < bytes.length; at += size) {
+    const prefix = waiting.shift();
+    if (prefix === null) break;
+    bytes[at] = addressBits(family);
+    writeAddress(prefix.address, bytes, at + 1);
+    taken(prefix);
   }
-  return { family, bytes: writer.finish(), count };
+  return { family, bytes, count };
 }
 
 function emptyNlri(family: Family): Nlri {

@@ -6,12 +6,12 @@ import type { Route } from '../decision/decision.ts';
 import { Knife } from '../lib/cut.ts';
 import { SystemError, errorText } from '../lib/errors.ts';
 import type { Clock, ConnectOptions, Stream, Streams } from '../world/world.ts';
-import { MESSAGE } from './constants.ts';
+import { MAX_EXTENDED_MESSAGE_BYTES, MAX_MESSAGE_BYTES, MESSAGE } from './constants.ts';
 import { type Action, type Cause, type Event, type FsmConfig, IDLE, type State, step, type Timer } from './fsm.ts';
 import { encodeMessage, type Frame, notificationOf, openOf, refreshOf, updateOf } from './message.ts';
 import { type Notification, ProtocolError } from './notification.ts';
-import { type LocalOpen, localOpen, type Negotiated, negotiate } from './open.ts';
-import { AdjRibOut } from './rib.ts';
+import { type LocalOpen, localOpen, type Negotiated, negotiate, offersOf } from './open.ts';
+import { AdjRibOut, type PrefixLimits } from './rib.ts';
 import { Splitter } from './splitter.ts';
 import type { ReceivedUpdate } from './update.ts';
 
@@ -24,6 +24,10 @@ export interface SessionWorld {
 
 export interface SessionConfig extends FsmConfig {
   readonly connect: ConnectOptions;
+  /** How many of our prefixes the peer takes. */
+  readonly limits: PrefixLimits;
+  /** End-of-RIB waits for `complete`. */
+  deferred(): boolean;
 }
 
 /** Added to by every session of a peer. */
@@ -71,12 +75,14 @@ export class Session {
   readonly #config: SessionConfig;
   readonly #hooks: SessionHooks;
   readonly #counters: Counters;
+  #limits: PrefixLimits;
   #state: State = IDLE;
   readonly #timers = new Map<Timer, () => void>();
   readonly #events: Event[] = [];
   #draining = false;
   #dialling: Knife | null = null;
   #stream: Stream | null = null;
+  #splitter = new Splitter();
   #local: LocalOpen | null = null;
   #rib: AdjRibOut | null = null;
   #blocked = false;
@@ -86,6 +92,7 @@ export class Session {
   constructor(world: SessionWorld, config: SessionConfig, hooks: SessionHooks, counters: Counters) {
     this.#world = world;
     this.#config = config;
+    this.#limits = config.limits;
     this.#hooks = hooks;
     this.#counters = counters;
   }
@@ -103,6 +110,10 @@ export class Session {
   }
   get prefixesSent(): number {
     return this.#rib?.sentCount ?? 0;
+  }
+  /** Wanted routes that the peer's limit keeps back. */
+  get prefixesKeptBack(): number {
+    return this.#rib?.excessCount ?? 0;
   }
   /** Nothing of ours waits on this side of the socket. True without a session: the peer has nothing of ours then. */
   get flushed(): boolean {
@@ -142,6 +153,25 @@ export class Session {
     if (this.#rib === null) return;
     const refused = this.#rib.want(routes);
     if (refused.length > 0) this.#hooks.refused(refused);
+    this.#pump();
+  }
+
+  /** What the peer takes from now on; what it has too much is withdrawn. */
+  limit(limits: PrefixLimits): void {
+    this.#limits = limits;
+    this.#rib?.limit(limits);
+    this.#pump();
+  }
+
+  /** What is wanted is all that there will be for now: the peer may have End-of-RIB. */
+  complete(): void {
+    this.#rib?.complete();
+    this.#pump();
+  }
+
+  /** Announce every route as about to leave (RFC 8326). */
+  leave(): void {
+    this.#rib?.leave(true);
     this.#pump();
   }
 
@@ -221,6 +251,7 @@ export class Session {
 
   #attach(stream: Stream): void {
     const splitter = new Splitter();
+    this.#splitter = splitter;
     this.#stream = stream;
     this.#blocked = false;
     // A stream that was given up may still have something to say; nobody listens.
@@ -298,7 +329,7 @@ export class Session {
       const open = openOf(frame);
       if (local === null) return { on: 'connection-fails', reason: 'OPEN before ours' };
       const result = negotiate(local, open);
-      if ('refusal' in result) return { on: 'open-error', notification: result.refusal };
+      if ('refusal' in result) return { on: 'open-error', notification: result.refusal, why: result.why };
       const lost = this.#state.is === 'OpenSent' && this.#hooks.losesCollision(result);
       return lost ? { on: 'collision-dump' } : { on: 'open', agreed: result };
     } catch (thrown) {
@@ -310,6 +341,8 @@ export class Session {
   #sendOpen(): void {
     if (this.#stream === null) return;
     this.#local = this.#hooks.localOpen(this.#stream.local.address);
+    // RFC 8654 §4: whoever has heard that may send such messages, whatever it takes itself.
+    if (offersOf(this.#local).extendedMessages) this.#splitter.takeExtended();
     this.#write(encodeMessage({ is: 'open', open: localOpen(this.#local) }));
   }
 
@@ -318,14 +351,17 @@ export class Session {
     const local = this.#local;
     if (stream === null || local === null) return;
     this.#counters.established++;
-    this.#rib = new AdjRibOut({
-      localAs: local.as,
-      localAddress: stream.local.address,
-      peerAddress: stream.remote.address,
-      internal: agreed.internal,
-      as4: agreed.as4,
-      families: agreed.families,
-    });
+    const { internal, as4, families, extendedNextHop, enhancedRefresh } = agreed;
+    const facts = { internal, as4, families, extendedNextHop };
+    this.#rib = new AdjRibOut(
+      { ...facts, localAs: local.as, localAddress: stream.local.address, peerAddress: stream.remote.address },
+      {
+        maxMessageBytes: agreed.extendedMessages ? MAX_EXTENDED_MESSAGE_BYTES : MAX_MESSAGE_BYTES,
+        enhancedRefresh,
+        limits: this.#limits,
+        deferred: this.#config.deferred(),
+      },
+    );
     this.#hooks.up(agreed);
   }
 
@@ -344,9 +380,18 @@ export class Session {
   }
 
   #refresh(body: Uint8Array): void {
-    const family = refreshOf({ type: MESSAGE.routeRefresh, body });
-    if (family !== null) this.#rib?.refresh(family);
-    this.#pump();
+    if (this.#state.is !== 'Established') return;
+    try {
+      const refresh = refreshOf({ type: MESSAGE.routeRefresh, body });
+      // RFC 7313 §4: the markers frame answers to requests, of which we make none. Without the capability that field is
+      // reserved (RFC 2918 §3), and everything is a request.
+      const asked = refresh?.subtype === 'request' || !this.#state.agreed.enhancedRefresh;
+      if (refresh !== null && asked) this.#rib?.refresh(refresh.family);
+      this.#pump();
+    } catch (thrown) {
+      if (!(thrown instanceof ProtocolError)) throw thrown;
+      this.#feed({ on: 'refresh-error', notification: thrown.notification });
+    }
   }
 
   /** Hand UPDATEs to the stream as long as it takes them. */

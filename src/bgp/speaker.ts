@@ -1,7 +1,7 @@
 // The BGP speaker: listeners, peers by name, and the interface that the rest of the daemon uses: `configure` and `set`,
-// both with the whole wish, of which only the difference is done. Supported: RFC 4271, 4486, 4724 (End-of-RIB), 4760,
-// 5492, 6286, 6608, 6793, 7606, 7607, 2918, 9003, 9072, 9687. It installs nothing: received routes are checked, counted
-// and dropped, unless `onRoutes` asks for them.
+// both with the whole wish, of which only the difference is done. Supported: RFC 1997, 2545, 2918, 4271, 4360, 4486, 4724,
+// 4760, 5492, 6286, 6608, 6793, 7313, 7606, 7607, 8092, 8326, 8538, 8654, 8950, 9003, 9072, 9384, 9687. It installs nothing:
+// received routes are checked, counted and dropped, unless `onRoutes` asks for them.
 
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';
@@ -18,6 +18,11 @@ export interface SpeakerOptions {
   onPeerState(name: string, state: PeerState): void;
   /** Received routes of a peer after each change. Only given by router stand-ins; without it nothing is kept. */
   onRoutes?(peer: string, table: RouteTable): void;
+  /** Somebody who followed our routes while we were away was served. Not given: no. */
+  forwarded?(): boolean;
+  /** What our OPEN says of this host and this program; not given: nothing. */
+  readonly hostname?: string | null;
+  readonly softwareVersion?: string | null;
 }
 
 export interface SpeakerConfig {
@@ -25,8 +30,6 @@ export interface SpeakerConfig {
   readonly routerId: string | null;
   readonly listen: readonly Endpoint[];
   readonly peers: readonly PeerConfig[];
-  /** Offered to every peer. */
-  readonly families: readonly Family[];
 }
 
 /** How long stop() waits for withdrawals to leave, and then for connections to close. */
@@ -44,6 +47,7 @@ export class Speaker {
   #routerId: string | null = null;
   /** One after the other; never rejects. */
   #configuring: Promise<void> = Promise.resolve();
+  #complete = false;
   #stopped = false;
   #strangers = { quietUntil: 0, count: 0 };
 
@@ -67,6 +71,13 @@ export class Speaker {
     this.#peers.get(peer)?.peer.set(routes);
   }
 
+  /** What was set is all that there will be for now. Peers that keep our routes over a restart wait for that. */
+  complete(): void {
+    if (this.#complete) return;
+    this.#complete = true;
+    for (const { peer } of this.#peers.values()) peer.complete();
+  }
+
   /** BFD lost the path to this peer. */
   pathDown(peer: string): void {
     this.#peers.get(peer)?.peer.pathDown();
@@ -82,6 +93,15 @@ export class Speaker {
    */
   flushed(peer: string): boolean {
     return this.#peers.get(peer)?.peer.flushed ?? true;
+  }
+
+  /**
+   * RFC 8326 §4: announce everything as about to leave, to the peers that want that, and wait as long as they were promised.
+   * Nothing to wait for by default.
+   */
+  async leave(): Promise<void> {
+    const seconds = Math.max(0, ...Array.from(this.#peers.values(), ({ peer }) => peer.leave()));
+    if (seconds > 0) await this.#world.clock.sleep(seconds * 1000);
   }
 
   /** Withdraw everything, say goodbye (Cease 6/2), close. Takes four seconds at most. */
@@ -116,7 +136,7 @@ export class Speaker {
       this.#pybal(`Clearing session to ${name}`);
       this.#dismiss(peer, notification('ceaseDeconfigured'));
     }
-    const context = this.#context(config.families);
+    const context = this.#context();
     for (const [name, peerConfig] of wanted) {
       const identity = sessionIdentity(peerConfig, config);
       const present = this.#peers.get(name);
@@ -139,10 +159,13 @@ export class Speaker {
     peer.stop(reason);
   }
 
-  #context(families: readonly Family[]): PeerContext {
+  #context(): PeerContext {
     return {
       world: this.#world,
-      families,
+      hostname: this.#options.hostname ?? null,
+      softwareVersion: this.#options.softwareVersion ?? null,
+      forwarded: () => this.#options.forwarded?.() ?? false,
+      complete: () => this.#complete,
       routerId: (localAddress) => this.#routerIdFor(localAddress),
       onPeerState: (name, state) => this.#options.onPeerState(name, state),
       onRoutes: this.#options.onRoutes === undefined ? null : (name, table) => this.#options.onRoutes?.(name, table),
@@ -211,9 +234,12 @@ function endpointKey({ address, port }: Endpoint): string {
 }
 
 /** What cannot change without a new session. */
-function sessionIdentity(peer: PeerConfig, { routerId, families }: SpeakerConfig): string {
-  const { address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds } = peer;
-  return JSON.stringify([address, port, localAddress, passive, localAs, peerAs, holdTimeSeconds, routerId, families]);
+function sessionIdentity(peer: PeerConfig, { routerId }: SpeakerConfig): string {
+  // Everything but what reconfigure() takes over, and what is in the routes anyway.
+  const { place, connectRetrySeconds, maximumPrefixes, gracefulShutdownSeconds, bfd, ...session } = peer;
+  const { asPath, prepends, med, localPref, communities, largeCommunities, extendedCommunities, ...fixed } = session;
+  const { linkBandwidth, nextHopIpv4, nextHopIpv6, ...identity } = fixed;
+  return JSON.stringify([identity, routerId]);
 }
 
 /** RFC 6286 §2.1: any number but 0. Over IPv6 the last four octets serve: they differ within a subnet. */

@@ -105,12 +105,12 @@ function vipRows({ vips }: View): readonly (readonly string[])[] {
 }
 
 function peerRows({ peers }: View): readonly (readonly string[])[] {
-  return peers.map(({ name, localAs, remoteAs, state, forSeconds, prefixesSent, lastError }) => [
-    name,
-    `AS ${localAs} to ${remoteAs ?? '?'}`,
-    `${state} for ${duration(forSeconds)}`,
-    `${prefixesSent} routes`,
-    lastError ?? '',
+  return peers.map((peer) => [
+    peer.name,
+    `AS ${peer.localAs} to ${peer.remoteAs ?? '?'}`,
+    `${peer.state} for ${duration(peer.forSeconds)}`,
+    `${peer.prefixesSent} routes${peer.prefixesKeptBack === 0 ? '' : `, ${peer.prefixesKeptBack} TOO MANY`}`,
+    peer.lastError ?? [peer.peerHostname, peer.peerSoftware].filter((word) => word !== null).join(', '),
   ]);
 }
 

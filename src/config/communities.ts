@@ -2,24 +2,14 @@
 // Pure. Each throws a ValueError that names the word.
 
 import { addressBytes, canonicalAddress } from '../lib/address.ts';
+import { WELL_KNOWN } from '../lib/communities.ts';
 import { ValueError } from './values.ts';
-
-// RFC 1997, RFC 7999, RFC 8326, RFC 9494, RFC 3765
-const WELL_KNOWN: Readonly<Record<string, number>> = {
-  'graceful-shutdown': 0xffff0000,
-  'llgr-stale': 0xffff0006,
-  'no-llgr': 0xffff0007,
-  blackhole: 0xffff029a,
-  'no-export': 0xffffff01,
-  'no-advertise': 0xffffff02,
-  'no-export-subconfed': 0xffffff03,
-  'no-peer': 0xffffff04,
-};
 
 /** `64600:100` or a well-known name, as one number of 32 bits. */
 export function readCommunity(word: string): number {
   const [, asn, value] = /^(\d{1,5}):(\d{1,5})$/.exec(word) ?? [];
-  if (Object.hasOwn(WELL_KNOWN, word)) return WELL_KNOWN[word] ?? 0;
+  const known = (WELL_KNOWN as Readonly<Record<string, number>>)[word];
+  if (known !== undefined && Object.hasOwn(WELL_KNOWN, word)) return known;
   if (asn !== undefined && Number(asn) <= 0xffff && Number(value) <= 0xffff)
     return Number(asn) * 0x10000 + Number(value);
   throw new ValueError(`“${word}” is not a community: asn:value with both up to 65535, or a well-known name`);

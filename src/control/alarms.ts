@@ -12,6 +12,7 @@ export function alarmsOf(view: Omit<View, 'alarms'>, reconcileLimitSeconds: numb
     ...view.services.flatMap(serviceAlarms),
     ...vipAlarms(view),
     ...peerAlarms(view),
+    ...limitAlarms(view),
     ...bfdAlarms(view),
     ...quarantineAlarms(view),
   ];
@@ -83,6 +84,14 @@ function peerAlarms({ bgp, peers }: Omit<View, 'alarms'>): readonly Alarm[] {
 }
 
 /** RFC 5882 §3.2: AdminDown is somebody's wish. */
+function limitAlarms({ peers }: Omit<View, 'alarms'>): readonly Alarm[] {
+  return peers
+    .filter(({ prefixesKeptBack }) => prefixesKeptBack > 0)
+    .map(({ name, prefixesKeptBack: count }) =>
+      critical('bgp-limit', `BGP peer ${name} takes no more: ${count} route(s) are not announced to it`),
+    );
+}
+
 function bfdAlarms({ bfd }: Omit<View, 'alarms'>): readonly Alarm[] {
   return bfd
     .filter(({ state, remote }) => state !== 'Up' && remote?.state !== 'AdminDown')

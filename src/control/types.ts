@@ -59,6 +59,13 @@ export interface PeerInput {
   readonly established: boolean;
   readonly since: Mono;
   readonly prefixesSent: number;
+  /** Wanted, and kept back because the peer takes no more. */
+  readonly prefixesKeptBack: number;
+  readonly holdTimeSeconds: number | null;
+  /** Names of what the peer's OPEN offered, and who it says it is. */
+  readonly peerCapabilities: readonly string[];
+  readonly peerHostname: string | null;
+  readonly peerSoftware: string | null;
   readonly lastError: string | null;
 }
 
@@ -175,6 +182,13 @@ export interface PeerView {
   readonly established: boolean;
   readonly forSeconds: number;
   readonly prefixesSent: number;
+  /** Wanted, and kept back because the peer takes no more. */
+  readonly prefixesKeptBack: number;
+  readonly holdTimeSeconds: number | null;
+  /** Names of what the peer's OPEN offered, and who it says it is. */
+  readonly peerCapabilities: readonly string[];
+  readonly peerHostname: string | null;
+  readonly peerSoftware: string | null;
   readonly lastError: string | null;
 }
 

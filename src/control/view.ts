@@ -149,10 +149,9 @@ function vipViews(decision: Decision, now: Mono): readonly VipView[] {
   }));
 }
 
-function peerView(peer: PeerInput, now: Mono): PeerView {
-  const { name, address, localAddress, localAs, remoteAs, state, side, established, since } = peer;
-  const { prefixesSent, lastError } = peer;
-  const forSeconds = seconds(since, now);
+function peerView({ since, ...peer }: PeerInput, now: Mono): PeerView {
+  const { name, address, localAddress, localAs, remoteAs, state, side, established, lastError } = peer;
+  const { prefixesSent, prefixesKeptBack, holdTimeSeconds, peerCapabilities, peerHostname, peerSoftware } = peer;
   return {
     name,
     address,
@@ -162,8 +161,13 @@ function peerView(peer: PeerInput, now: Mono): PeerView {
     state,
     side,
     established,
-    forSeconds,
+    forSeconds: seconds(since, now),
+    holdTimeSeconds,
     prefixesSent,
+    prefixesKeptBack,
+    peerCapabilities,
+    peerHostname,
+    peerSoftware,
     lastError,
   };
 }

@@ -91,6 +91,14 @@ export interface Route {
   readonly med: number | null;
   readonly localPref: number | null;
   readonly communities: readonly number[];
+  /** RFC 8092, three numbers each. */
+  readonly largeCommunities?: readonly (readonly [number, number, number])[];
+  /** RFC 4360, the eight octets of each as two numbers of 32 bits. */
+  readonly extendedCommunities?: readonly (readonly [number, number])[];
+  /** How often our own AS is put before `asPath` on the way to another AS. */
+  readonly prepends?: number;
+  /** Octets per second, for routers that share traffic by it (draft-ietf-idr-link-bandwidth). */
+  readonly linkBandwidth?: number | null;
 }
 
 export interface Desired {

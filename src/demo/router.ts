@@ -45,7 +45,6 @@ export async function startRouter(peer: PeerConfig, routes: number, screen: Scre
   await speaker.configure({
     routerId: address,
     listen: [{ address, port }],
-    families: [4, 6],
     peers: [
       {
         ...peer,

@@ -18,12 +18,13 @@ const CONTEXTS: readonly [Context, Context, Context] = [
   { as4: true, internal: true, families: [6] },
 ];
 /** Type → smallest and largest whole message: RFC 4271 §4, RFC 2918 §3. */
-const SIZES: Readonly<Record<number, readonly [number, number]>> = {
+const SIZES: Readonly<Record<number, readonly [number, number | null]>> = {
   1: [29, 4096],
-  2: [23, 4096],
-  3: [21, 4096],
+  2: [23, null],
+  3: [21, null],
   4: [19, 19],
-  5: [23, 23],
+  // RFC 7313 §5: its length is judged with its subtype.
+  5: [19, null],
 };
 
 /** How often each outcome was seen. */
@@ -76,15 +77,15 @@ export function checkMessage(message: Uint8Array, index = 0): string {
   return 'incomplete';
 }
 
-/** RFC 4271 §6.1: the NOTIFICATIONs that a header may be answered by; none for a good one. */
-export function judgeHeader(bytes: Uint8Array): ReadonlySet<string> {
+/** RFC 4271 §6.1: the NOTIFICATIONs that a header may be answered by; none for a good one. `largest`: RFC 8654. */
+export function judgeHeader(bytes: Uint8Array, largest = 4096): ReadonlySet<string> {
   const errors = new Set<string>();
   if (bytes.subarray(0, 16).some((octet) => octet !== 0xff)) return errors.add('1/1');
   const length = claimedLength(bytes);
   const sizes = SIZES[bytes[18] ?? 0];
   if (sizes === undefined) errors.add('1/3');
-  const [min, max] = sizes ?? [19, 4096];
-  if (length < min || length > max) errors.add('1/2');
+  const [min, max] = sizes ?? [19, null];
+  if (length < min || length > (max ?? largest)) errors.add('1/2');
   return errors;
 }
 
@@ -104,8 +105,7 @@ function checkFrame(frame: Frame, context: Context): string {
       return 'NOTIFICATION';
     }
     case MESSAGE.routeRefresh:
-      refreshOf(frame);
-      return 'ROUTE-REFRESH';
+      return checkRefresh(frame);
     default:
       must(frame.type === MESSAGE.keepalive, `type ${frame.type}`);
       return 'KEEPALIVE';
@@ -121,6 +121,24 @@ function checkOpen(frame: Frame): string {
   } catch (thrown) {
     return `OPEN ${refused(thrown, new Set(['2/0', '2/1', '2/4']))}`;
   }
+}
+
+/** RFC 7313 §5: the NOTIFICATION for a ROUTE-REFRESH of this length and subtype; null: none. */
+export function judgeRefresh(body: Uint8Array): string | null {
+  if (body.length === 4) return null;
+  const subtype = body[2] ?? 0;
+  return subtype === 0 ? '1/2' : subtype <= 2 ? '7/1' : null;
+}
+
+function checkRefresh(frame: Frame): string {
+  const expected = judgeRefresh(frame.body);
+  try {
+    refreshOf(frame);
+  } catch (thrown) {
+    return `ROUTE-REFRESH ${refused(thrown, new Set(expected === null ? [] : [expected]))}`;
+  }
+  must(expected === null, `a ROUTE-REFRESH of ${frame.body.length} octets was taken`);
+  return 'ROUTE-REFRESH';
 }
 
 function checkUpdate(frame: Frame, context: Context): string {

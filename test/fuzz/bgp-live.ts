@@ -9,7 +9,7 @@ import { peerConfig } from '../support/bgp-net.ts';
 import { capability, KEEPALIVE, openMessage, TYPE } from '../support/raw-peer.ts';
 import { realSpeaker } from '../support/real-speaker.ts';
 import { fuzzMessage } from './bgp-messages.ts';
-import { Finding, judgeHeader } from './bgp-decoders.ts';
+import { Finding, judgeHeader, judgeRefresh } from './bgp-decoders.ts';
 import { type Context, judgeUpdate } from './rfc7606.ts';
 import { Random } from './random.ts';
 
@@ -46,7 +46,6 @@ export async function fuzzLive(seed: number, count: number, address: string, pee
   await speaker.configure({
     routerId: '192.0.2.9',
     listen: [listen],
-    families: [4, 6],
     peers: [peerConfig({ address: peer, passive: true, peerAs: 64500, holdTimeSeconds: 0 })],
   });
   const counters = () => {
@@ -126,7 +125,7 @@ function batch(seed: number, first: number, dice: Random, most: number) {
 
 /** null: a header that claims more than is there, so that the next message would be swallowed. */
 function expectation(bytes: Uint8Array): Expected | null {
-  const header = judgeHeader(bytes);
+  const header = judgeHeader(bytes, 65_535);
   const quiet = { fatal: null, update: false, forgiven: false, prefixes: 0 };
   if (header.size > 0) return { ...quiet, fatal: header };
   if (((bytes[16] ?? 0) << 8) + (bytes[17] ?? 0) !== bytes.length) return null;
@@ -139,6 +138,10 @@ function expectation(bytes: Uint8Array): Expected | null {
       const { treatment, says, announced } = judgeUpdate(bytes.subarray(19), CONTEXT);
       if (treatment === 'reset') return { ...quiet, update: true, fatal: says };
       return { fatal: null, update: true, forgiven: treatment !== 'fine', prefixes: announced };
+    }
+    case TYPE.refresh: {
+      const says = judgeRefresh(bytes.subarray(19));
+      return says === null ? quiet : { ...quiet, fatal: new Set([says]) };
     }
     default:
       return quiet;

@@ -33,6 +33,7 @@ const KNOWN: Readonly<Record<number, { readonly flags: number; readonly error: '
   8: { flags: 0xc0, error: 'treat-as-withdraw' },
   9: { flags: 0x80, error: 'treat-as-withdraw' },
   10: { flags: 0x80, error: 'treat-as-withdraw' },
+  16: { flags: 0xc0, error: 'treat-as-withdraw' },
   17: { flags: 0xc0, error: 'discard' },
   18: { flags: 0xc0, error: 'discard' },
   32: { flags: 0xc0, error: 'treat-as-withdraw' },

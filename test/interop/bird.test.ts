@@ -69,7 +69,7 @@ describe('interop: BIRD', function () {
     const address = local.includes(':') ? BIRD6 : BIRD4;
     const peer = peerConfig({ name: 'bird', address, localAddress: local, connectRetrySeconds: 2, ...changes });
     const listen = peer.passive || changes.name === 'both' ? [{ address: local, port: 179 }] : [];
-    await ours.speaker.configure({ routerId: null, listen, peers: [{ ...peer, name: 'bird' }], families: [4, 6] });
+    await ours.speaker.configure({ routerId: null, listen, peers: [{ ...peer, name: 'bird' }] });
     return ours;
   }
 
@@ -275,7 +275,6 @@ describe('interop: BIRD', function () {
       routerId: null,
       listen: [{ address: US(12), port: 179 }],
       peers: [peerConfig({ name: 'bird', address: BIRD4, localAddress: US(12), passive: true }), ...victims],
-      families: [4, 6],
     });
     ours.speaker.set('bird', [route('203.0.113.12')]);
     await has('dials', '203.0.113.12/32', ours);

@@ -112,7 +112,7 @@ for (const [name, { net, start }] of Object.entries(routers)) {
     const peer = (host: number): PeerConfig =>
       peerConfig({ name: `p${host}`, address: `${net}.1`, localAddress: `${net}.${host}`, connectRetrySeconds: 1 });
     const configure = (peers: Iterable<PeerConfig>) =>
-      ours.speaker.configure({ routerId: `${net}.200`, listen: [], peers: [...peers], families: [4] });
+      ours.speaker.configure({ routerId: `${net}.200`, listen: [], peers: [...peers] });
     const ups = (host: number) => ours.states.filter((state) => state.startsWith(`p${host} `));
 
     /** One that needs a new session, the end of one, or another one. */

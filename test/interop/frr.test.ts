@@ -64,7 +64,7 @@ describe('interop: FRR', function () {
     const address = local.includes(':') ? FRR6 : FRR4;
     const peer = peerConfig({ address, localAddress: local, connectRetrySeconds: 2, ...changes, name: 'frr' });
     const listen = peer.passive ? [{ address: local, port: 179 }] : [];
-    await ours.speaker.configure({ routerId: null, listen, peers: [peer], families: [4, 6] });
+    await ours.speaker.configure({ routerId: null, listen, peers: [peer] });
     return ours;
   }
   const has = (family: 'ipv4' | 'ipv6', prefix: string, ours: RealSpeaker) =>

@@ -94,5 +94,7 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
     .record({ code: fc.integer({ min: 0, max: 255 }), subcode: fc.integer({ min: 0, max: 255 }), data: octets(40) })
     .map((value): Message => ({ is: 'notification', notification: value })),
   fc.constant<Message>({ is: 'keepalive' }),
-  fc.constantFrom(4 as const, 6 as const).map((family): Message => ({ is: 'route-refresh', family })),
+  fc
+    .record({ family: fc.constantFrom(4 as const, 6 as const), subtype: fc.constantFrom('request', 'begin', 'end') })
+    .map((refresh): Message => ({ is: 'route-refresh', ...refresh })),
 );

@@ -93,7 +93,6 @@ export class BgpNet {
       routerId: null,
       listen: address === undefined ? [] : [{ address, port: 179 }],
       peers: [],
-      families: [4, 6],
     };
     return {
       host,
@@ -140,6 +139,7 @@ export class Script {
   constructor(stream: Stream) {
     this.stream = stream;
     const splitter = new Splitter();
+    splitter.takeExtended();
     stream.on({
       onData: (bytes) => {
         for (const { type, body } of splitter.push(bytes)) this.got.push({ type, body: body.slice() });

@@ -151,6 +151,11 @@ export function peer(is: Partial<PeerInput> = {}): PeerInput {
     established: true,
     since: ago(3500),
     prefixesSent: 2,
+    prefixesKeptBack: 0,
+    holdTimeSeconds: 9,
+    peerCapabilities: ['multiprotocol', 'as4'],
+    peerHostname: null,
+    peerSoftware: null,
     lastError: null,
     ...is,
   };

@@ -56,7 +56,7 @@ export class Cell {
       name: 'router',
     });
     const listen = this.lane.dials ? [{ address: local, port: 179 }] : [];
-    await this.ours.speaker.configure({ routerId: null, listen, peers: [peer], families: [4, 6] });
+    await this.ours.speaker.configure({ routerId: null, listen, peers: [peer] });
     this.#readied();
   }
 

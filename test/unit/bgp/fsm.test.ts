@@ -13,18 +13,11 @@ import {
   step,
 } from '../../../src/bgp/fsm.ts';
 import { notification } from '../../../src/bgp/notification.ts';
-import type { Negotiated } from '../../../src/bgp/open.ts';
+import { negotiated } from '../../support/negotiated.ts';
 
-const config: FsmConfig = { connectRetrySeconds: 5, passive: false };
+const config: FsmConfig = { connectRetrySeconds: 5, passive: false, keepaliveSeconds: null, sendHoldSeconds: null };
 const passive: FsmConfig = { ...config, passive: true };
-const agreed: Negotiated = {
-  peerAs: 64500,
-  peerId: '192.0.2.1',
-  holdTimeSeconds: 9,
-  families: [4],
-  as4: true,
-  internal: false,
-};
+const agreed = negotiated();
 const body = new Uint8Array();
 
 const states: Readonly<Record<StateName, State>> = {
@@ -54,6 +47,7 @@ const events: { readonly [On in Event['on']]: Extract<Event, { on: On }> } = {
   update: { on: 'update', body },
   'update-error': { on: 'update-error', notification: notification('updateBadNlri') },
   'route-refresh': { on: 'route-refresh', body },
+  'refresh-error': { on: 'refresh-error', notification: notification('refreshBadLength') },
   'updates-sent': { on: 'updates-sent' },
   'write-blocked': { on: 'write-blocked' },
   'write-drained': { on: 'write-drained' },
@@ -158,6 +152,7 @@ const table: { readonly [On in Event['on']]: readonly [string, string, string, s
     'falls, says 5/2 [5]',
     'Established: +hold=9 refresh',
   ],
+  'refresh-error': ['Idle', 'falls', 'falls', 'falls, says 5/1 [5]', 'falls, says 5/2 [5]', 'falls, says 7/1'],
   'updates-sent': ['Idle', 'falls', 'falls', 'OpenSent', 'OpenConfirm', 'Established: +keepalive=3~'],
   'write-blocked': ['Idle', 'falls', 'falls', 'OpenSent', 'OpenConfirm', 'Established: +sendHold=480'],
   'write-drained': ['Idle', 'falls', 'falls', 'OpenSent', 'OpenConfirm', 'Established: -sendHold'],

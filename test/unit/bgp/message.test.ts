@@ -17,6 +17,7 @@ import { type ErrorName, notification, ProtocolError } from '../../../src/bgp/no
 import { decodeOpen, localOpen, type LocalOpen, negotiate } from '../../../src/bgp/open.ts';
 import { Splitter } from '../../../src/bgp/splitter.ts';
 import { message as anyMessage, open as anyOpen } from '../../support/bgp-arbitraries.ts';
+import { negotiated } from '../../support/negotiated.ts';
 
 const context = { as4: true, internal: true, families: [4, 6] as const };
 
@@ -46,9 +47,9 @@ function decode({ type, body }: Frame): Message {
     case MESSAGE.keepalive:
       return { is: 'keepalive' };
     default: {
-      const family = refreshOf(frame);
-      if (family === null) throw new Error('no family');
-      return { is: 'route-refresh', family };
+      const refresh = refreshOf(frame);
+      if (refresh === null) throw new Error('no family');
+      return { is: 'route-refresh', ...refresh };
     }
   }
 }
@@ -161,7 +162,7 @@ describe('bgp/splitter', () => {
     { is: 'open', open: smallOpen },
     { is: 'keepalive' },
     { is: 'notification', notification: notification('ceaseReset') },
-    { is: 'route-refresh', family: 4 },
+    { is: 'route-refresh', family: 4, subtype: 'request' },
     { is: 'keepalive' },
   ];
   const stream = Uint8Array.from(messages.flatMap((message) => [...encodeMessage(message)]));
@@ -210,7 +211,6 @@ describe('bgp/splitter', () => {
     ['an OPEN too short for its fields', header('00 1c', '01'), '1/2 [0 28]'],
     ['an UPDATE too short for its lengths', header('00 16', '02'), '1/2 [0 22]'],
     ['a NOTIFICATION without subcode', header('00 14', '03'), '1/2 [0 20]'],
-    ['a ROUTE-REFRESH with something behind', header('00 18', '05'), '1/2 [0 24]'],
     ['type 0', header('00 13', '00'), '1/3 [0]'],
     ['type 6', header('00 13', '06'), '1/3 [6]'],
   ];
@@ -260,20 +260,30 @@ describe('bgp/open: negotiation', () => {
   });
 
   it('takes the smaller hold time and the families that both have', () => {
-    expect(negotiate(local, localOpen(peer))).to.deep.equal({
-      peerAs: 64500,
-      peerId: '192.0.2.1',
-      holdTimeSeconds: 30,
-      families: [6],
-      as4: true,
-      internal: false,
-    });
+    expect(negotiate(local, localOpen(peer))).to.deep.equal(
+      negotiated({
+        peerAs: 64500,
+        peerId: '192.0.2.1',
+        holdTimeSeconds: 30,
+        families: [6],
+        extendedMessages: true,
+        enhancedRefresh: true,
+        peerCapabilities: [
+          'multiprotocol',
+          'route-refresh',
+          'extended-message',
+          'graceful-restart',
+          'as4',
+          'enhanced-refresh',
+        ],
+      }),
+    );
   });
 
   it('takes a peer without capabilities for one of IPv4 unicast and two octets', () => {
-    const plain = { as: 64500, holdTimeSeconds: 0, routerId: '192.0.2.1', capabilities: [] };
+    const plain = { as: 64500, holdTimeSeconds: 9, routerId: '192.0.2.1', capabilities: [] };
     expect(negotiate(local, plain))
-      .to.include({ as4: false, holdTimeSeconds: 0 })
+      .to.include({ as4: false, holdTimeSeconds: 9, extendedMessages: false, enhancedRefresh: false })
       .and.deep.include({ families: [4] });
   });
 
@@ -307,11 +317,38 @@ describe('bgp/open: negotiation', () => {
   ];
   for (const [what, ours, theirs, name] of refusals) {
     it(`refuses ${what}`, () => {
-      expect(negotiate({ ...local, ...ours }, localOpen({ ...peer, ...theirs }))).to.deep.equal({
-        refusal: notification(name),
-      });
+      expect(negotiate({ ...local, ...ours }, localOpen({ ...peer, ...theirs })))
+        .to.include.keys('why')
+        .and.to.deep.include({ refusal: notification(name) });
     });
   }
+
+  it('agrees on what both offer, and on nothing with a peer that may hear of no capability', () => {
+    const keeps = { gracefulRestart: { seconds: 30, restarted: true, forwarding: true } };
+    const offers = { ...keeps, hostname: 'lb1.example.net', softwareVersion: 'anybal/0.1' };
+    const both = { families: [4, 6] as const, offers };
+    expect(negotiate({ ...local, ...both }, localOpen({ ...peer, ...both }))).to.deep.include({
+      extendedNextHop: true,
+      restartSeconds: 30,
+      hardReset: true,
+      peerRestarts: true,
+      peerHostname: 'lb1.example.net',
+      peerSoftware: 'anybal/0.1',
+    });
+    expect(negotiate({ ...local, ...both }, localOpen(peer)), 'the peer only helps').to.include({
+      restartSeconds: 30,
+      hardReset: false,
+      peerRestarts: false,
+    });
+    const plain = { ...local, as: 64600, offers: { ...offers, none: true } };
+    expect(localOpen(plain).capabilities).to.deep.equal([]);
+    expect(negotiate(plain, localOpen({ ...peer, ...both }))).to.deep.include({
+      families: [4],
+      as4: false,
+      extendedMessages: false,
+      restartSeconds: 0,
+    });
+  });
 
   it('accepts our own identifier from another AS', () => {
     expect(negotiate(local, localOpen({ ...peer, routerId: local.routerId }))).to.not.have.property('refusal');

@@ -106,7 +106,8 @@ const PROVOCATIONS: readonly Provocation[] = [
     ...first([0xfe, ...KEEPALIVE.slice(1)]),
   },
   { name: 'headerBadLength', how: 'a length of 18', says: '1/2 [0 18]', ...first(message(TYPE.keepalive, [], 18)) },
-  { name: 'headerBadLength', how: 'a length of 4097', says: '1/2 [16 1]', ...first(message(TYPE.update, [], 4097)) },
+  // RFC 8654 §4: the others may be larger.
+  { name: 'headerBadLength', how: 'an OPEN of 4097', says: '1/2 [16 1]', ...first(message(TYPE.open, [], 4097)) },
   { name: 'headerBadLength', how: 'a KEEPALIVE of 20', says: '1/2 [0 20]', ...first(message(TYPE.keepalive, [0])) },
   {
     name: 'headerBadLength',
@@ -225,6 +226,19 @@ const PROVOCATIONS: readonly Provocation[] = [
     says: '3/10 []',
     ...established(updateMessage({ withdrawn: [24, 1, 2] })),
   },
+  // RFC 7313 §5, RFC 2918 §3
+  {
+    name: 'refreshBadLength',
+    how: 'a beginning of a refresh with an octet too much',
+    says: `7/1 [${message(TYPE.refresh, [0, 1, 1, 1, 0]).join(' ')}]`,
+    ...established(message(TYPE.refresh, [0, 1, 1, 1, 0])),
+  },
+  {
+    name: 'headerBadLength',
+    how: 'a request for a refresh with an octet too much',
+    says: '1/2 [0 24]',
+    ...established(message(TYPE.refresh, [0, 1, 0, 1, 0])),
+  },
   // RFC 4271 §6.5
   {
     name: 'holdTimerExpired',
@@ -310,8 +324,8 @@ const PROVOCATIONS: readonly Provocation[] = [
     says: '8/0 []',
     haste: 1000,
     provoke: async ({ peer, speaker }) => {
-      // Hold time 0: nobody but the send hold timer counts.
-      await peer.establish({ holdTimeSeconds: 0 });
+      // What it says keeps it alive, what it does not read ends it.
+      await peer.establish();
       peer.stopReading();
       speaker.set(
         PEER,
@@ -347,7 +361,7 @@ describe('bgp: each NOTIFICATION that we can send, on a real socket', () => {
     it(`${says.split(' ')[0]} for ${how}`, async function () {
       this.timeout(10_000);
       const { speaker, story } = realSpeaker(hasty(createClock(), haste));
-      const base: SpeakerConfig = { routerId: '192.0.2.9', listen: [HERE], families: [4, 6], peers: [] };
+      const base: SpeakerConfig = { routerId: '192.0.2.9', listen: [HERE], peers: [] };
       const reconfigure: Scene['reconfigure'] = (changes, peerChanges) => {
         const peer = peerConfig({ address: PEER, passive: true, peerAs, holdTimeSeconds, ...peerChanges });
         return speaker.configure({ ...base, peers: [peer], ...changes });

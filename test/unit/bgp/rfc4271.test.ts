@@ -22,7 +22,7 @@ const LARGE = 240;
 const HOLD = 9;
 const KEEPALIVE = 3;
 
-const config: FsmConfig = { connectRetrySeconds: RETRY, passive: false };
+const config: FsmConfig = { connectRetrySeconds: RETRY, passive: false, keepaliveSeconds: null, sendHoldSeconds: null };
 const ours: LocalOpen = { as: 64600, routerId: '192.0.2.9', holdTimeSeconds: HOLD, families: [4, 6], peerAs: null };
 const agreed = agreedWith({ ...ours, as: 64500, routerId: '192.0.2.1' });
 const body = new Uint8Array();

@@ -251,7 +251,7 @@ describe('bgp/rib: laws over random wishes', () => {
     fc.assert(
       fc.property(fc.array(deed, { minLength: 1, maxLength: 25 }), wish, (deeds, last) => {
         // Small messages, so that wishes change in the middle of sending.
-        const rib = new AdjRibOut(session, 140);
+        const rib = new AdjRibOut(session, { maxMessageBytes: 140 });
         const table = new Map<string, ReceivedRoute>();
         const ended: number[] = [];
         let wanted = false;

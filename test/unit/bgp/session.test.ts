@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import type { Cause } from '../../../src/bgp/fsm.ts';
 import { encodeMessage } from '../../../src/bgp/message.ts';
 import { localOpen, type LocalOpen } from '../../../src/bgp/open.ts';
+import { NO_LIMITS } from '../../../src/bgp/rib.ts';
 import { Session } from '../../../src/bgp/session.ts';
 import type { Mono, Stream, StreamHandlers, Wall } from '../../../src/world/world.ts';
 
@@ -59,7 +60,15 @@ function establishedSession() {
   const never = () => Promise.reject(new Error('not here'));
   const session = new Session(
     { clock, random: () => 0.5, streams: { connect: never, listen: never } },
-    { passive: true, connectRetrySeconds: 5, connect: stream.remote },
+    {
+      passive: true,
+      connectRetrySeconds: 5,
+      keepaliveSeconds: null,
+      sendHoldSeconds: null,
+      connect: stream.remote,
+      limits: NO_LIMITS,
+      deferred: () => false,
+    },
     {
       localOpen: () => ours,
       losesCollision: () => false,

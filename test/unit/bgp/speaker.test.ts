@@ -310,13 +310,11 @@ describe('bgp/speaker: two connections at once', () => {
         a.speaker.configure({
           routerId: ids[0] ?? null,
           listen: [{ address: DIRECTOR, port: 179 }],
-          families: [4],
           peers: [routerPeer()],
         }),
         b.speaker.configure({
           routerId: ids[1] ?? null,
           listen: [{ address: ROUTER, port: 179 }],
-          families: [4],
           peers: [directorPeer({ passive: false })],
         }),
       ];
@@ -590,15 +588,23 @@ describe('bgp/speaker: a scripted peer', () => {
   });
 
   it('is left when it has not read for eight minutes, however alive it seems', async () => {
-    const { net, director, script } = await established();
+    const { net, director, script } = await scripted();
+    script().open({ holdTimeSeconds: 9 });
+    const lives = async (seconds: number) => {
+      for (let i = 0; i < seconds; i += 2) {
+        script().say({ is: 'keepalive' });
+        await net.run(2);
+      }
+    };
+    await lives(2);
     script().stream.pause();
     director.speaker.set(
       'cr1',
       Array.from({ length: 40_000 }, (_, i) => route(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)),
     );
-    await net.run(470);
+    await lives(470);
     expect(director.states).to.deep.equal(['cr1 up']);
-    await net.run(20);
+    await lives(20);
     expect(director.states.slice(0, 2)).to.deep.equal(['cr1 up', 'cr1 down']);
     expect(director.lines().join('\n')).to.include('Send Hold Timer Expired (8/0)');
   });

@@ -542,13 +542,26 @@ describe('decision: tables and routes', () => {
     };
     const scene = announced({}, [], { peers: [PEER, other] });
     const { routes } = scene.decision.desired;
-    const attributes = { address: VIP, localPref: null, communities: [] };
+    const plain = { prepends: 0, largeCommunities: [], extendedCommunities: [], linkBandwidth: null };
+    const attributes = { address: VIP, localPref: null, communities: [], ...plain };
     expect(routes.get(PEER.name)).to.deep.equal([{ ...attributes, nextHop: '192.0.2.10', asPath: [64600], med: 10 }]);
     expect(routes.get('two')).to.deep.equal([
-      { address: VIP, nextHop: '192.0.2.20', asPath: [1, 2], med: 20, localPref: 200, communities: [7] },
+      { address: VIP, nextHop: '192.0.2.20', asPath: [1, 2], med: 20, localPref: 200, communities: [7], ...plain },
     ]);
     const own = announced({ bgpMed: 0 });
     expect(own.decision.desired.routes.get(PEER.name)?.[0]?.med).to.equal(0);
+  });
+
+  it('keeps the routes that did not change as the objects that they were', () => {
+    const more = checked({ name: 'dns', vip: '10.0.0.2', port: 53 });
+    const scene = announced({}, [more]);
+    const [before] = scene.decision.desired.routes.get(PEER.name) ?? [];
+    scene.list(['cp3'], 'dns');
+    scene.tell(scene.health('up', 'cp3', 'dns'));
+    scene.settle();
+    const routes = scene.decision.desired.routes.get(PEER.name) ?? [];
+    expect(routes.map(({ address }) => address)).to.deep.equal([VIP, '10.0.0.2']);
+    expect(routes[0]).to.equal(before);
   });
 
   it('uses the next hop of the family of the VIP', () => {
