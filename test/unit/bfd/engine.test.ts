@@ -1,7 +1,9 @@
 // Two engines at the ends of a wire: coming up, detection, polls at work, authentication, whose packet it is, reconfiguration,
 // the daemon that stands still, and the end. In virtual time.
 
+import { createHash } from 'node:crypto';
 import { expect } from 'chai';
+import { type Digest, sign } from '../../../src/bfd/auth.ts';
 import type { Packet } from '../../../src/bfd/packet.ts';
 import type { AuthType, BfdSessionConfig } from '../../../src/bfd/types.ts';
 import { A, A6, B, B6, BfdNet, type BfdNode, isUp, sessionTo } from '../../support/bfd-net.ts';
@@ -206,6 +208,39 @@ describe('BFD engine', () => {
       await net.until(() => isUp(a, B) && isUp(again, A), 10);
     });
   }
+
+  it('lets nothing forged, replayed or broken take an authenticated session down', async () => {
+    const net = new BfdNet();
+    const auth = { type: 'meticulous-sha1', keyId: 3, key: 'one' } as const;
+    const [a, b] = await net.pair({ auth });
+    const { localDiscriminator, remote } = a.status(B);
+    const digest: Digest = (hash, bytes) => createHash(hash).update(bytes).digest();
+    const { random } = net;
+    const about = { myDiscriminator: remote?.discriminator ?? 1, yourDiscriminator: localDiscriminator };
+    for (let i = 0; i < 4_000; i++) {
+      const state = random.pick(['AdminDown', 'Down', 'Init', 'Up'] as const);
+      const key = random.pick([
+        null,
+        { ...auth, key: 'two' },
+        { ...auth, keyId: 4 },
+        { ...auth, type: 'md5' as const },
+      ]);
+      const bytes = sign(
+        packet({ ...about, state, poll: i % 2 === 0 }),
+        key,
+        Math.floor(random.unit() * 2 ** 32),
+        digest,
+      );
+      for (let change = Math.floor(random.unit() * 3); change > 0; change--) {
+        bytes[Math.floor(random.unit() * bytes.length)] = Math.floor(random.unit() * 256);
+      }
+      net.udp.inject({ address: B, port: 50_000 }, { address: A, port: PORT }, bytes, 255);
+      await net.run(0.005);
+    }
+    expect(a.status(B).counters.discarded).to.be.greaterThan(3_500);
+    expect([a.status(B).counters.downs, b.status(A).counters.downs]).to.deep.equal([0, 0]);
+    expect(isUp(a, B) && isUp(b, A)).to.equal(true);
+  });
 
   describe('reconfigured', () => {
     const change = async (changes: Partial<BfdSessionConfig>): Promise<readonly [BfdNet, BfdNode, BfdNode]> => {
