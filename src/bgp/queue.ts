@@ -6,33 +6,20 @@ import type { Route } from '../decision/decision.ts';
 import type { Family } from '../lib/address.ts';
 
 export interface Entry<Owner> {
-  readonly address: string;
   readonly family: Family;
-  /** As wanted; null: not any more. */
-  route: Route | null;
+  /** As wanted now, or last. */
+  route: Route;
   /** What it is sent with; null: not sent at all. */
   owner: Owner | null;
   /** Key of the attribute set that the peer has; null: the peer does not have the prefix. */
   sent: string | null;
-  /** Which wish this entry was last part of. */
-  wish: number;
   queue: Queue<Owner> | null;
   previous: Entry<Owner> | null;
   next: Entry<Owner> | null;
 }
 
-export function newEntry<Owner>(address: string, family: Family): Entry<Owner> {
-  return {
-    address,
-    family,
-    route: null,
-    owner: null,
-    sent: null,
-    wish: 0,
-    queue: null,
-    previous: null,
-    next: null,
-  };
+export function newEntry<Owner>(route: Route, family: Family): Entry<Owner> {
+  return { family, route, owner: null, sent: null, queue: null, previous: null, next: null };
 }
 
 /** First in, first out; an entry is in one queue at most. */
@@ -67,6 +54,10 @@ export class Queue<Owner> {
     entry.previous = null;
     entry.next = null;
     this.#length--;
+  }
+
+  *[Symbol.iterator](): Generator<Entry<Owner>> {
+    for (let entry = this.#first; entry !== null; entry = entry.next) yield entry;
   }
 
   shift(): Entry<Owner> | null {

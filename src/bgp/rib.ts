@@ -58,11 +58,8 @@ export class AdjRibOut {
   readonly #enhancedRefresh: boolean;
   #limits: PrefixLimits;
   #leaving = false;
-  /** The last wish, to find by identity what of the next one is new. */
-  #routes: readonly Route[] = [];
-  #wish = 0;
-  /** Every prefix that is wanted, or that the peer still has. */
-  readonly #prefixes = new Map<string, Prefix>();
+  /** The last wish, route by route. What the peer still has beyond it is in the queues of withdrawals. */
+  #wanted: readonly Prefix[] = [];
   readonly #buckets = new Map<string, Bucket>();
   /** New ones, and those that lost their last prefix. */
   readonly #unused = new Set<Bucket>();
@@ -113,23 +110,16 @@ export class AdjRibOut {
    * first call begins the replay that ends with End-of-RIB.
    */
   want(routes: readonly Route[]): readonly string[] {
-    const { came, gone } = difference(this.#routes, routes);
-    const wish = ++this.#wish;
-    for (const route of came) this.#prefixOf(route.address).wish = wish;
-    for (const { address } of gone) {
-      const prefix = this.#prefixes.get(address);
-      if (prefix !== undefined && prefix.wish !== wish) this.#drop(prefix);
-    }
+    const { wanted, came, changed, gone } = difference(this.#wanted, routes);
+    const left = this.#reunite(came, gone);
+    for (const prefix of left) this.#drop(prefix);
     const refusals = new Set<string>();
     const judge = this.#judge();
-    for (const route of came) {
-      const prefix = this.#prefixOf(route.address);
-      prefix.route = route;
-      this.#place(prefix, judge(route), refusals);
-    }
+    for (const prefix of changed) this.#place(prefix, judge(prefix), refusals);
+    for (const prefix of came) this.#place(prefix, judge(prefix), refusals);
     this.#fill();
     this.#sweep();
-    this.#routes = routes;
+    this.#wanted = wanted;
     this.#replaying = true;
     return [...refusals];
   }
@@ -142,9 +132,8 @@ export class AdjRibOut {
   /** From now on the peer takes this many. What it has too much is withdrawn, the latest first. */
   limit(limits: PrefixLimits): void {
     this.#limits = limits;
-    const admitted = [...this.#prefixes.values()].filter(({ owner }) => owner !== null).reverse();
-    for (const prefix of admitted) {
-      if (!this.#tooMany(prefix.family)) continue;
+    for (const prefix of [...this.#wanted].reverse()) {
+      if (prefix.owner === null || !this.#tooMany(prefix.family)) continue;
       this.#release(prefix);
       this.#excess.add(prefix);
     }
@@ -157,9 +146,7 @@ export class AdjRibOut {
     if (this.#leaving === leaving) return;
     this.#leaving = leaving;
     const judge = this.#judge();
-    for (const prefix of this.#prefixes.values()) {
-      if (prefix.route !== null) this.#place(prefix, judge(prefix.route), new Set());
-    }
+    for (const prefix of this.#wanted) this.#place(prefix, judge(prefix), new Set());
     this.#sweep();
   }
 
@@ -188,12 +175,32 @@ export class AdjRibOut {
 
   // ── what is wanted ──
 
-  #prefixOf(address: string): Prefix {
-    const present = this.#prefixes.get(address);
-    if (present !== undefined) return present;
-    const prefix: Prefix = newEntry(address, familyOf(address));
-    this.#prefixes.set(address, prefix);
-    return prefix;
+  /**
+   * Prefixes that come and were here before: under another route a moment ago, or still to be withdrawn. They take over
+   * what the peer has. Returns those of `gone` that are gone indeed.
+   */
+  #reunite(came: readonly Prefix[], gone: readonly Prefix[]): Iterable<Prefix> {
+    if (came.length === 0 || (gone.length === 0 && this.#firstWithdrawing() === null)) return gone;
+    const left = new Map<string, Prefix>();
+    for (const prefix of gone) left.set(prefix.route.address, prefix);
+    const unsaid = new Map<string, Prefix>();
+    for (const family of FAMILIES) {
+      for (const prefix of this.#withdrawing[family]) unsaid.set(prefix.route.address, prefix);
+    }
+    for (const prefix of came) {
+      const { address } = prefix.route;
+      const old = left.get(address) ?? unsaid.get(address);
+      if (old === undefined) continue;
+      left.delete(address);
+      unsaid.delete(address);
+      this.#excess.delete(old);
+      prefix.owner = old.owner;
+      prefix.sent = old.sent;
+      const { queue } = old;
+      queue?.remove(old);
+      queue?.push(prefix);
+    }
+    return left.values();
   }
 
   #place(prefix: Prefix, judged: Bucket | Refusal, refusals: Set<string>): void {
@@ -219,10 +226,8 @@ export class AdjRibOut {
 
   /** Not wanted any more. */
   #drop(prefix: Prefix): void {
-    prefix.route = null;
     this.#excess.delete(prefix);
     this.#release(prefix);
-    if (prefix.sent === null) this.#prefixes.delete(prefix.address);
   }
 
   /** Nothing is to be announced of it, and what was is to be withdrawn. */
@@ -236,8 +241,10 @@ export class AdjRibOut {
   }
 
   #leave(bucket: Bucket, prefix: Prefix): void {
-    bucket.waiting.remove(prefix);
-    if (bucket.waiting.length === 0) this.#waiting.delete(bucket);
+    if (prefix.queue === bucket.waiting) {
+      bucket.waiting.remove(prefix);
+      if (bucket.waiting.length === 0) this.#waiting.delete(bucket);
+    }
     if (--bucket.users === 0) this.#unused.add(bucket);
   }
 
@@ -248,12 +255,13 @@ export class AdjRibOut {
   }
 
   #announceLater(prefix: Prefix, bucket: Bucket): void {
+    if (bucket.waiting.length === 0) this.#waiting.add(bucket);
     bucket.waiting.push(prefix);
-    this.#waiting.add(bucket);
   }
 
   #room(family: Family): boolean {
-    const { total, [family]: own } = this.#limits;
+    const { total } = this.#limits;
+    const own = this.#limits[family];
     if (own !== null && this.#admitted[family] >= own) return false;
     return total === null || this.#admitted[4] + this.#admitted[6] < total;
   }
@@ -269,22 +277,22 @@ export class AdjRibOut {
     if (this.#excess.size === 0) return;
     const judge = this.#judge();
     for (const prefix of this.#excess) {
-      if (prefix.route === null || !this.#room(prefix.family)) continue;
+      if (!this.#room(prefix.family)) continue;
       this.#excess.delete(prefix);
-      this.#place(prefix, judge(prefix.route), new Set());
+      this.#place(prefix, judge(prefix), new Set());
     }
   }
 
   /** Finds the bucket that a route belongs to. Thousands of routes share a few attribute sets: each is worked out once. */
-  #judge(): (route: Route) => Bucket | Refusal {
+  #judge(): (prefix: Prefix) => Bucket | Refusal {
     const judged = new Map<string, Bucket | Refusal>();
-    let last: { readonly route: Route; readonly is: Bucket | Refusal } | null = null;
-    return (route) => {
-      if (last !== null && sameButAddress(last.route, route)) return last.is;
-      const spelling = spellingOf(route);
-      const is = judged.get(spelling) ?? this.#bucketOf(route);
+    let last: { readonly prefix: Prefix; readonly is: Bucket | Refusal } | null = null;
+    return (prefix) => {
+      if (last !== null && sameButAddress(last.prefix, prefix)) return last.is;
+      const spelling = spellingOf(prefix.route);
+      const is = judged.get(spelling) ?? this.#bucketOf(prefix.route);
       judged.set(spelling, is);
-      last = { route, is };
+      last = { prefix, is };
       return is;
     };
   }
@@ -318,7 +326,7 @@ export class AdjRibOut {
     const family = FAMILIES.find((one) => this.#refresh[one] === 'due' && !this.#endOfRib.has(one));
     if (family === undefined) return null;
     this.#refresh[family] = 'running';
-    for (const prefix of this.#prefixes.values()) {
+    for (const prefix of this.#wanted) {
       if (prefix.family === family && prefix.owner !== null) this.#announceLater(prefix, prefix.owner);
     }
     return this.#enhancedRefresh ? encodeMessage({ is: 'route-refresh', family, subtype: 'begin' }) : this.next();
@@ -336,7 +344,6 @@ export class AdjRibOut {
     const nlri = take(family, this.#withdrawing[family], capacity, (prefix) => {
       prefix.sent = null;
       this.#sentCount--;
-      if (prefix.route === null) this.#prefixes.delete(prefix.address);
     });
     return this.#encode(withdrawal(nlri));
   }
@@ -361,24 +368,44 @@ export class AdjRibOut {
   }
 }
 
-/** What one wish has that the other has not, by identity. Least for lists in the same order; right for any. */
-function difference(before: readonly Route[], after: readonly Route[]): { came: Route[]; gone: Route[] } {
-  const came: Route[] = [];
-  const gone: Route[] = [];
-  for (let i = 0, j = 0; i < before.length || j < after.length; ) {
+interface Difference {
+  /** The whole new wish. */
+  readonly wanted: Prefix[];
+  readonly came: Prefix[];
+  /** With another route for the same address. */
+  readonly changed: Prefix[];
+  readonly gone: Prefix[];
+}
+
+/** From one wish to the next, by identity. Least for lists in the same order; right for any. */
+function difference(before: readonly Prefix[], routes: readonly Route[]): Difference {
+  const found: Difference = { wanted: [], came: [], changed: [], gone: [] };
+  for (let i = 0, j = 0; i < before.length || j < routes.length; ) {
     const old = before[i];
-    const fresh = after[j];
-    if (old !== undefined && (fresh === undefined || old.address <= fresh.address)) i++;
-    if (fresh !== undefined && (old === undefined || fresh.address <= old.address)) j++;
-    if (old === fresh) continue;
-    if (old !== undefined && (fresh === undefined || old.address <= fresh.address)) gone.push(old);
-    if (fresh !== undefined && (old === undefined || fresh.address <= old.address)) came.push(fresh);
+    const route = routes[j];
+    if (old === undefined || (route !== undefined && route.address < old.route.address)) {
+      j++;
+      if (route === undefined) continue;
+      const prefix: Prefix = newEntry(route, familyOf(route.address));
+      found.came.push(prefix);
+      found.wanted.push(prefix);
+    } else if (route === undefined || old.route.address < route.address) {
+      i++;
+      found.gone.push(old);
+    } else {
+      i++;
+      j++;
+      found.wanted.push(old);
+      if (old.route === route) continue;
+      old.route = route;
+      found.changed.push(old);
+    }
   }
-  return { came, gone };
+  return found;
 }
 
 /** The usual case, without making a text of it: routes of one peer share their lists. */
-function sameButAddress(a: Route, b: Route): boolean {
+function sameButAddress({ route: a, family }: Prefix, { route: b, family: other }: Prefix): boolean {
   return (
     a.nextHop === b.nextHop &&
     a.med === b.med &&
@@ -389,7 +416,7 @@ function sameButAddress(a: Route, b: Route): boolean {
     a.extendedCommunities === b.extendedCommunities &&
     a.prepends === b.prepends &&
     a.linkBandwidth === b.linkBandwidth &&
-    familyOf(a.address) === familyOf(b.address)
+    family === other
   );
 }
 
@@ -413,13 +440,14 @@ function withdrawal(nlri: Nlri): Update {
 /** Move up to `capacity` prefixes out of `waiting`, as host routes. */
 function take(family: Family, waiting: Queue<Bucket>, capacity: number, taken: (prefix: Prefix) => void): Nlri {
   const count = Math.min(waiting.length, capacity);
+  const bits = addressBits(family);
   const size = prefixBytes(family);
   const bytes = new Uint8Array(count * size);
   for (let at = 0; at < bytes.length; at += size) {
     const prefix = waiting.shift();
     if (prefix === null) break;
-    bytes[at] = addressBits(family);
-    writeAddress(prefix.address, bytes, at + 1);
+    bytes[at] = bits;
+    writeAddress(prefix.route.address, bytes, at + 1);
     taken(prefix);
   }
   return { family, bytes, count };

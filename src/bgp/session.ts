@@ -70,6 +70,9 @@ const EXPIRES = {
   sendHold: 'send-hold-expires',
 } as const satisfies Record<Timer, Event['on']>;
 
+/** UPDATEs are handed over in pieces of about this size. */
+const PIECE_BYTES = 65_536;
+
 export class Session {
   readonly #world: SessionWorld;
   readonly #config: SessionConfig;
@@ -394,22 +397,33 @@ export class Session {
     }
   }
 
-  /** Hand UPDATEs to the stream as long as it takes them. */
+  /** Hand UPDATEs to the stream as long as it takes them: many in one piece, since each piece is a system call. */
   #pump(): void {
     let count = 0;
     while (this.#rib !== null && !this.#blocked) {
-      const message = this.#rib.next();
-      if (message === null) break;
-      this.#write(message);
-      count++;
+      const messages = this.#nextUpdates(this.#rib);
+      if (messages.length === 0) break;
+      this.#write(joined(messages), messages.length);
+      count += messages.length;
     }
     this.#counters.updatesOut += count;
     if (count > 0) this.#feed({ on: 'updates-sent' });
   }
 
-  #write(bytes: Uint8Array): void {
+  #nextUpdates(rib: AdjRibOut): readonly Uint8Array[] {
+    const messages: Uint8Array[] = [];
+    for (let bytes = 0; bytes < PIECE_BYTES; ) {
+      const message = rib.next();
+      if (message === null) break;
+      messages.push(message);
+      bytes += message.length;
+    }
+    return messages;
+  }
+
+  #write(bytes: Uint8Array, messages = 1): void {
     if (this.#stream === null) return;
-    this.#counters.messagesOut++;
+    this.#counters.messagesOut += messages;
     if (this.#stream.write(bytes) || this.#blocked) return;
     this.#blocked = true;
     this.#feed({ on: 'write-blocked' });
@@ -438,4 +452,16 @@ export class Session {
     this.#timers.get(timer)?.();
     this.#timers.delete(timer);
   }
+}
+
+function joined(messages: readonly Uint8Array[]): Uint8Array {
+  const [only] = messages;
+  if (only !== undefined && messages.length === 1) return only;
+  const bytes = new Uint8Array(messages.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const message of messages) {
+    bytes.set(message, at);
+    at += message.length;
+  }
+  return bytes;
 }
