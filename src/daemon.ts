@@ -23,7 +23,7 @@ import type { MonitorModule } from './health/monitor.ts';
 import { HealthRunner, missingMonitor } from './health/runner.ts';
 import { Pools } from './pools/pools.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
-import type { ServedRequest, ServedResponse, World } from './world/world.ts';
+import type { Files, ServedRequest, ServedResponse, World } from './world/world.ts';
 
 export interface DaemonOptions {
   readonly configPath: string;
@@ -78,10 +78,17 @@ export class Daemon {
   /** One after the other; never rejects. */
   #reloading: Promise<void> = Promise.resolve();
   #servers: { readonly key: string; close(): Promise<void> }[] = [];
+  /** By path: why what should be there is not. */
+  readonly #notWritten = new Map<string, string>();
   #stopping = false;
   #exited = false;
 
-  constructor(world: World, options: DaemonOptions) {
+  constructor(outside: World, options: DaemonOptions) {
+    const { files } = outside;
+    const world = {
+      ...outside,
+      files: { ...files, replace: this.#noting((path, bytes) => files.replace(path, bytes)) },
+    };
     this.#world = world;
     this.#options = options;
     this.#decide = options.decide ?? decide;
@@ -168,6 +175,7 @@ export class Daemon {
       couldNotDepool: this.#couldNotDepool,
       loopLateMs: this.#world.self().loopLateMs,
       logLinesDropped: this.#options.logLinesDropped?.() ?? 0,
+      stateError: [...this.#notWritten.values()][0] ?? null,
     });
   }
 
@@ -304,6 +312,8 @@ export class Daemon {
     if (this.#stopping || this.#exited) return;
     const { global } = config;
     this.#lastGood = loaded.lastGood;
+    // What is still wanted is tried again.
+    this.#notWritten.clear();
     this.#learn({ is: 'configuration', config });
     const settings = {
       stateDirectory: global.stateDirectory,
@@ -392,6 +402,19 @@ export class Daemon {
         this.#log('error', `Cannot serve on ${key}: ${errorText(error)}`);
       }
     }
+  }
+
+  /** All that is written is state. Who writes says why it failed and tries again; that it is so is an alarm. */
+  #noting(replace: Files['replace']): Files['replace'] {
+    return async (path, bytes) => {
+      try {
+        await replace(path, bytes);
+        this.#notWritten.delete(path);
+      } catch (error) {
+        this.#notWritten.set(path, errorText(error));
+        throw error;
+      }
+    };
   }
 
   // ── the end ──

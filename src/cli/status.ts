@@ -94,10 +94,12 @@ function serverRow({ host, address, weight, status: text, held, why, monitors }:
   return [host, address ?? '-', `weight ${weight}`, held ? `${text} HELD` : text, checks, why === 'up' ? '' : why];
 }
 
-function vipRows({ vips }: View): readonly (readonly string[])[] {
-  return vips.map(({ vip, announced, forSeconds, why, services }) => [
+function vipRows({ vips, peers, kernel }: View): readonly (readonly string[])[] {
+  const heard = (to: number) =>
+    kernel.backend === 'dry-run' ? 'would be announced (dry run)' : `announced to ${to} of ${peers.length} peers`;
+  return vips.map(({ vip, announced, announcedTo, forSeconds, why, services }) => [
     vip,
-    announced ? 'announced' : 'NOT announced',
+    announced ? heard(announcedTo) : 'NOT announced',
     `for ${duration(forSeconds)}`,
     services.join(' '),
     why,

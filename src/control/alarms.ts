@@ -5,17 +5,32 @@ import type { Alarm, ServiceView, SourceInput, View } from './types.ts';
 /** VIPs that are not announced because nobody wants them to be. */
 const NOT_WANTED: ReadonlySet<string> = new Set(['bgp-off', 'no-voters']);
 
-/** In order: critical before warning, otherwise as found. `reconcileLimitSeconds`: an older read-back proves nothing. */
-export function alarmsOf(view: Omit<View, 'alarms'>, reconcileLimitSeconds: number): readonly Alarm[] {
-  const alarms = [
-    ...kernelAlarms(view, reconcileLimitSeconds),
+/** What every start goes through, and only time can tell from trouble. */
+const STARTING: ReadonlySet<string> = new Set(['kernel-unread', 'floor', 'not-announced', 'bgp-none']);
+
+export interface AlarmLimits {
+  /** An older read-back proves nothing. */
+  readonly reconcileLimitSeconds: number;
+  /** So long after the start, what is not there yet is awaited: a warning. */
+  readonly startSeconds: number;
+}
+
+/** In order: critical before warning, otherwise as found. */
+export function alarmsOf(view: Omit<View, 'alarms'>, limits: AlarmLimits): readonly Alarm[] {
+  const starting = view.uptimeSeconds < limits.startSeconds;
+  const found = [
+    ...kernelAlarms(view, limits.reconcileLimitSeconds),
     ...view.services.flatMap(serviceAlarms),
     ...vipAlarms(view),
     ...peerAlarms(view),
     ...limitAlarms(view),
     ...bfdAlarms(view),
     ...quarantineAlarms(view),
+    ...stateAlarms(view),
   ];
+  const alarms = found.map((alarm) =>
+    starting && STARTING.has(alarm.code) ? warning(alarm.code, `starting: ${alarm.text}`) : alarm,
+  );
   return [...alarms.filter(({ level }) => level === 'critical'), ...alarms.filter(({ level }) => level === 'warning')];
 }
 
@@ -99,6 +114,11 @@ function bfdAlarms({ bfd }: Omit<View, 'alarms'>): readonly Alarm[] {
       const why = lastError === null ? diagnostic : `${diagnostic}; ${lastError}`;
       return warning('bfd-down', `BFD session with peer ${name} is ${state} (${why})`);
     });
+}
+
+function stateAlarms({ stateError }: Omit<View, 'alarms'>): readonly Alarm[] {
+  if (stateError === null) return [];
+  return [warning('state', `State is not kept, a restart will lack it: ${stateError}`)];
 }
 
 function quarantineAlarms({ config }: Omit<View, 'alarms'>): readonly Alarm[] {

@@ -170,7 +170,11 @@ function addOurs(registry: Registry, view: View): void {
       );
     }
   }
-  for (const { vip, announced } of view.vips) gauge('vip_announced', 'Announced over BGP', { vip }, announced ? 1 : 0);
+  for (const { vip, announcedTo } of view.vips) {
+    gauge('vip_announced', 'Announced to a BGP peer', { vip }, announcedTo > 0 ? 1 : 0);
+    gauge('vip_announced_peers', 'BGP peers that have it from us', { vip }, announcedTo);
+  }
+  gauge('state_kept', 'The state directory has all that a restart needs', {}, view.stateError === null ? 1 : 0);
   for (const { name, prefixesSent } of view.peers) {
     gauge('bgp_prefixes_sent', 'Prefixes announced to a peer', { peer: name }, prefixesSent);
   }

@@ -58,6 +58,8 @@ export interface PeerInput {
   readonly side: 'active' | 'passive';
   readonly established: boolean;
   readonly since: Mono;
+  /** Of VIPs that it takes: negotiated. */
+  readonly families: readonly (4 | 6)[];
   readonly prefixesSent: number;
   /** Wanted, and kept back because the peer takes no more. */
   readonly prefixesKeptBack: number;
@@ -102,6 +104,8 @@ export interface ViewInputs {
   readonly couldNotDepool: ReadonlyMap<string, number>;
   readonly loopLateMs: number;
   readonly logLinesDropped: number;
+  /** Why something could not be written to the state directory; null when all is kept. */
+  readonly stateError: string | null;
 }
 
 // ── the view ──
@@ -164,7 +168,10 @@ export interface ServiceView {
 
 export interface VipView {
   readonly vip: string;
+  /** As decided: a peer hears it when it has a session, and none in a dry run. */
   readonly announced: boolean;
+  /** How many peers with a session have it from us. */
+  readonly announcedTo: number;
   readonly cause: string;
   readonly why: string;
   readonly services: readonly string[];
@@ -237,6 +244,7 @@ export interface View {
   readonly uptimeSeconds: number;
   readonly loopLateMs: number;
   readonly logLinesDropped: number;
+  readonly stateError: string | null;
   readonly bgp: boolean;
   readonly config: ConfigView | null;
   readonly services: readonly ServiceView[];

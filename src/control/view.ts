@@ -4,6 +4,7 @@
 import type { Quarantined, ServiceConfig } from '../config/types.ts';
 import type { Decision, ServerVerdict, ServiceVerdict } from '../decision/decision.ts';
 import type { KernelFacts } from '../decision/facts.ts';
+import { familyOf } from '../lib/address.ts';
 import { printComplaint } from '../lib/errors.ts';
 import type { Mono } from '../world/world.ts';
 import { alarmsOf } from './alarms.ts';
@@ -36,15 +37,18 @@ export function makeView(inputs: ViewInputs): View {
     uptimeSeconds: seconds(inputs.startedAt, now),
     loopLateMs: inputs.loopLateMs,
     logLinesDropped: inputs.logLinesDropped,
+    stateError: inputs.stateError,
     bgp: config?.global.bgp ?? false,
     config: config === null ? null : configView(config.file, config.complaints.map(printComplaint), config.quarantined),
     services,
-    vips: decision === null ? [] : vipViews(decision, now),
+    vips: decision === null ? [] : vipViews(decision, inputs.peers, now),
     peers: inputs.peers.map((peer) => peerView(peer, now)),
     bfd: inputs.bfd.map(({ since, ...rest }) => ({ ...rest, forSeconds: seconds(since, now) })),
     kernel: kernelView(facts.kernel, inputs.reconciler, now),
   };
-  return { ...view, alarms: alarmsOf(view, config?.global.reconcileLimitSeconds ?? 10) };
+  const reconcileLimitSeconds = config?.global.reconcileLimitSeconds ?? 10;
+  const graces = (config?.services ?? []).map(({ startGraceSeconds }) => startGraceSeconds);
+  return { ...view, alarms: alarmsOf(view, { reconcileLimitSeconds, startSeconds: Math.max(10, ...graces) }) };
 }
 
 /** PyBal's `enabled/partially up/not pooled`, which scripts and log watchers match. */
@@ -138,10 +142,12 @@ function monitorView(check: CheckInput, now: Mono): MonitorView {
   return { monitor, is, forSeconds, last, latencyMs: lastLatencyMs, results, transitions, observations };
 }
 
-function vipViews(decision: Decision, now: Mono): readonly VipView[] {
+function vipViews(decision: Decision, peers: readonly PeerInput[], now: Mono): readonly VipView[] {
+  const hears = (vip: string) => peers.filter((peer) => peer.established && peer.families.includes(familyOf(vip)));
   return [...decision.vips.values()].map(({ vip, announced, cause, services, since }) => ({
     vip,
     announced,
+    announcedTo: announced ? hears(vip).length : 0,
     cause: cause.code,
     why: cause.text,
     services,

@@ -70,6 +70,8 @@ export class Reconciler {
   #denied: SystemError | null = null;
   /** The last write of the ownership record; never rejects. */
   #writing: Promise<void> = Promise.resolve();
+  /** Whether the ownership record is still there. */
+  #looking = false;
   #failures = 0;
   #dirty = false;
   #wake: (() => void) | null = null;
@@ -147,6 +149,7 @@ export class Reconciler {
     const at = this.#world.clock.now();
     const before = this.#actual;
     let read = full || before === null ? await this.#read(bounded) : before;
+    if (full) this.#missRecord(settings);
     const desired = this.#desired;
     if (desired === null) {
       this.#denied = null;
@@ -413,6 +416,21 @@ export class Reconciler {
     for (const key of desired.ipvs.keys()) {
       if (ipvs.has(key) && !this.#owned.services.has(key)) this.#log('info', `Adopted ${key} from the kernel`);
     }
+  }
+
+  /** The record may be lost with its disk. Nobody waits for the answer: a file system that hangs must not stale the tables. */
+  #missRecord(settings: ReconcilerSettings): void {
+    const written = this.#ownedOnDisk;
+    if (this.#looking || written === null) return;
+    this.#looking = true;
+    const done = (lost: boolean) => {
+      this.#looking = false;
+      if (lost && this.#ownedOnDisk === written) this.#ownedOnDisk = NOTHING_OWNED;
+    };
+    this.#world.files.stat(ownershipPath(settings)).then(
+      () => done(false),
+      (error: unknown) => done(error instanceof SystemError && error.code === 'ENOENT'),
+    );
   }
 
   async #own(owned: Owned, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {

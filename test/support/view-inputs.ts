@@ -150,6 +150,7 @@ export function peer(is: Partial<PeerInput> = {}): PeerInput {
     side: 'active',
     established: true,
     since: ago(3500),
+    families: [4, 6],
     prefixesSent: 2,
     prefixesKeptBack: 0,
     holdTimeSeconds: 9,
@@ -260,6 +261,7 @@ export async function inputs(
     couldNotDepool: new Map(),
     loopLateMs: 1,
     logLinesDropped: 0,
+    stateError: null,
     ...more,
   };
 }

@@ -209,6 +209,22 @@ class Site {
 }
 
 describe('daemon', () => {
+  it('raises an alarm while its state can not be written, and ends it when it is', async () => {
+    const site = await new Site().running();
+    const { files } = site.kernel.fake;
+    const { replace } = files;
+    const codes = () => site.daemon.view().alarms.map(({ code }) => code);
+    expect(codes()).not.to.include('state');
+    Object.assign(files, { replace: (path: string) => Promise.reject(new SystemError('ENOSPC', `write ${path}`)) });
+    site.kernel.fake.write('/pools/text', pool(1, 2, 3));
+    await site.pass(5);
+    expect(codes()).to.include('state');
+    expect(site.daemon.view().stateError).to.equal('write /var/lib/anybal/pools/text.json: ENOSPC');
+    Object.assign(files, { replace });
+    await site.pass(65);
+    expect(codes()).not.to.include('state');
+  });
+
   it('goes the whole way: pool, checks, kernel, read back, route', async () => {
     const site = await new Site().running();
     expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(['10.9.0.1:80', '10.9.0.2:80']);

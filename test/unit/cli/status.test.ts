@@ -103,8 +103,8 @@ dns_53_udp  udp [2001:db8::53]:53 wrr dr  0 servers: 0 up, 0 pooled, floor 0, ke
   vote yes: 2 destination(s) of weight > 0 in the kernel
 
 VIPs
-  10.0.0.1      announced      for 50 min  text_80 text_443  3 destination(s) of weight > 0 in the kernel
-  2001:db8::53  NOT announced  for 50 min  dns_53_udp        no destination of weight > 0
+  10.0.0.1      announced to 1 of 2 peers  for 50 min  text_80 text_443  3 destination(s) of weight > 0 in the kernel
+  2001:db8::53  NOT announced              for 50 min  dns_53_udp        no destination of weight > 0
 
 BGP peers
   192.0.2.1  AS 64600 to 64601  Established for 58 min 20 s  2 routes
@@ -117,6 +117,15 @@ BFD
 Kernel
   netlink, verified 2 s ago, 12 writes, 0 repairs
 `);
+  });
+
+  it('in a dry run announces nothing', async () => {
+    const dry = await inputs();
+    const { reconciler } = dry;
+    if (reconciler === null) throw new Error('no reconciler');
+    const text = printStatus(makeView({ ...dry, peers: [], reconciler: { ...reconciler, backend: 'dry-run' } }));
+    expect(text).to.match(/10\.0\.0\.1 +would be announced \(dry run\)/);
+    expect(text).not.to.contain('announced to');
   });
 
   const io = (answer: () => Promise<{ status: number; headers: Record<string, string>; body: Uint8Array }>) => {

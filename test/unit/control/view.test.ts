@@ -55,6 +55,18 @@ describe('The view', () => {
     ]);
   });
 
+  it('counts the peers that hear of a VIP: those with a session, for its family', async () => {
+    const told = async (...peers: readonly ReturnType<typeof peer>[]) =>
+      makeView(await inputs(undefined, { peers })).vips.map(({ announced, announcedTo }) => [announced, announcedTo]);
+    const both = [true, 2];
+    expect(await told(peer(), peer({ name: 'two' }))).to.deep.equal([both, both]);
+    expect(await told(peer(), peer({ name: 'two', families: [4] }))).to.deep.equal([both, [true, 1]]);
+    expect(await told(peer({ established: false }))).to.deep.equal([
+      [true, 0],
+      [true, 0],
+    ]);
+  });
+
   it('counts servers by what they are', async () => {
     const view = makeView(
       await inputs(({ config, services }) => {
@@ -124,6 +136,27 @@ describe('Alarms', () => {
     expect(await alarms(kernel(at(9)))).to.deep.equal([]);
     expect(await alarms(kernel(at(11)))).to.deep.equal(['critical kernel-stale']);
     expect(await alarms(kernel({ ...at(1), error: 'ipvs: EPERM' }))).to.deep.equal(['warning kernel-error']);
+  });
+
+  it('tell a state that is not kept', async () => {
+    expect(await alarms({ stateError: 'write /state/x: ENOSPC' })).to.deep.equal(['warning state']);
+  });
+
+  it('of what every start goes through are no more than warnings while it is young, and of nothing else', async () => {
+    const { facts } = await inputs();
+    const down = peer({ established: false, state: 'Connect' });
+    const unread = { ...facts, kernel: { ...facts.kernel, verifiedAt: null } };
+    const stale = { ...facts, kernel: { ...facts.kernel, verifiedAt: (NOW - 99_000) as typeof NOW } };
+    const young = { startedAt: (NOW - 9000) as typeof NOW };
+    expect(await alarms({ ...young, peers: [down], facts: unread })).to.deep.equal([
+      'warning kernel-unread',
+      'warning bgp-none',
+    ]);
+    expect(await alarms({ peers: [down], facts: unread })).to.deep.equal([
+      'critical kernel-unread',
+      'critical bgp-none',
+    ]);
+    expect(await alarms({ ...young, facts: stale })).to.deep.equal(['critical kernel-stale']);
   });
 
   it('tell a fight about the table', async () => {

@@ -217,6 +217,35 @@ describe('reconcile/reconciler', () => {
     expect([...bench.kernel.table.keys()].sort()).to.deep.equal(['tcp 10.0.0.1:80', 'tcp 10.0.0.2:80']);
   });
 
+  it('writes its record again when it was lost', async () => {
+    const bench = await new Bench().running(desired([ONE]));
+    bench.kernel.fake.disk.clear();
+    await bench.pass(2 * PERIOD_MS);
+    expect(bench.owned).to.deep.include({ services: ['tcp 10.0.0.1:80'] });
+    expect(bench.kernel.writes).to.deep.equal(['claim']);
+  });
+
+  it('goes on reading the kernel while nobody answers whether its record is still there, and asks once', async () => {
+    const bench = new Bench();
+    const { world } = bench.kernel;
+    let asked = 0;
+    const stat = () => {
+      asked++;
+      return new Promise<never>(() => {});
+    };
+    const reconciler = new Reconciler(
+      { ...world, files: { ...world.files, stat } },
+      { emit: (fact) => void (fact.is === 'kernel' && bench.facts.push(fact)), whereToEdit: () => null },
+    );
+    reconciler.start(SETTINGS);
+    reconciler.want(desired([ONE]));
+    await bench.pass(0);
+    bench.facts.length = 0;
+    await bench.pass(5 * PERIOD_MS);
+    expect(bench.facts).to.have.length(5);
+    expect(asked).to.equal(1);
+  });
+
   it('gives up a claim to what is neither wanted nor there: whoever makes it again owns it', async () => {
     const bench = await new Bench().running(desired([ONE, TWO]));
     bench.kernel.table.delete('tcp 10.0.0.2:80');
