@@ -405,9 +405,19 @@ export function encodeAttributes(writer: Writer, attributes: Attributes, context
   for (const [name, row] of sendingOrder) {
     const value = attributes[name];
     if (value === undefined) continue;
+    if (row.extendedLength === true) {
+      // In place: it may be all of a message.
+      const at = writer
+        .u8(row.flags | FLAG.extendedLength)
+        .u8(row.code)
+        .u16(0).length;
+      row.encode(writer, value, context);
+      writer.patchU16(at - 2, writer.length - at);
+      continue;
+    }
     const body = new Writer();
     row.encode(body, value, context);
-    encodeAttribute(writer, row.flags, row.code, body.finish(), row.extendedLength ?? false);
+    encodeAttribute(writer, row.flags, row.code, body.finish(), false);
   }
   for (const { flags, code, data } of attributes.unknown ?? []) encodeAttribute(writer, flags, code, data, false);
 }

@@ -6,7 +6,12 @@ export type Family = 4 | 6;
 const DOT = 0x2e;
 const COLON = 0x3a;
 const ZERO = 0x30;
-const LOWER_A = 0x61;
+const NOT_HEX = 255;
+/** Value of a hexadecimal digit by its character code. */
+const HEX_VALUE = Uint8Array.from({ length: 128 }, (_, code) => {
+  const digit = '0123456789abcdef'.indexOf(String.fromCharCode(code).toLowerCase());
+  return digit < 0 ? NOT_HEX : digit;
+});
 
 /** The canonical spelling of a literal address, or null if `text` is not one. Zone ids (`fe80::1%eth0`) keep their zone. */
 export function canonicalAddress(text: string): string | null {
@@ -85,49 +90,46 @@ function writeV4(text: string, bytes: Uint8Array, at: number): boolean {
 
 /** The plain form of RFC 4291 §2.2 (1) and (2). False: some other form, or none; `bytes` is scratch then. */
 function writeV6(text: string, bytes: Uint8Array, at: number): boolean {
-  let group = 0;
-  let digits = 0;
+  const { length } = text;
   let groups = 0;
+  /** How many groups stand before the gap. */
   let gap = -1;
-  for (let i = 0; i <= text.length; i++) {
-    const code = i === text.length ? COLON : text.charCodeAt(i);
-    if (code !== COLON) {
-      const value = hexDigit(code);
-      if (value < 0 || digits === 4 || groups === 8) return false;
+  let i = 0;
+  if (text.charCodeAt(0) === COLON) {
+    if (text.charCodeAt(1) !== COLON) return false;
+    gap = 0;
+    i = 2;
+  }
+  while (i < length) {
+    const first = i;
+    let group = 0;
+    for (let code = text.charCodeAt(i); code !== COLON; code = text.charCodeAt(i)) {
+      const value = HEX_VALUE[code] ?? NOT_HEX;
+      if (value === NOT_HEX) return false;
       group = group * 16 + value;
-      digits++;
-      continue;
+      if (++i === length) break;
     }
-    if (digits > 0) {
+    if (i === first) {
+      if (gap >= 0) return false;
+      gap = groups;
+    } else {
+      if (i - first > 4 || groups === 8) return false;
       bytes[at + 2 * groups] = group >> 8;
       bytes[at + 2 * groups + 1] = group & 0xff;
       groups++;
-      group = digits = 0;
       // A single colon at the end has nothing behind it.
-      if (i === text.length - 1) return false;
-    } else if (i === text.length) {
-      if (gap !== groups) return false;
-    } else {
-      // An empty group: the gap, of which there is one, and at the start it takes two colons.
-      if (gap >= 0 || (i === 0 && text.charCodeAt(1) !== COLON)) return false;
-      if (i === 0) i++;
-      gap = groups;
+      if (i === length - 1) return false;
     }
+    i++;
   }
   if (gap < 0) return groups === 8;
   if (groups > 7) return false;
   // For a few octets loops are faster than copyWithin and fill.
   const start = at + 2 * gap;
   const tail = 2 * (groups - gap);
-  for (let i = 1; i <= tail; i++) bytes[at + 16 - i] = bytes[start + tail - i] ?? 0;
-  for (let i = start; i < at + 16 - tail; i++) bytes[i] = 0;
+  for (let k = 1; k <= tail; k++) bytes[at + 16 - k] = bytes[start + tail - k] ?? 0;
+  for (let k = start; k < at + 16 - tail; k++) bytes[k] = 0;
   return true;
-}
-
-function hexDigit(code: number): number {
-  if (code >= ZERO && code <= ZERO + 9) return code - ZERO;
-  const lower = code | 0x20;
-  return lower >= LOWER_A && lower <= LOWER_A + 5 ? lower - LOWER_A + 10 : -1;
 }
 
 function parseV6(text: string): Uint8Array | null {
