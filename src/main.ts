@@ -12,13 +12,17 @@ import { loadConfig, monitorDirectories } from './config/load.ts';
 import type { GlobalConfig } from './config/types.ts';
 import { Daemon } from './daemon.ts';
 import { loadMonitor } from './health/loader.ts';
+import { openLibc } from './ffi/libc.ts';
 import { errorText, printComplaint } from './lib/errors.ts';
+import { within } from './lib/in-time.ts';
 import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
 import { createFiles } from './world/real/files.ts';
 import { LOCK_NAME, lockInstance } from './world/real/lock.ts';
 import { getOverUnixSocket } from './world/real/unix-http.ts';
 import { createRealWorld } from './world/real/world.ts';
 
+/** How long sockets and the log may take to close. */
+const CLOSE_MS = 3_000;
 const STATUS_TIMEOUT_MS = 5_000;
 const STATUS_MAX_BYTES = 256 << 20;
 
@@ -26,7 +30,7 @@ const STATUS_MAX_BYTES = 256 << 20;
 let hungUp = false;
 let hangUp = (): void => void (hungUp = true);
 let reopenLog = (): void => {};
-let terminate = (): void => process.exit(0);
+let terminate = (): void => leave(0);
 let dump = (): void => {};
 
 // Before anything else: without a listener SIGUSR1 opens a debugger in a process that may write the kernel's tables.
@@ -136,10 +140,13 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
       reopenLog,
       logLinesDropped: () => sink.dropped(),
       exit: (code) => {
-        void Promise.all([world.close(), sink.close()]).finally(() => {
-          resolve(code);
-          process.exit(code);
-        });
+        const closed = Promise.allSettled([world.close(), sink.close()]);
+        void within(world.clock, CLOSE_MS, 'close', closed)
+          .catch(() => sink.flushSync())
+          .finally(() => {
+            resolve(code);
+            leave(code);
+          });
       },
     });
     dump = () => daemon.dump();
@@ -151,6 +158,19 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
     });
     if (hungUp) hangUp();
   });
+}
+
+/**
+ * process.exit() waits for the threads that file operations run on, and one that asks a file system that is gone never
+ * comes back. Everything was closed and written: no more than the process is left.
+ */
+function leave(code: number): never {
+  try {
+    openLibc().exit(code);
+  } catch {
+    // No native code here: the usual end will do.
+  }
+  process.exit(code);
 }
 
 function openLog(global: GlobalConfig, debug: boolean): LogSink {

@@ -1,6 +1,6 @@
-// The one file that calls into libc: sockets for netlink and BFD, and options that Node does not offer. koffi is loaded by the first call of
-// `openLibc`, so a daemon on the userspace backend never loads native code. Calls are synchronous: netlink answers before
-// `send` returns, and a call costs 0.2 µs. Called by netlink/socket.ts and vip/rtnetlink.ts.
+// The one file that calls into libc: sockets for netlink and BFD, and options that Node does not offer. koffi is loaded by
+// the first call of `openLibc`. Calls are synchronous: netlink answers before `send` returns, and a call costs 0.2 µs.
+// Called by netlink/socket.ts, vip/rtnetlink.ts and world/real, and by main.ts at the end.
 
 import { createRequire } from 'node:module';
 import { SystemError } from '../lib/errors.ts';
@@ -22,6 +22,8 @@ export interface Libc {
   /** SCHED_RR for the calling thread, and none of its children. Throws EPERM without CAP_SYS_NICE or RLIMIT_RTPRIO. */
   realtime(priority: number): void;
   close(fd: number): void;
+  /** _exit(2): the process ends here and now, whatever its threads wait for. */
+  exit(code: number): void;
   /** Throws ENODEV when there is no interface of this name. */
   interfaceIndex(name: string): number;
   /** The interface's name, or null when there is none with this index any more. */
@@ -67,6 +69,7 @@ function load(): Libc {
   const setFilter = library.func('int setsockopt(int fd, int level, int name, sock_fprog *value, uint32_t length)');
   const filterBytes = koffi.sizeof('sock_fprog');
   const close = library.func('int close(int fd)');
+  const exit = library.func('void _exit(int code)');
   const setScheduler = library.func('int sched_setscheduler(int pid, int policy, const void *parameters)');
   const ifNameToIndex = library.func('uint32_t if_nametoindex(const char *name)');
   const ifIndexToName = library.func('void *if_indextoname(uint32_t index, void *name)');
@@ -103,6 +106,7 @@ function load(): Libc {
       checked(setScheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, parameters), 'sched_setscheduler');
     },
     close: (fd) => void checked(close(fd), 'close'),
+    exit: (code) => void exit(code),
     interfaceIndex: (name) => {
       const index = ifNameToIndex(name);
       if (index === 0) throw new SystemError(errnoName(koffi.errno()), `if_nametoindex ${name}`);

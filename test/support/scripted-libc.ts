@@ -56,6 +56,7 @@ export class ScriptedLibc implements Libc {
   close(fd: number): void {
     this.open.delete(fd);
   }
+  exit(): void {}
   sendTo(): void {}
   attachFilter(): void {}
   realtime(): void {}

@@ -1,7 +1,7 @@
 // Signals that come while the daemon is still starting. A monitor whose module takes long to load holds the start open.
 
 import { expect } from 'chai';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -71,6 +71,11 @@ describe('A daemon that is still starting', () => {
     return { ended };
   }
 
+  async function logged(text: string): Promise<void> {
+    for (let waited = 0; waited < 10_000 && !log.includes(text) && child?.exitCode === null; waited += 20)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`ends with 0 on ${signal}`, async () => {
       const { ended } = await start([signal]);
@@ -79,10 +84,21 @@ describe('A daemon that is still starting', () => {
     });
   }
 
+  it('ends although a thread waits for a file that never answers', async () => {
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const waiting = `import { readFile } from 'node:fs';\nreadFile(${JSON.stringify(pipe)}, () => {});\n${SLOW}`;
+    await writeFile(join(folder, 'monitors', 'slow.mjs'), waiting, { mode: 0o644 });
+    const { ended } = await start([]);
+    await logged('starting with');
+    child?.kill('SIGTERM');
+    expect(await ended, log).to.deep.equal([0, null]);
+    expect(log).to.contain('Exiting...');
+  });
+
   it('survives SIGHUP, SIGUSR1 and SIGUSR2, and reads its configuration again once it runs', async () => {
     const { ended } = await start(['SIGUSR2', 'SIGUSR1', 'SIGHUP']);
-    for (let waited = 0; waited < 10_000 && !log.includes('Reloaded') && child?.exitCode === null; waited += 20)
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await logged('Reloaded');
     expect(log).to.match(/starting with [\s\S]*Reloaded /);
     child?.kill('SIGTERM');
     expect(await ended, log).to.deep.equal([0, null]);

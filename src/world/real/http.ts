@@ -2,7 +2,7 @@
 
 import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect as netConnect, isIP } from 'node:net';
+import { connect as netConnect, isIP, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { SecureContext } from 'node:tls';
 import { Client } from 'undici';
@@ -149,7 +149,7 @@ async function serve(at: Endpoint | { readonly path: string }, handle: Handle, l
     },
     (request, response) => void answer(request, response, handle, log),
   );
-  server.maxConnections = MAX_CONNECTIONS;
+  boundConnections(server);
   server.setTimeout(REQUEST_TIMEOUT_MS + IDLE_TIMEOUT_MS);
   if ('path' in at) await listenUnix(server, at.path);
   else {
@@ -198,6 +198,33 @@ async function answer(request: IncomingMessage, response: ServerResponse, handle
   if (response.destroyed) return;
   response.writeHead(answered.status, { ...answered.headers, 'content-length': Buffer.byteLength(answered.body) });
   response.end(answered.body);
+}
+
+/** Those that ask nothing make room, the oldest first: idle connections shut nobody out. */
+function boundConnections(server: Server): void {
+  const idle = new Set<Socket>();
+  let open = 0;
+  server.on('connection', (socket: Socket) => {
+    open++;
+    socket.once('close', () => {
+      open--;
+      idle.delete(socket);
+    });
+    if (open > MAX_CONNECTIONS) {
+      const [oldest = socket] = idle;
+      // Counted as closed only later: it must not be chosen twice.
+      idle.delete(oldest);
+      oldest.destroy();
+      if (oldest === socket) return;
+    }
+    idle.add(socket);
+  });
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    idle.delete(socket);
+    response.once('close', () => {
+      if (!socket.destroyed) idle.add(socket);
+    });
+  });
 }
 
 /** Mode 0660 from its first moment. A socket file that nobody answers on is what a crash left, and is replaced. */

@@ -214,6 +214,42 @@ describe('An HTTP server', () => {
     idle.destroy();
   });
 
+  it('answers whoever asks, however many clients are connected that ask nothing', async () => {
+    const path = join(folder, 'idle.sock');
+    const server = await http.serve({ path }, () => ok('here'));
+    const idle: Socket[] = [];
+    for (let i = 0; i < 200; i++) {
+      const socket = connect(path).on('error', () => {});
+      idle.push(socket);
+      await new Promise((resolve) => socket.once('connect', resolve));
+    }
+    const { body } = await getOverUnixSocket(path, '/', 2000, 1000);
+    expect(Buffer.from(body).toString()).to.equal('here');
+    expect(idle.filter(({ destroyed }) => destroyed).length).to.be.within(72, 74);
+    for (const socket of idle) socket.destroy();
+    await server.close();
+  });
+
+  it('hangs up on no client that waits for its answer to make room for others', async () => {
+    const path = join(folder, 'busy.sock');
+    const answers: (() => void)[] = [];
+    const server = await http.serve({ path }, async ({ url }) => {
+      if (url === '/slow') await new Promise<void>((resolve) => answers.push(resolve));
+      return ok(url);
+    });
+    const slow = getOverUnixSocket(path, '/slow', 5000, 1000);
+    const idle: Socket[] = [];
+    for (let i = 0; i < 150; i++) {
+      const socket = connect(path).on('error', () => {});
+      idle.push(socket);
+      await new Promise((resolve) => socket.once('connect', resolve));
+    }
+    for (const answer of answers) answer();
+    expect(Buffer.from((await slow).body).toString()).to.equal('/slow');
+    for (const socket of idle) socket.destroy();
+    await server.close();
+  });
+
   it('hangs up on a client that sends a large body', async () => {
     const path = join(folder, 'e.sock');
     const server = await http.serve({ path }, async () => {
