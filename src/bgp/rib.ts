@@ -9,9 +9,10 @@ import { type Family, familyOf, writeAddress } from '../lib/address.ts';
 import { addressBits, MAX_MESSAGE_BYTES } from './constants.ts';
 import { encodeMessage } from './message.ts';
 import { NO_NLRI, type Nlri } from './nlri.ts';
-import { type Entry, newEntry, Queue } from './queue.ts';
+import { type Entry, Queue } from './queue.ts';
 import { type Outgoing, outgoing, type SessionFacts } from './route.ts';
 import { endOfRib, type Update } from './update.ts';
+import { difference, sameButAddress, spellingOf } from './wish.ts';
 
 interface Bucket {
   /** Equal keys are equal attribute sets. */
@@ -366,63 +367,6 @@ export class AdjRibOut {
   #encode(update: Update): Uint8Array {
     return encodeMessage({ is: 'update', update }, this.#session);
   }
-}
-
-interface Difference {
-  /** The whole new wish. */
-  readonly wanted: Prefix[];
-  readonly came: Prefix[];
-  /** With another route for the same address. */
-  readonly changed: Prefix[];
-  readonly gone: Prefix[];
-}
-
-/** From one wish to the next, by identity. Least for lists in the same order; right for any. */
-function difference(before: readonly Prefix[], routes: readonly Route[]): Difference {
-  const found: Difference = { wanted: [], came: [], changed: [], gone: [] };
-  for (let i = 0, j = 0; i < before.length || j < routes.length; ) {
-    const old = before[i];
-    const route = routes[j];
-    if (old === undefined || (route !== undefined && route.address < old.route.address)) {
-      j++;
-      if (route === undefined) continue;
-      const prefix: Prefix = newEntry(route, familyOf(route.address));
-      found.came.push(prefix);
-      found.wanted.push(prefix);
-    } else if (route === undefined || old.route.address < route.address) {
-      i++;
-      found.gone.push(old);
-    } else {
-      i++;
-      j++;
-      found.wanted.push(old);
-      if (old.route === route) continue;
-      old.route = route;
-      found.changed.push(old);
-    }
-  }
-  return found;
-}
-
-/** The usual case, without making a text of it: routes of one peer share their lists. */
-function sameButAddress({ route: a, family }: Prefix, { route: b, family: other }: Prefix): boolean {
-  return (
-    a.nextHop === b.nextHop &&
-    a.med === b.med &&
-    a.localPref === b.localPref &&
-    a.asPath === b.asPath &&
-    a.communities === b.communities &&
-    a.largeCommunities === b.largeCommunities &&
-    a.extendedCommunities === b.extendedCommunities &&
-    a.prepends === b.prepends &&
-    a.linkBandwidth === b.linkBandwidth &&
-    family === other
-  );
-}
-
-/** Equal for routes that differ in their address only. */
-function spellingOf({ address, ...attributes }: Route): string {
-  return `${familyOf(address)} ${JSON.stringify(attributes)}`;
 }
 
 function announcement({ family, nextHop, linkLocal, attributes }: Outgoing, nlri: Nlri): Update {
