@@ -30,7 +30,7 @@ const RESTART_SETTINGS: readonly Setting[] = [
   { ...off, name: 'restart', holdTimeSeconds: 9, restartSeconds: RESTART_SECONDS },
   { ...off, name: 'restart, BFD', holdTimeSeconds: 9, bfdMs: 100, restartSeconds: RESTART_SECONDS },
 ];
-const RESTART_FAILURES: readonly Failure[] = ['kill -9', 'SIGTERM'];
+const RESTART_FAILURES: readonly Failure[] = ['kill -9', 'SIGTERM', 'silent drop'];
 const KINDS: readonly DirectorKind[] = ['anybal', 'BIRD'];
 const ROUTERS: readonly RouterKind[] = ['BIRD', 'FRR'];
 /** Between two failures of one round: routers must not be busy with the one before. */
