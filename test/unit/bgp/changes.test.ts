@@ -16,12 +16,16 @@ const NOTIFICATION = 3;
 const UPDATE = 2;
 const KEEPALIVE = 4;
 
-/** One change to one of the others: each of these needs a new session, or ends one. */
+/** One change to one of the others: the first six need a new session or end one, the others need none. */
 const SETTINGS: readonly ((peer: PeerConfig, i: number) => PeerConfig | null)[] = [
   (peer, i) => ({ ...peer, holdTimeSeconds: 30 + i }),
   (peer) => ({ ...peer, localAddress: peer.localAddress === null ? DIRECTOR : null }),
   () => null,
   (peer, i) => ({ ...peer, localAs: 64_600 + i }),
+  (peer) => ({ ...peer, families: peer.families.length === 2 ? [4] : [4, 6] }),
+  (peer, i) => ({ ...peer, gracefulRestart: 'restart', gracefulRestartSeconds: 1 + i }),
+  (peer, i) => ({ ...peer, connectRetrySeconds: 1 + (i % 5) }),
+  (peer, i) => ({ ...peer, med: i, communities: [i], prepends: i % 3, maximumPrefixes: 1_000 + i }),
 ];
 
 describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of others', () => {
