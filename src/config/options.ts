@@ -29,7 +29,7 @@ export const GLOBAL_OPTIONS = [
     kind: 'choice',
     choices: ['auto', 'netlink', 'userspace', 'dry-run'],
     default: 'auto',
-    doc: 'What forwards: the kernel (netlink), this process (userspace, for trying it out), or nothing (dry-run). auto: netlink where it works.',
+    doc: 'What forwards: the kernel (netlink), this process (userspace, for trying it out), or nothing (dry-run). auto: netlink; userspace if that does not work and we are not root.',
   },
   {
     name: 'state-directory',

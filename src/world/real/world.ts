@@ -23,7 +23,7 @@ import { type SocketOptions, createStreams } from './streams.ts';
 export type Backend = 'netlink' | 'userspace' | 'dry-run';
 
 export interface RealWorldSettings {
-  /** `auto`: netlink where it works, otherwise userspace with a warning. */
+  /** `auto`: netlink; without privileges userspace where that does not work, with a warning. */
   readonly backend: Backend | 'auto';
   readonly log: Log;
   /** Finds a monitor's module: health/loader.ts. */
@@ -107,16 +107,38 @@ async function openKernels(backend: RealWorldSettings['backend'], parts: Parts):
     case 'dry-run':
       return openDryRun(parts);
     case 'auto':
-      try {
-        return await openPreparedNetlink(parts);
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        const text = `No IPVS here (${error.message}): forwarding in userspace, which is NOT for production`;
-        parts.log({ level: 'warn', system: 'pybal', text });
-        return openUserspace(parts);
-      }
+      return openAuto({
+        netlink: () => openPreparedNetlink(parts),
+        userspace: () => openUserspace(parts),
+        privileged: process.geteuid?.() === 0,
+        log: parts.log,
+      });
     default:
       return backend satisfies never;
+  }
+}
+
+/**
+ * Who has the privileges for IPVS and cannot have it runs a director that is broken, and wants to know: traffic must not go
+ * through this process for good because a module was missing once. Asking for the family made the kernel load it, if it could.
+ */
+export async function openAuto<T>(how: {
+  readonly netlink: () => Promise<T>;
+  readonly userspace: () => Promise<T>;
+  readonly privileged: boolean;
+  readonly log: Log;
+}): Promise<T> {
+  try {
+    return await how.netlink();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    if (how.privileged) {
+      const what = 'IPVS is not to be had; load ip_vs, or set backend = userspace to try anybal without it';
+      throw new SystemError(error.code, error.call, what);
+    }
+    const text = `No IPVS here (${error.message}): forwarding in userspace, which is NOT for production`;
+    how.log({ level: 'warn', system: 'pybal', text });
+    return how.userspace();
   }
 }
 

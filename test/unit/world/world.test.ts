@@ -9,7 +9,7 @@ import { createFaultHook } from '../../../src/world/real/faults.ts';
 import { lockInstance } from '../../../src/world/real/lock.ts';
 import { createFiles } from '../../../src/world/real/files.ts';
 import { createSelf } from '../../../src/world/real/self.ts';
-import { createRealWorld } from '../../../src/world/real/world.ts';
+import { createRealWorld, openAuto } from '../../../src/world/real/world.ts';
 import type { Kernel } from '../../../src/world/world.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
@@ -187,5 +187,37 @@ describe("The operating system's world", () => {
     expect(world.self().addresses).to.not.include('192.0.2.99');
     expect(logged).to.include('ip addr add 192.0.2.99/32 dev lo');
     await world.close();
+  });
+});
+
+describe('The backend “auto”', () => {
+  const missing = () => Promise.reject(new SystemError('ENOENT', 'netlink family IPVS'));
+  const logged: LogRecord[] = [];
+  const log = (record: LogRecord) => void logged.push(record);
+  const userspace = async () => 'userspace';
+  beforeEach(() => void (logged.length = 0));
+
+  it('is netlink where that works, whoever we are', async () => {
+    for (const privileged of [true, false]) {
+      expect(await openAuto({ netlink: async () => 'netlink', userspace, privileged, log })).to.equal('netlink');
+    }
+    expect(logged).to.deep.equal([]);
+  });
+
+  it('without privileges falls back to userspace and says so', async () => {
+    expect(await openAuto({ netlink: missing, userspace, privileged: false, log })).to.equal('userspace');
+    expect(logged.map(({ level }) => level)).to.deep.equal(['warn']);
+  });
+
+  it('refuses where somebody with privileges has no IPVS, and says what to do', async () => {
+    const thrown = await openAuto({ netlink: missing, userspace, privileged: true, log }).catch((error) => error);
+    expect(thrown).to.be.instanceOf(SystemError).with.property('code', 'ENOENT');
+    expect(thrown.message).to.match(/^netlink family IPVS: ENOENT: .*load ip_vs, or set backend = userspace/);
+  });
+
+  it('hides no bug behind another backend', async () => {
+    const netlink = () => Promise.reject(new TypeError('a bug'));
+    const thrown = await openAuto({ netlink, userspace, privileged: false, log }).catch((error) => error);
+    expect(thrown).to.be.instanceOf(TypeError);
   });
 });
