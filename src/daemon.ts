@@ -5,6 +5,8 @@
 import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
 import { BfdClient } from './bfd/client.ts';
+import type { Drops } from './bgp/drops.ts';
+import { type Keys, readKeys } from './bgp/keys.ts';
 import { Speaker } from './bgp/speaker.ts';
 import { type Loaded, keepSections, loadConfig } from './config/load.ts';
 import { restartNeeded } from './config/restart.ts';
@@ -30,6 +32,8 @@ export interface DaemonOptions {
   readonly version: string;
   /** What routers are told that this host is called (the FQDN capability); not given: nothing. */
   readonly hostname?: string;
+  /** What the kernel has dropped of TCP, see bgp/drops.ts. */
+  drops?(): Drops;
   /** What carries the traffic: shown, and `dry-run` talks to no router. */
   readonly backend: 'netlink' | 'userspace' | 'dry-run';
   /** Called once, when the daemon has ended or cannot go on. */
@@ -100,6 +104,7 @@ export class Daemon {
     this.#speaker = new Speaker(world, {
       onPeerState: (peer, state) => emit({ is: 'peer', peer, state }),
       forwarded: () => [...this.#facts.services.values()].some(({ adopted }) => adopted !== null),
+      drops: () => options.drops?.() ?? new Map(),
       hostname: options.hostname ?? null,
       softwareVersion: `anybal/${options.version}`,
     });
@@ -355,10 +360,15 @@ export class Daemon {
       ? global.bgpLocalAddresses.map((address) => ({ address, port: global.bgpLocalPort }))
       : [];
     this.#bfd.configure(peers, global.bfdWedgedSeconds);
+    const { keys, problems } = await readKeys(this.#world.files, peers, this.#keys);
+    this.#keys = keys;
+    for (const text of problems) this.#world.log({ level: 'error', system: 'bgp', text });
+    if (this.#stopping || this.#exited) return;
     await this.#speaker.configure({
       routerId: global.routerId ?? this.#ownId(config),
       listen,
       peers,
+      keys,
     });
     if (this.#stopping || this.#exited) return;
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
@@ -380,6 +390,8 @@ export class Daemon {
     this.#routerId = free.sort((a, b) => value(b) - value(a))[0] ?? null;
     return this.#routerId;
   }
+
+  #keys: Keys = new Map();
 
   /** PyBal's instrumentation port and our socket. Those that stay the same stay open. */
   async #serve({ global }: Config): Promise<void> {

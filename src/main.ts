@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { type Drops, readDrops } from './bgp/drops.ts';
 import { type Invocation, parseCommandLine } from './cli/args.ts';
 import { status } from './cli/status.ts';
 import { checkReport } from './config/check.ts';
@@ -136,6 +137,7 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
       configPath,
       version: version(),
       hostname: hostname(),
+      drops,
       backend: world.backend,
       reopenLog,
       logLinesDropped: () => sink.dropped(),
@@ -177,6 +179,14 @@ function openLog(global: GlobalConfig, debug: boolean): LogSink {
   const to = global.logFile === null ? { fd: 2 } : { path: global.logFile };
   const style = lineStyle(global.logFormat, to, process.env);
   return createLogSink({ to, style, level: debug ? 'debug' : 'info', wall: Date.now });
+}
+
+function drops(): Drops {
+  try {
+    return readDrops(readFileSync('/proc/net/netstat', 'utf8'));
+  } catch {
+    return new Map();
+  }
 }
 
 function version(): string {

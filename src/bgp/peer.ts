@@ -7,7 +7,9 @@ import type { Route } from '../decision/decision.ts';
 import type { PeerState } from '../decision/facts.ts';
 import { type Family, printEndpoint } from '../lib/address.ts';
 import type { Log, LogLevel } from '../log/record.ts';
-import type { Mono, Stream } from '../world/world.ts';
+import { SystemError, errorText } from '../lib/errors.ts';
+import type { Mono, Stream, TcpOptions } from '../world/world.ts';
+import { type Drops, suspicion } from './drops.ts';
 import { describeCause, isProtocolError } from './cause.ts';
 import { survivor } from './collision.ts';
 import type { Cause, State, StateName } from './fsm.ts';
@@ -30,6 +32,8 @@ export interface PeerContext {
   forwarded(): boolean;
   /** All routes are decided: nobody waits for more. */
   complete(): boolean;
+  /** What the kernel has dropped so far. */
+  drops(): Drops;
   readonly hostname: string | null;
   readonly softwareVersion: string | null;
   /** Ours, for a connection from this local address. */
@@ -112,13 +116,18 @@ export class Peer {
   #malformedSeen = false;
   /** The peer refuses an OPEN with capabilities (RFC 5492 §3). */
   #plain = false;
+  /** TCP-MD5. */
+  #key: string | null;
+  #dropsBefore: Drops;
   #keptBackSaid = 0;
   readonly #table = new Map<string, ReceivedRoute>();
   #tableChanged = false;
 
-  constructor(context: PeerContext, config: PeerConfig) {
+  constructor(context: PeerContext, config: PeerConfig, key: string | null) {
     this.#context = context;
     this.#config = config;
+    this.#key = key;
+    this.#dropsBefore = context.drops();
     this.#since = context.world.clock.now();
     this.#sessions = { active: this.#newSession('active'), passive: this.#newSession('passive') };
   }
@@ -167,6 +176,12 @@ export class Peer {
   accept(stream: Stream): void {
     const { passive } = this.#sessions;
     if (this.#stopped || this.#damped) return refuse(stream, notification('ceaseRejected'));
+    try {
+      stream.tune?.(this.#tcpOptions());
+    } catch (error) {
+      this.#log('error', `A call is refused: ${errorText(error)}`, 'passive');
+      return stream.close('rst');
+    }
     // RFC 4724 §4.2: a router that keeps its routes over a restart calls again because it has restarted.
     for (const session of this.#all) {
       if (session.state.is === 'Established' && session.state.agreed.peerRestarts) session.dump();
@@ -275,7 +290,12 @@ export class Peer {
         sendHoldSeconds,
         limits: limitsOf(this.#config),
         deferred: () => this.#config.gracefulRestart === 'restart' && !this.#context.complete(),
-        connect: { address, port, ...(localAddress === null ? {} : { localAddress }) },
+        connect: () => ({
+          address,
+          port,
+          ...(localAddress === null ? {} : { localAddress }),
+          tcp: this.#tcpOptions(),
+        }),
       },
       {
         localOpen: (local) => ({
@@ -290,12 +310,58 @@ export class Peer {
         stateChanged: (from, to) => this.#stateChanged(side, from, to),
         up: (agreed) => this.#up(side, agreed),
         down: (cause) => this.#ended(side, cause),
+        unanswered: () => this.#unanswered(side),
         received: (update) => this.#received(update),
         receivedAll: () => this.#tellTable(),
         refused: (reasons) => this.#logRefused(reasons),
       },
       this.#counters,
     );
+  }
+
+  /** Throws ENOKEY: without its key nothing may be said to this peer. */
+  #tcpOptions(): TcpOptions {
+    const { ttlSecurityHops, ttl, dscp, holdTimeSeconds, password, tcpAoFile } = this.#config;
+    if (password !== null && this.#key === null)
+      throw new SystemError('ENOKEY', 'TCP-MD5', 'its password is not known');
+    return {
+      // RFC 5082 §3: 255 where we are, and one less for each hop that the peer may be away.
+      ...(ttlSecurityHops === null ? (ttl === null ? {} : { ttl }) : { ttl: 255, minTtl: 256 - ttlSecurityHops }),
+      dscp,
+      // What is not acknowledged for a hold time is not going to be.
+      ...(holdTimeSeconds === 0 ? {} : { userTimeoutMs: holdTimeSeconds * 1000 }),
+      ...(this.#key === null ? {} : { md5Key: this.#key }),
+      ...(tcpAoFile === null ? {} : { ao: true }),
+    };
+  }
+
+  /** TCP-MD5; null: none, or not known. Changed at run time the session stays, if the peer changes its own too. */
+  setKey(key: string | null): void {
+    if (this.#key === key) return;
+    const hadKey = this.#key !== null;
+    this.#key = key;
+    for (const { stream } of this.#all) {
+      if (stream === null || key === null || !hadKey) continue;
+      try {
+        stream.tune?.({ md5Key: key });
+      } catch (error) {
+        this.#log('error', `The new password cannot be used: ${errorText(error)}`, this.#leadingSide());
+      }
+    }
+  }
+
+  #unanswered(side: Side): void {
+    const { address, port } = this.#config;
+    const text = `No answer from ${printEndpoint(address, port)}${this.#suspicion()}`;
+    if (text !== this.#lastError) this.#log('warn', text, side);
+    this.#lastError = text;
+  }
+
+  /** What the kernel dropped since the last session ended, if that explains why there is none. */
+  #suspicion(): string {
+    const suspect = { keyed: this.#key !== null, gtsm: this.#config.ttlSecurityHops !== null };
+    const why = suspicion(this.#dropsBefore, this.#context.drops(), suspect);
+    return why === null ? '' : ` (probable cause: ${why})`;
   }
 
   #offers(): Partial<Offers> {
@@ -373,6 +439,7 @@ export class Peer {
 
   #gone(cause: Cause): void {
     this.#upSide = null;
+    this.#dropsBefore = this.#context.drops();
     this.#since = this.#context.world.clock.now();
     this.#refused.clear();
     const why = describeCause(cause);

@@ -23,7 +23,8 @@ export interface SessionWorld {
 }
 
 export interface SessionConfig extends FsmConfig {
-  readonly connect: ConnectOptions;
+  /** For each attempt. Throws a SystemError: there is no way to dial as wanted. */
+  connect(): ConnectOptions;
   /** How many of our prefixes the peer takes. */
   readonly limits: PrefixLimits;
   /** End-of-RIB waits for `complete`. */
@@ -52,6 +53,8 @@ export interface SessionHooks {
   stateChanged(from: State, to: State): void;
   up(agreed: Negotiated): void;
   down(cause: Cause): void;
+  /** An attempt to connect was given up: neither yes nor no came. */
+  unanswered(): void;
   received(update: ReceivedUpdate): void;
   /** All of the received bytes at hand were looked at. */
   receivedAll(): void;
@@ -238,7 +241,8 @@ export class Session {
   #connect(): void {
     const knife = new Knife();
     this.#dialling = knife;
-    this.#world.streams.connect(this.#config.connect, knife).then(
+    const dial = async () => this.#world.streams.connect(this.#config.connect(), knife);
+    dial().then(
       (stream) => {
         if (knife.aborted) return stream.close('rst');
         this.#dialling = null;
@@ -443,6 +447,7 @@ export class Session {
     };
     const expire = () => {
       this.#timers.delete(timer);
+      if (timer === 'connectRetry' && this.#state.is === 'Connect') this.#hooks.unanswered();
       this.#feed({ on: EXPIRES[timer] });
     };
     this.#timers.set(timer, clock.at(delayMs, fire));

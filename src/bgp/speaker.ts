@@ -9,6 +9,8 @@ import type { PeerState } from '../decision/facts.ts';
 import { addressBytes, type Family, familyOf, printAddress, printEndpoint } from '../lib/address.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Endpoint, Listener, Stream } from '../world/world.ts';
+import type { Drops } from './drops.ts';
+import type { Keys } from './keys.ts';
 import { ceaseWithText, type Notification, notification } from './notification.ts';
 import { Peer, type PeerContext, type PeerStatus, type SpeakerWorld } from './peer.ts';
 import type { RouteTable } from './table.ts';
@@ -21,6 +23,8 @@ export interface SpeakerOptions {
   /** Somebody who followed our routes while we were away was served. Not given: no. */
   forwarded?(): boolean;
   /** What our OPEN says of this host and this program; not given: nothing. */
+  /** What the kernel has dropped so far. Not given: nobody counts. */
+  drops?(): Drops;
   readonly hostname?: string | null;
   readonly softwareVersion?: string | null;
 }
@@ -30,10 +34,14 @@ export interface SpeakerConfig {
   readonly routerId: string | null;
   readonly listen: readonly Endpoint[];
   readonly peers: readonly PeerConfig[];
+  /** TCP-MD5 keys by peer name; not given: none. */
+  readonly keys?: Keys;
 }
 
 /** How long stop() waits for withdrawals to leave, and then for connections to close. */
 const STOP = { flushMs: 2_000, closeMs: 2_000, pollMs: 20 } as const;
+/** No TTL, no keys. */
+const UNTUNED = JSON.stringify([null, []]);
 /** One log line per this time about strangers at the door. */
 const STRANGER_LOG_MS = 10_000;
 
@@ -41,6 +49,8 @@ export class Speaker {
   readonly #world: SpeakerWorld;
   readonly #options: SpeakerOptions;
   readonly #listeners = new Map<string, Listener>();
+  readonly #tuned = new WeakMap<Listener, string>();
+  #keys: Keys = new Map();
   readonly #peers = new Map<string, { readonly peer: Peer; readonly identity: string }>();
   /** Removed or restarted ones whose last words may still be on their way. */
   readonly #leaving = new Set<Peer>();
@@ -123,9 +133,11 @@ export class Speaker {
     if (this.#stopped) return;
     for (const peer of this.#leaving) if (peer.closed) this.#leaving.delete(peer);
     if (config.routerId !== null) this.#routerId = config.routerId;
+    this.#keys = config.keys ?? new Map();
     this.#configurePeers(config);
     await this.#closeListeners(new Set(config.listen.map(endpointKey)));
     for (const at of config.listen) await this.#listen(at);
+    this.#tuneListeners(config.peers);
   }
 
   #configurePeers(config: SpeakerConfig): void {
@@ -142,9 +154,10 @@ export class Speaker {
       const present = this.#peers.get(name);
       if (present?.identity === identity) {
         present.peer.reconfigure(peerConfig);
+        present.peer.setKey(this.#keys.get(name) ?? null);
         continue;
       }
-      const peer = new Peer(context, peerConfig);
+      const peer = new Peer(context, peerConfig, this.#keys.get(name) ?? null);
       const routes = present?.peer.routes ?? null;
       if (present !== undefined) this.#dismiss(present.peer, notification('ceaseConfigChange'));
       this.#peers.set(name, { peer, identity });
@@ -164,6 +177,7 @@ export class Speaker {
       world: this.#world,
       hostname: this.#options.hostname ?? null,
       softwareVersion: this.#options.softwareVersion ?? null,
+      drops: () => this.#options.drops?.() ?? new Map(),
       forwarded: () => this.#options.forwarded?.() ?? false,
       complete: () => this.#complete,
       routerId: (localAddress) => this.#routerIdFor(localAddress),
@@ -186,6 +200,27 @@ export class Speaker {
     } catch (thrown) {
       const text = `Cannot listen on ${key} (${errorText(thrown)}): peers there must wait for our calls`;
       this.#world.log({ level: 'warn', system: 'bgp', text });
+    }
+  }
+
+  /** A caller's first packet is judged before there is a connection: its key and our TTL are the listener's. */
+  #tuneListeners(peers: readonly PeerConfig[]): void {
+    const ttl = peers.some(({ ttlSecurityHops }) => ttlSecurityHops !== null) ? 255 : null;
+    const keyed = peers.flatMap(({ name, address }) => {
+      const key = this.#keys.get(name);
+      return key === undefined ? [] : [[address, key] as const];
+    });
+    const wish = JSON.stringify([ttl, keyed]);
+    for (const [at, listener] of this.#listeners) {
+      // Nothing to change: not even a question to the kernel.
+      if ((this.#tuned.get(listener) ?? UNTUNED) === wish) continue;
+      try {
+        listener.tune?.({ ttl, md5Keys: new Map(keyed) });
+        this.#tuned.set(listener, wish);
+      } catch (error) {
+        const text = `${at} cannot check what its peers were promised (${errorText(error)}): they must wait for our calls`;
+        this.#world.log({ level: 'error', system: 'bgp', text });
+      }
     }
   }
 
@@ -236,10 +271,11 @@ function endpointKey({ address, port }: Endpoint): string {
 /** What cannot change without a new session. */
 function sessionIdentity(peer: PeerConfig, { routerId }: SpeakerConfig): string {
   // Everything but what reconfigure() takes over, and what is in the routes anyway.
-  const { place, connectRetrySeconds, maximumPrefixes, gracefulShutdownSeconds, bfd, ...session } = peer;
+  const { place, connectRetrySeconds, password, maximumPrefixes, gracefulShutdownSeconds, bfd, ...session } = peer;
   const { asPath, prepends, med, localPref, communities, largeCommunities, extendedCommunities, ...fixed } = session;
   const { linkBandwidth, nextHopIpv4, nextHopIpv6, ...identity } = fixed;
-  return JSON.stringify([identity, routerId]);
+  // A key can be changed in a session, but not given to one, nor taken away.
+  return JSON.stringify([identity, routerId, password === null]);
 }
 
 /** RFC 6286 §2.1: any number but 0. Over IPv6 the last four octets serve: they differ within a subnet. */

@@ -33,8 +33,30 @@ export interface ConnectOptions extends Endpoint {
   readonly localAddress?: string;
   readonly tls?: { readonly servername: string | null; readonly verify: boolean };
   readonly keepAlive?: { readonly idleSeconds: number; readonly intervalSeconds: number; readonly retries: number };
+  readonly tcp?: TcpOptions;
+}
+
+/** Of one connection, from its first packet on. */
+export interface TcpOptions {
   /** IP TTL / hop limit of what we send. */
   readonly ttl?: number;
+  /** RFC 5082: what comes with less is dropped by the kernel before anybody sees it. */
+  readonly minTtl?: number;
+  readonly dscp?: number;
+  /** What is not acknowledged for so long ends the connection (ETIMEDOUT). */
+  readonly userTimeoutMs?: number;
+  /** RFC 2385: what is not signed with it is dropped by the kernel. */
+  readonly md5Key?: string;
+  /** RFC 5925, wanted. Throws ENOTSUP with the reason. */
+  readonly ao?: boolean;
+}
+
+/** Of a listener: what a connection needs before it is one. */
+export interface ListenerOptions {
+  /** Of our answers; null: the system's. */
+  readonly ttl: number | null;
+  /** RFC 2385: keys by the address of who calls. Others are forgotten. */
+  readonly md5Keys: ReadonlyMap<string, string>;
 }
 
 /** What can happen to a stream. After onClose nothing is called any more. */
@@ -62,10 +84,14 @@ export interface Stream {
   resume(): void;
   /** 'fin' sends what is queued first; 'rst' drops it. Nothing is read any more. */
   close(how: 'fin' | 'rst'): void;
+  /** Change options of the connection below. Throws a SystemError. Not there where nothing is below. */
+  tune?(options: TcpOptions): void;
 }
 
 export interface Listener {
   readonly local: Endpoint;
+  /** From now on. Throws a SystemError. Not there where nothing is below. */
+  tune?(options: ListenerOptions): void;
   close(): Promise<void>;
 }
 

@@ -1,35 +1,95 @@
-// setsockopt(2) for what Node has no call for: the TTL of a TCP connection, how often keep-alive probes are repeated, and a
-// reset below TLS.
+// setsockopt(2) for what Node has no call for: TTL and its check (RFC 5082), DSCP, TCP-MD5 (RFC 2385), how long data may wait
+// for its acknowledgement, how often keep-alive probes are repeated, and a reset below TLS.
 
 import { openLibc } from '../../ffi/libc.ts';
+import { addressBytes, familyOf } from '../../lib/address.ts';
+import { SystemError } from '../../lib/errors.ts';
+import type { TcpOptions } from '../world.ts';
 import type { SocketOptions } from './streams.ts';
 
-/** Linux's numbers: netinet/in.h, netinet/tcp.h. */
+/** Linux's numbers: netinet/in.h, netinet/tcp.h. Two of them where IPv4 and IPv6 differ. */
 const IPPROTO = { ip: 0, tcp: 6, ipv6: 41 } as const;
-const IP_TTL = 2;
-const IPV6_UNICAST_HOPS = 16;
-const TCP_KEEPINTVL = 5;
-const TCP_KEEPCNT = 6;
+const TTL = { 4: [IPPROTO.ip, 2], 6: [IPPROTO.ipv6, 16] } as const;
+const MIN_TTL = { 4: [IPPROTO.ip, 21], 6: [IPPROTO.ipv6, 73] } as const;
+const TRAFFIC_CLASS = { 4: [IPPROTO.ip, 1], 6: [IPPROTO.ipv6, 67] } as const;
+const TCP = { keepInterval: 5, keepCount: 6, md5: 14, userTimeout: 18, aoInfo: 40 } as const;
 const SOL_SOCKET = 1;
 const SO_LINGER = 13;
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+/** struct tcp_md5sig: an address of 128 octets, flags, prefix length, key length, interface, and the key. */
+const MD5 = { bytes: 216, keyLength: 130, key: 136, longest: 80 } as const;
 
 /** Throws SystemError ENOSYS where there is no native binary for this platform. */
 export function openSocketOptions(): SocketOptions {
   const libc = openLibc();
   const set = (fd: number, level: number, option: number, ...values: readonly number[]) =>
     libc.setsockopt(fd, level, option, new Uint8Array(new Int32Array(values).buffer));
+  const setOne = (fd: number, [level, option]: readonly [number, number], value: number) =>
+    set(fd, level, option, value);
+  const setMd5Key = (fd: number, socketFamily: 4 | 6, address: string, key: string | null) => {
+    try {
+      libc.setsockopt(fd, IPPROTO.tcp, TCP.md5, md5Signature(socketFamily, address, key));
+    } catch (error) {
+      // There was none to take away.
+      if (!(key === null && error instanceof SystemError && error.code === 'ENOENT')) throw error;
+    }
+  };
   return {
-    setTtl(fd, family, ttl) {
-      if (family === 4) set(fd, IPPROTO.ip, IP_TTL, ttl);
-      else set(fd, IPPROTO.ipv6, IPV6_UNICAST_HOPS, ttl);
+    apply(fd, socketFamily, address, { ttl, minTtl, dscp, userTimeoutMs, md5Key, ao }: TcpOptions) {
+      const family = familyOf(address);
+      if (ttl !== undefined) setOne(fd, TTL[family], ttl);
+      if (minTtl !== undefined) setOne(fd, MIN_TTL[family], minTtl);
+      if (dscp !== undefined) setOne(fd, TRAFFIC_CLASS[family], dscp << 2);
+      if (userTimeoutMs !== undefined) set(fd, IPPROTO.tcp, TCP.userTimeout, userTimeoutMs);
+      if (md5Key !== undefined) setMd5Key(fd, socketFamily, address, md5Key);
+      if (ao === true) refuseAo(() => set(fd, IPPROTO.tcp, TCP.aoInfo, 0));
     },
+    setListenerTtl(fd, socketFamily, ttl) {
+      // -1 is the system's own. A socket of IPv6 answers IPv4 callers by what is set for IPv4.
+      setOne(fd, TTL[4], ttl ?? -1);
+      if (socketFamily === 6) setOne(fd, TTL[6], ttl ?? -1);
+    },
+    setMd5Key,
     setKeepAlive(fd, intervalSeconds, retries) {
-      set(fd, IPPROTO.tcp, TCP_KEEPINTVL, intervalSeconds);
-      set(fd, IPPROTO.tcp, TCP_KEEPCNT, retries);
+      set(fd, IPPROTO.tcp, TCP.keepInterval, intervalSeconds);
+      set(fd, IPPROTO.tcp, TCP.keepCount, retries);
     },
     resetOnClose(fd) {
       // struct linger { int l_onoff; int l_linger; }
       set(fd, SOL_SOCKET, SO_LINGER, 1, 0);
     },
   };
+}
+
+/** null deletes the key of this address. On a socket of IPv6 an IPv4 address is the mapped one (RFC 4291 §2.5.5.2). */
+function md5Signature(socketFamily: 4 | 6, address: string, key: string | null): Uint8Array {
+  const bytes = new Uint8Array(MD5.bytes);
+  const view = new DataView(bytes.buffer);
+  const plain = addressBytes(address.split('%')[0] ?? address);
+  view.setUint16(0, socketFamily === 4 ? AF_INET : AF_INET6, true);
+  if (socketFamily === 4) bytes.set(plain, 4);
+  else if (plain.length === 16) bytes.set(plain, 8);
+  else {
+    bytes.fill(0xff, 18, 20);
+    bytes.set(plain, 20);
+  }
+  const secret = new TextEncoder().encode(key ?? '');
+  if (secret.length > MD5.longest) throw new SystemError('EINVAL', 'TCP-MD5', `a key of ${secret.length} octets`);
+  view.setUint16(MD5.keyLength, secret.length, true);
+  bytes.set(secret, MD5.key);
+  return bytes;
+}
+
+/** RFC 5925. Always throws: what the kernel says to the question tells which of two reasons it is. */
+function refuseAo(ask: () => void): never {
+  try {
+    ask();
+  } catch (error) {
+    if (error instanceof SystemError && error.code === 'ENOPROTOOPT') {
+      throw new SystemError('ENOTSUP', 'TCP-AO', 'this kernel has none (CONFIG_TCP_AO, Linux 6.7)');
+    }
+  }
+  throw new SystemError('ENOTSUP', 'TCP-AO', 'the kernel has it, this version of anybal does not use it yet');
 }

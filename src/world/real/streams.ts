@@ -1,16 +1,21 @@
 // TCP and TLS streams on node:net. See Streams in world.ts. Addresses are literal: names are resolved by names.ts.
 
-import { connect as netConnect, createServer, isIP, Socket } from 'node:net';
+import { connect as netConnect, createServer, isIP, type Server, Socket } from 'node:net';
 import { connect as tlsConnect, type SecureContext } from 'node:tls';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import { printEndpoint } from '../../lib/address.ts';
-import type { ConnectOptions, Endpoint, Listener, Stream, StreamHandlers, Streams } from '../world.ts';
+import type { ConnectOptions, Endpoint, Listener, Stream, StreamHandlers, Streams, TcpOptions } from '../world.ts';
 import { systemError } from './errors.ts';
 
 /** setsockopt(2) on a descriptor, for what Node has no call for. Throws a SystemError. */
 export interface SocketOptions {
-  setTtl(fd: number, family: 4 | 6, ttl: number): void;
+  /** `address` is the other side's; `socketFamily` 6 with an IPv4 address: one that came to a listener on `::`. */
+  apply(fd: number, socketFamily: 4 | 6, address: string, options: TcpOptions): void;
+  /** null: the system's. */
+  setListenerTtl(fd: number, socketFamily: 4 | 6, ttl: number | null): void;
+  /** null: no key any more. */
+  setMd5Key(fd: number, socketFamily: 4 | 6, address: string, key: string | null): void;
   setKeepAlive(fd: number, intervalSeconds: number, retries: number): void;
   /** SO_LINGER with no time: close(2) then resets. */
   resetOnClose(fd: number): void;
@@ -20,7 +25,7 @@ export interface SocketOptions {
 const LINGER_MS = 5_000;
 const BACKLOG = 511;
 
-/** `socketOptions` null: a TTL is refused (ENOTSUP), and of keep-alive only the idle time is set. */
+/** `socketOptions` null: TcpOptions are refused (ENOTSUP), and of keep-alive only the idle time is set. */
 export function createStreams(
   authorities: () => SecureContext,
   socketOptions: SocketOptions | null,
@@ -97,8 +102,20 @@ export function createStreams(
         server.on('error', () => {});
         const bound = server.address();
         const port = bound !== null && typeof bound === 'object' ? bound.port : at.port;
+        let keyed: readonly string[] = [];
         resolve({
           local: { address: at.address, port },
+          tune({ ttl, md5Keys }) {
+            const socketFamily = at.address.includes(':') ? 6 : 4;
+            const fd = descriptorOf(server);
+            const keys = [...md5Keys].filter(([address]) => takes(at.address, address));
+            if (ttl === null && keys.length + keyed.length === 0) return;
+            const options = needed(socketOptions, call);
+            options.setListenerTtl(fd, socketFamily, ttl);
+            for (const address of keyed) if (!md5Keys.has(address)) options.setMd5Key(fd, socketFamily, address, null);
+            for (const [address, key] of keys) options.setMd5Key(fd, socketFamily, address, key);
+            keyed = keys.map(([address]) => address);
+          },
           // The port is free at once; accepted streams belong to whoever got them.
           close: async () => void server.close(),
         });
@@ -122,8 +139,8 @@ function connectTcp(
     if (!Number.isInteger(options.port) || options.port < 1 || options.port > 65_535) {
       throw new SystemError('EINVAL', call, 'not a port');
     }
-    const { localAddress, keepAlive, ttl } = options;
-    if (ttl !== undefined && socketOptions === null) throw new SystemError('ENOTSUP', call, 'cannot set the TTL');
+    const { localAddress, keepAlive, tcp } = options;
+    if (tcp !== undefined && protects(tcp)) needed(socketOptions, call);
     const socket = new Socket({ allowHalfOpen: true });
     // Paused, or Node would read ahead of `on`.
     socket.pause();
@@ -137,11 +154,11 @@ function connectTcp(
         reject(error);
       }
     };
-    if (ttl !== undefined) {
-      // RFC 5082: the SYN must have it too. At this event the descriptor exists (a local address makes Node bind first).
+    if (tcp !== undefined) {
+      // RFC 5082, RFC 2385: the SYN must have it too. At this event the descriptor exists (a local address makes Node bind first).
       socket.on('connectionAttempt', () => {
         try {
-          socketOptions?.setTtl(descriptorOf(socket), family, ttl);
+          socketOptions?.apply(descriptorOf(socket), family, options.address, tcp);
         } catch (error) {
           // Later: Node is in the middle of connecting and still needs its handle.
           queueMicrotask(() => settle(systemError(error, call)));
@@ -163,7 +180,7 @@ function connectTcp(
       }
     });
     const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call)));
-    const source = localAddress ?? (ttl === undefined ? undefined : family === 4 ? '0.0.0.0' : '::');
+    const source = localAddress ?? (tcp === undefined ? undefined : family === 4 ? '0.0.0.0' : '::');
     try {
       socket.connect({
         host: options.address,
@@ -176,8 +193,23 @@ function connectTcp(
   });
 }
 
+/** Without these a connection would be open to others; the rest is a help that may be missing. */
+function protects({ ttl, minTtl, md5Key, ao }: TcpOptions): boolean {
+  return ttl !== undefined || minTtl !== undefined || md5Key !== undefined || ao === true;
+}
+
+function needed(socketOptions: SocketOptions | null, call: string): SocketOptions {
+  if (socketOptions === null) throw new SystemError('ENOTSUP', call, 'options of TCP connections can not be set here');
+  return socketOptions;
+}
+
+/** Can a caller with this address come to a listener at that one? */
+function takes(listener: string, caller: string): boolean {
+  return listener === '::' || listener.includes(':') === caller.includes(':');
+}
+
 /** The file descriptor under a socket: not public in Node, but stable since 0.8 and the only way to setsockopt(2). */
-function descriptorOf(socket: Socket): number {
+function descriptorOf(socket: Socket | Server): number {
   const handle: unknown = Reflect.get(socket, '_handle');
   const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
   if (typeof fd !== 'number' || fd < 0) throw new SystemError('EBADF', 'setsockopt');
@@ -259,6 +291,12 @@ function streamOf(socket: Socket, raw: Socket, socketOptions: SocketOptions | nu
     resume() {
       held = false;
       if (handlers !== null && !closing) socket.resume();
+    },
+    tune(options) {
+      const mapped = raw.remoteAddress !== remote.address && remote.address.includes('.');
+      const socketFamily = mapped || remote.address.includes(':') ? 6 : 4;
+      const settings = protects(options) ? needed(socketOptions, call) : socketOptions;
+      settings?.apply(descriptorOf(raw), socketFamily, remote.address, options);
     },
     close(how) {
       if (gone) return;

@@ -149,15 +149,19 @@ describe('A TCP stream', () => {
   });
 
   it('has the TTL that it was given, from its SYN on', async () => {
-    const stream = await streams.connect({ address: '127.0.0.1', port, ttl: 255 }, new Knife());
+    const stream = await streams.connect({ address: '127.0.0.1', port, tcp: { ttl: 255 } }, new Knife());
     expect(stream.remote.port).to.equal(port);
     stream.close('rst');
-    expect(await codeOf(streams.connect({ address: '127.0.0.1', port, ttl: 300 }, new Knife()))).to.equal('EINVAL');
+    expect(await codeOf(streams.connect({ address: '127.0.0.1', port, tcp: { ttl: 300 } }, new Knife()))).to.equal(
+      'EINVAL',
+    );
   });
 
   it('whose TTL can not be set is not opened', async () => {
     const without = createStreams(systemAuthorities(), null);
-    expect(await codeOf(without.connect({ address: '127.0.0.1', port, ttl: 255 }, new Knife()))).to.equal('ENOTSUP');
+    expect(await codeOf(without.connect({ address: '127.0.0.1', port, tcp: { ttl: 255 } }, new Knife()))).to.equal(
+      'ENOTSUP',
+    );
   });
 
   it('comes from the local address that it was given', async () => {
