@@ -16,7 +16,7 @@ import type { Cause, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
 import { hardReset, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
-import type { PrefixLimits } from './rib.ts';
+import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
 import { type Counters, Session, type SessionWorld } from './session.ts';
 import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
 import type { ReceivedUpdate } from './update.ts';
@@ -102,6 +102,8 @@ export class Peer {
   };
   readonly #sessions: Readonly<Record<Side, Session>>;
   #routes: readonly Route[] | null = null;
+  /** The same for the next session; null while one has it. */
+  #prepared: Prepared | null = null;
   /** Which session is up, and since when it is, or none is. */
   #upSide: Side | null = null;
   #since: Mono;
@@ -196,6 +198,7 @@ export class Peer {
   /** The routes that this peer should have, all of them. */
   set(routes: readonly Route[]): void {
     this.#routes = routes;
+    this.#prepared = this.#established ? null : prepare(routes, this.#prepared);
     for (const session of this.#all) session.want(routes);
     this.#sayKeptBack();
   }
@@ -414,7 +417,8 @@ export class Peer {
     if (unwatched) this.#log('warn', 'The peer wants no hold time: it would not notice when this director dies', side);
     this.#sessions[side === 'active' ? 'passive' : 'active'].dump();
     this.#context.onPeerState(this.name, { established: true, since: this.#since });
-    if (this.#routes !== null) this.#sessions[side].want(this.#routes);
+    if (this.#routes !== null) this.#sessions[side].want(this.#routes, this.#prepared);
+    this.#prepared = null;
     this.#sayKeptBack();
   }
 
@@ -442,6 +446,7 @@ export class Peer {
     this.#dropsBefore = this.#context.drops();
     this.#since = this.#context.world.clock.now();
     this.#refused.clear();
+    if (this.#routes !== null) this.#prepared = prepare(this.#routes, null);
     const why = describeCause(cause);
     this.#logFactory(`BGP session gone for ASN ${this.#config.localAs} peer ${this.#config.address}`, {
       event: 'bgp-down',

@@ -29,6 +29,14 @@ interface Bucket {
 type Refusal = { readonly refused: string };
 type Prefix = Entry<Bucket>;
 
+/** A wish that was worked out while there was no session for it. Good for one Adj-RIB-Out. */
+export type Prepared = readonly Prefix[];
+
+/** `before`: the same for the wish before this one, if nobody has used it. */
+export function prepare(routes: readonly Route[], before: Prepared | null): Prepared {
+  return difference<Bucket>(before ?? [], routes).wanted;
+}
+
 /** How many prefixes the peer takes; null: any number. */
 export interface PrefixLimits {
   readonly total: number | null;
@@ -108,10 +116,14 @@ export class AdjRibOut {
   /**
    * Replace the whole set of wanted routes, one for an address; equal ones are not sent again, and the same object at the
    * same place among equally sorted ones is not even looked at. Returns why routes were refused, each reason once. The
-   * first call begins the replay that ends with End-of-RIB.
+   * first call begins the replay that ends with End-of-RIB. `prepared` is what `prepare` has made of these routes.
    */
-  want(routes: readonly Route[]): readonly string[] {
-    const { wanted, came, changed, gone } = difference(this.#wanted, routes);
+  want(routes: readonly Route[], prepared: Prepared | null = null): readonly string[] {
+    const first = this.#wanted.length === 0 && this.#firstWithdrawing() === null;
+    const { wanted, came, changed, gone } =
+      first && prepared !== null
+        ? { wanted: prepared, came: prepared, changed: [], gone: [] }
+        : difference(this.#wanted, routes);
     const left = this.#reunite(came, gone);
     for (const prefix of left) this.#drop(prefix);
     const refusals = new Set<string>();

@@ -11,7 +11,7 @@ import { type Action, type Cause, type Event, type FsmConfig, IDLE, type State, 
 import { encodeMessage, type Frame, notificationOf, openOf, refreshOf, updateOf } from './message.ts';
 import { type Notification, ProtocolError } from './notification.ts';
 import { type LocalOpen, localOpen, type Negotiated, negotiate, offersOf } from './open.ts';
-import { AdjRibOut, type PrefixLimits } from './rib.ts';
+import { AdjRibOut, type PrefixLimits, type Prepared } from './rib.ts';
 import { Splitter } from './splitter.ts';
 import type { ReceivedUpdate } from './update.ts';
 
@@ -155,9 +155,9 @@ export class Session {
   }
 
   /** The routes that this peer should have. Sent when, and as far as, the session is established. */
-  want(routes: readonly Route[]): void {
+  want(routes: readonly Route[], prepared: Prepared | null = null): void {
     if (this.#rib === null) return;
-    const refused = this.#rib.want(routes);
+    const refused = this.#rib.want(routes, prepared);
     if (refused.length > 0) this.#hooks.refused(refused);
     this.#pump();
   }

@@ -173,6 +173,28 @@ describe('bgp/speaker: reconnecting', () => {
     expect(status(director).counters.established).to.equal(4);
   });
 
+  it('brings what was set last, however often that was while there was no session', async () => {
+    const { net, director, router } = await pair();
+    const [a, b, c] = [route('203.0.113.1'), route('203.0.113.2'), route('203.0.113.3')];
+    const wishes = [[a, b], [], [c], [b, c], [a, { ...c, med: 7 }]];
+    for (const wish of wishes) director.speaker.set('cr1', wish);
+    await net.until(() => heard(router).length === 2, 20);
+    expect(heard(router)).to.deep.equal(['203.0.113.1', '203.0.113.3']);
+    expect(router.tables.get('d1')?.get('203.0.113.3')?.med).to.equal(7);
+    director.speaker.set('cr1', [b]);
+    net.network.silence(director.host, true);
+    await net.until(() => heard(router).length === 0, 20);
+    await net.until(() => !up(director), 20);
+    director.speaker.set('cr1', [a, b]);
+    director.speaker.set('cr1', [a]);
+    net.network.silence(director.host, false);
+    await net.until(() => heard(router).length === 1, 60);
+    expect(heard(router)).to.deep.equal(['203.0.113.1']);
+    expect(status(director).prefixesSent).to.equal(1);
+    director.speaker.set('cr1', []);
+    await net.until(() => heard(router).length === 0, 20);
+  });
+
   it('tries a router that refuses again within one to five seconds, and says so once', async () => {
     const net = new BgpNet();
     const director = net.node('director', [DIRECTOR]);
