@@ -148,6 +148,8 @@ export interface Negotiated {
   readonly hardReset: boolean;
   /** The peer itself may restart: a second connection from it means that it has (RFC 4724 §4.2). */
   readonly peerRestarts: boolean;
+  /** The peer's network keeps routes of the dead for hours (RFC 9494). */
+  readonly longLived: boolean;
   readonly peerHostname: string | null;
   readonly peerSoftware: string | null;
   /** Names of all that the peer offered. */
@@ -234,6 +236,8 @@ export function negotiate(
     restartSeconds: both(keeps, peer.restart !== null) ? (offers.gracefulRestart?.seconds ?? 0) : 0,
     hardReset: both(keeps, peer.restart?.notification ?? false),
     peerRestarts: (peer.restart?.families.length ?? 0) > 0,
+    // RFC 9494 §4.1: nothing without its elder.
+    longLived: peer.longLived && peer.restart !== null,
     peerHostname: peer.hostname,
     peerSoftware: peer.software,
     peerCapabilities: [...new Set(open.capabilities.map(nameCapability))],
@@ -247,6 +251,7 @@ interface Offered {
   extendedNextHop: boolean;
   enhancedRefresh: boolean;
   restart: Extract<Capability, { is: 'graceful-restart' }> | null;
+  longLived: boolean;
   hostname: string | null;
   software: string | null;
 }
@@ -259,6 +264,7 @@ function offeredBy(open: Open): Offered {
     extendedNextHop: false,
     enhancedRefresh: false,
     restart: null,
+    longLived: false,
     hostname: null,
     software: null,
   };
@@ -294,6 +300,9 @@ function take(offered: Offered, capability: Capability): void {
       // RFC 4724 §3: the last one counts.
       offered.restart = capability;
       break;
+    case 'long-lived-graceful-restart':
+      offered.longLived = true;
+      break;
     case 'hostname':
       offered.hostname = printable([capability.host, capability.domain].filter((part) => part !== '').join('.'));
       break;
@@ -302,8 +311,6 @@ function take(offered: Offered, capability: Capability): void {
       break;
     case 'multiprotocol':
     case 'route-refresh':
-    // RFC 9494 §4.2: what we do not offer, nobody does to our routes.
-    case 'long-lived-graceful-restart':
     case 'unknown':
       break;
     default:

@@ -186,7 +186,8 @@ export class Peer {
     }
     // RFC 4724 §4.2: a router that keeps its routes over a restart calls again because it has restarted.
     for (const session of this.#all) {
-      if (session.state.is === 'Established' && session.state.agreed.peerRestarts) session.dump();
+      const { state } = session;
+      if (state.is === 'Established' && state.agreed.peerRestarts) session.abandon('the peer has restarted');
     }
     // RFC 4271 §6.8: what is established stays; so does what is about to be.
     if (this.#established || passive.state.is === 'OpenConfirm') return refuse(stream, notification('ceaseCollision'));

@@ -229,7 +229,10 @@ export class AdjRibOut {
       return;
     }
     const { owner } = prefix;
-    if (owner === null) this.#admitted[prefix.family]++;
+    if (owner === null) {
+      this.#admitted[prefix.family]++;
+      this.#excess.delete(prefix);
+    }
     prefix.owner = judged;
     judged.users++;
     if (owner !== null) this.#leave(owner, prefix);

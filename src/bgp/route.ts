@@ -17,6 +17,8 @@ export interface SessionFacts {
   readonly families: readonly Family[];
   /** IPv4 routes may have IPv6 next hops (RFC 8950). */
   readonly extendedNextHop?: boolean;
+  /** The peer and those behind it may keep routes of the dead for hours (RFC 9494). */
+  readonly longLived?: boolean;
 }
 
 export interface Outgoing {
@@ -46,7 +48,12 @@ export function outgoing(
   if (complaint !== null) return { refused: complaint };
 
   const path = asPath(route, session);
-  const communities = ascending([...route.communities, ...(leaving ? [WELL_KNOWN['graceful-shutdown']] : [])]);
+  const communities = ascending([
+    ...route.communities,
+    ...(leaving ? [WELL_KNOWN['graceful-shutdown']] : []),
+    // RFC 9494 §3.3. The peer itself keeps nothing of who does not offer it; whoever has our routes from the peer may.
+    ...(session.longLived === true ? [WELL_KNOWN['no-llgr']] : []),
+  ]);
   const extended = extendedCommunities(route, session);
   const large = distinct(route.largeCommunities ?? []);
   // RFC 8326 §4: within an AS it is the preference itself that is lowered.

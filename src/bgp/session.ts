@@ -65,6 +65,8 @@ export interface SessionHooks {
 /** A hold timer that fires later than this says more about our own event loop than about the peer. */
 const LATE_MS = 500;
 const LATE_GRACE_MS = 250;
+/** How long what we said last may be on its way after a connection was closed; then it is cut: a few at a time at most. */
+const LINGER_MS = 3_600_000;
 
 const EXPIRES = {
   connectRetry: 'connect-retry-expires',
@@ -93,7 +95,7 @@ export class Session {
   #rib: AdjRibOut | null = null;
   #blocked = false;
   /** Streams that we closed and that still have something to send. */
-  readonly #closing = new Set<Stream>();
+  readonly #closing = new Map<Stream, () => void>();
 
   constructor(world: SessionWorld, config: SessionConfig, hooks: SessionHooks, counters: Counters) {
     this.#world = world;
@@ -149,9 +151,14 @@ export class Session {
     this.#feed({ on: 'collision-dump' });
   }
 
+  /** Drop the connection without a word: the peer has forgotten it. */
+  abandon(reason: string): void {
+    this.#feed({ on: 'connection-fails', reason });
+  }
+
   /** Drop what still lingers of closed connections. */
   reset(): void {
-    for (const stream of this.#closing) stream.close('rst');
+    for (const stream of this.#closing.keys()) stream.close('rst');
   }
 
   /** The routes that this peer should have. Sent when, and as far as, the session is established. */
@@ -278,6 +285,7 @@ export class Session {
         this.#pump();
       },
       onClose: (error) => {
+        this.#closing.get(stream)?.();
         this.#closing.delete(stream);
         if (mine()) lost(error === null ? 'closed' : error instanceof SystemError ? error.code : errorText(error));
       },
@@ -294,7 +302,11 @@ export class Session {
     this.#local = null;
     this.#blocked = false;
     if (stream === null) return;
-    this.#closing.add(stream);
+    // A peer that does not read would keep the rest of this connection, and its place in memory, for ever.
+    this.#closing.set(
+      stream,
+      this.#world.clock.at(LINGER_MS, () => stream.close('rst')),
+    );
     stream.close('fin');
   }
 
@@ -358,8 +370,8 @@ export class Session {
     const local = this.#local;
     if (stream === null || local === null) return;
     this.#counters.established++;
-    const { internal, as4, families, extendedNextHop, enhancedRefresh } = agreed;
-    const facts = { internal, as4, families, extendedNextHop };
+    const { internal, as4, families, extendedNextHop, longLived, enhancedRefresh } = agreed;
+    const facts = { internal, as4, families, extendedNextHop, longLived };
     this.#rib = new AdjRibOut(
       { ...facts, localAs: local.as, localAddress: stream.local.address, peerAddress: stream.remote.address },
       {

@@ -16,6 +16,7 @@ export function negotiated(over: Partial<Negotiated> = {}): Negotiated {
     restartSeconds: 0,
     hardReset: false,
     peerRestarts: false,
+    longLived: false,
     peerHostname: null,
     peerSoftware: null,
     peerCapabilities: [],

@@ -1,5 +1,7 @@
 // One session on a clock and a stream that are moved by hand: what happens when our own event loop was late.
 
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import type { Cause } from '../../../src/bgp/fsm.ts';
 import { encodeMessage } from '../../../src/bgp/message.ts';
@@ -57,6 +59,15 @@ function establishedSession() {
     resume: () => {},
     close: () => {},
   };
+  const counters = {
+    messagesIn: 0,
+    messagesOut: 0,
+    updatesIn: 0,
+    updatesOut: 0,
+    prefixesIn: 0,
+    updatesForgiven: 0,
+    established: 0,
+  };
   const never = () => Promise.reject(new Error('not here'));
   const session = new Session(
     { clock, random: () => 0.5, streams: { connect: never, listen: never } },
@@ -80,7 +91,7 @@ function establishedSession() {
       receivedAll: () => {},
       refused: () => {},
     },
-    { messagesIn: 0, messagesOut: 0, updatesIn: 0, updatesOut: 0, prefixesIn: 0, updatesForgiven: 0, established: 0 },
+    counters,
   );
   const hear = (bytes: Uint8Array) => handlers?.onData(bytes);
   session.start();
@@ -88,7 +99,7 @@ function establishedSession() {
   hear(encodeMessage({ is: 'open', open: localOpen(theirs) }));
   hear(encodeMessage({ is: 'keepalive' }));
   expect(session.state.is).to.equal('Established');
-  return { clock, session, ends, hear };
+  return { clock, session, ends, hear, counters };
 }
 
 describe('bgp/session: a late event loop', () => {
@@ -125,5 +136,37 @@ describe('bgp/session: a late event loop', () => {
     clock.sleepThrough(1_000);
     clock.wake();
     expect(session.state.is).to.equal('Idle');
+  });
+});
+
+describe('bgp/session: a router that leaks its whole table to us', () => {
+  /** As many distinct /24 as 4096 octets take, the `index`-th of such messages. */
+  function leak(index: number): Uint8Array {
+    const attributes = [64, 1, 1, 0, 64, 2, 6, 2, 1, 0, 0, 251, 244, 64, 3, 4, 192, 0, 2, 1];
+    const bytes = new Uint8Array(23 + attributes.length + 4 * PER_MESSAGE).fill(255, 0, 16);
+    bytes.set([bytes.length >> 8, bytes.length & 255, 2, 0, 0, 0, attributes.length, ...attributes], 16);
+    for (let i = 0, at = 23 + attributes.length; i < PER_MESSAGE; i++, at += 4) {
+      const prefix = index * PER_MESSAGE + i;
+      bytes.set([24, prefix >> 16, (prefix >> 8) & 255, prefix & 255], at);
+    }
+    return bytes;
+  }
+  const PER_MESSAGE = 1_000;
+
+  it('costs no memory for a million routes: they are counted, and nothing of them stays', () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const { session, hear, counters } = establishedSession();
+    const heapAfter = (from: number, to: number) => {
+      for (let index = from; index < to; index++) hear(leak(index));
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const after100k = heapAfter(0, 100);
+    const afterAll = heapAfter(100, 1_000);
+    expect(counters).to.include({ updatesIn: 1_000, prefixesIn: 1_000_000, updatesForgiven: 0 });
+    expect(session.state.is).to.equal('Established');
+    // One octet for each of them would be more.
+    expect(afterAll - after100k).to.be.below(500_000);
   });
 });
