@@ -7,6 +7,7 @@ import { within } from './lib/in-time.ts';
 import { BfdClient } from './bfd/client.ts';
 import type { Drops } from './bgp/drops.ts';
 import { type Keys, readKeys } from './bgp/keys.ts';
+import { defaultRouterId } from './bgp/router-id.ts';
 import { Speaker } from './bgp/speaker.ts';
 import { type Loaded, keepSections, loadConfig } from './config/load.ts';
 import { restartNeeded } from './config/restart.ts';
@@ -374,20 +375,20 @@ export class Daemon {
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
   }
 
-  /**
-   * The highest IPv4 address of this host that is no loopback's and no VIP; null leaves it to the first session. Once chosen
-   * it stays: an address that somebody adds must not reset sessions at the next reload.
-   */
-  #ownId({ services, quarantined }: Config): string | null {
-    const vips = new Set([...services.map(({ vip }) => vip), ...quarantined.map(({ frozen }) => frozen?.vip)]);
+  /** null leaves it to the first session. Once chosen it stays: an address that somebody adds must not reset sessions. */
+  #ownId({ services, quarantined, peers }: Config): string | null {
+    const vips = new Set([
+      ...services.map(({ vip }) => vip),
+      ...quarantined.flatMap(({ frozen }) => frozen?.vip ?? []),
+    ]);
     const chosen = this.#routerId;
     if (chosen !== undefined && (chosen === null || !vips.has(chosen))) return chosen;
-    const { addresses } = this.#world.self();
     const onLoopback = (address: string) => this.#facts.kernel.vips.get(address)?.interface === 'lo';
-    const own = addresses.filter((address) => !address.includes(':') && !address.startsWith('127.'));
-    const value = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-    const free = own.filter((address) => !vips.has(address) && !onLoopback(address));
-    this.#routerId = free.sort((a, b) => value(b) - value(a))[0] ?? null;
+    this.#routerId = defaultRouterId({
+      configured: peers.flatMap(({ nextHopIpv4, localAddress }) => [nextHopIpv4 ?? [], localAddress ?? []].flat()),
+      addresses: this.#world.self().addresses.filter((address) => !onLoopback(address)),
+      vips,
+    });
     return this.#routerId;
   }
 

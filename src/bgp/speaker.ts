@@ -6,13 +6,14 @@
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';
 import type { PeerState } from '../decision/facts.ts';
-import { addressBytes, type Family, familyOf, printAddress, printEndpoint } from '../lib/address.ts';
+import { printEndpoint } from '../lib/address.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Endpoint, Listener, Stream } from '../world/world.ts';
 import type { Drops } from './drops.ts';
 import type { Keys } from './keys.ts';
 import { ceaseWithText, type Notification, notification } from './notification.ts';
 import { Peer, type PeerContext, type PeerStatus, type SpeakerWorld } from './peer.ts';
+import { routerIdFrom } from './router-id.ts';
 import type { RouteTable } from './table.ts';
 
 export interface SpeakerOptions {
@@ -276,11 +277,4 @@ function sessionIdentity(peer: PeerConfig, { routerId }: SpeakerConfig): string 
   const { linkBandwidth, nextHopIpv4, nextHopIpv6, ...identity } = fixed;
   // A key can be changed in a session, but not given to one, nor taken away.
   return JSON.stringify([identity, routerId, password === null]);
-}
-
-/** RFC 6286 §2.1: any number but 0. Over IPv6 the last four octets serve: they differ within a subnet. */
-function routerIdFrom(localAddress: string): string {
-  if (familyOf(localAddress) === 4) return localAddress;
-  const tail = addressBytes(localAddress).slice(12);
-  return tail.every((octet) => octet === 0) ? '0.0.0.1' : printAddress(tail);
 }

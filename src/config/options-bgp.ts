@@ -190,7 +190,7 @@ export const SESSION_OPTIONS = [
     kind: 'secret',
     default: null,
     example: 'correct horse',
-    doc: 'TCP-MD5 (RFC 2385), at most 80 octets. The router must have the same.',
+    doc: 'TCP-MD5 (RFC 2385), at most 80 octets, taken as it stands: a % is a %. The router must have the same.',
   },
   {
     name: 'password-file',
@@ -271,7 +271,7 @@ export const BGP_OPTIONS = [
     family: 4,
     default: null,
     example: '192.0.2.10',
-    doc: 'BGP identifier. Without it: the highest IPv4 address of this host that is no virtual IP.',
+    doc: 'BGP identifier. Without it: the IPv4 next hop or source address if it is on this host, or else its highest IPv4 address. Never a virtual IP.',
   },
   {
     name: 'bgp-local-address',
@@ -300,7 +300,7 @@ export const PEER_OPTIONS = [
     kind: 'address',
     default: null,
     example: '192.0.2.1',
-    doc: "The router's address; a link-local one with its interface, fe80::1%eth0. Without it: the name in the header.",
+    doc: "The router's address; a link-local one with its interface: fe80::1%%eth0. Without it: the name in the header.",
   },
   { name: 'local-as', ...AS_NUMBER, default: null, example: '64600', doc: 'As bgp-local-asn.' },
   {

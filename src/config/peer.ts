@@ -44,7 +44,7 @@ export function readGlobalPeers(
     const session = sessionOf(global, null);
     const peer = { name: address, place: { file, line }, address, localAddress: sourceFor(address, global), localAs };
     const bfd = readBfd(global, NO_BFD_OF_ITS_OWN, report);
-    peers.push({ ...peer, bfd, ...sessionConfig(session, localAs, (name) => `bgp-${name}`, null) });
+    peers.push({ ...peer, bfd, ...sessionConfig(session, null, localAs, (name) => `bgp-${name}`, null) });
   }
   return peers;
 }
@@ -65,7 +65,7 @@ export function readPeer(section: Section, global: GlobalOptions, file: string, 
     report.error('peer-address', 'is required, because the name in the header is not an address');
     return null;
   }
-  checkAddress('peer-address', address, report);
+  checkAddress(own['peer-address'] === null ? null : 'peer-address', address, report);
   checkAs('local-as', own['local-as'], report);
   const localAddress = own['local-address'] ?? sourceFor(address, global);
   if (localAddress !== null) checkLocalAddress(localAddress, address, report);
@@ -74,16 +74,15 @@ export function readPeer(section: Section, global: GlobalOptions, file: string, 
     report.error('local-as', 'is required here, or bgp-local-asn in [global]');
     return null;
   }
-  const session = sessionConfig(sessionOf(global, own), localAs, (option) => option, report);
-  const bfd = readBfd(global, own, report);
-  return report.failed
-    ? null
-    : { name, place: { file, line: section.line }, address, localAddress, localAs, ...session, bfd };
+  const session = sessionConfig(sessionOf(global, own), own, localAs, (option) => option, report);
+  const place = { file, line: section.line };
+  const peer = { name, place, address, localAddress, localAs, ...session, bfd: readBfd(global, own, report) };
+  return report.failed ? null : peer;
 }
 
 /** What [global] says of all peers must make sense by itself. */
 export function checkSessionDefaults(global: GlobalOptions, report: Report): void {
-  sessionConfig(sessionOf(global, null), global['bgp-local-asn'] ?? 1, (name) => `bgp-${name}`, report);
+  sessionConfig(sessionOf(global, null), null, global['bgp-local-asn'] ?? 1, (name) => `bgp-${name}`, report);
 }
 
 /** How one authenticates: a section that says one of these says nothing about the others by its silence. */
@@ -103,13 +102,16 @@ type Session = Omit<PeerConfig, 'name' | 'place' | 'address' | 'localAddress' | 
 /** `report` null: [global] has already been told about its own. `named` is how the option is called where it stands. */
 function sessionConfig(
   options: SessionOptions,
+  own: PeerOptions | null,
   localAs: number,
   named: (option: keyof SessionOptions) => string,
   report: Report | null,
 ): Session {
   const tell: Tell = {
     error: (option, message) => report?.error(named(option), message),
-    warning: (option, message) => report?.warning(named(option), message),
+    warning(option, message) {
+      if (own === null || own[option] !== null) report?.warning(named(option), message);
+    },
   };
   const all = <T>(option: keyof SessionOptions, words: readonly string[] | null, read: (word: string) => T): T[] =>
     (words ?? []).flatMap((word) =>
@@ -201,9 +203,13 @@ function sourceFor(address: string, global: GlobalOptions): string | null {
   return sources.find((source) => familyOf(source) === familyOf(address)) ?? null;
 }
 
-function checkAddress(option: string, address: string, report: Report): void {
+/** In a value a % is written twice, in a header once. */
+function checkAddress(option: string | null, address: string, report: Report): void {
   if (isLinkLocal(address) && !address.includes('%'))
-    report.error(option, `${address} is link-local and needs its interface: ${address}%eth0`);
+    report.error(
+      option,
+      `${address} is link-local and needs its interface: ${address}${option === null ? '%' : '%%'}eth0`,
+    );
   else if (!isLinkLocal(address) && address.includes('%'))
     report.error(option, `${address} is not link-local and has no interface`);
 }

@@ -2,11 +2,16 @@
 // service.ts and global.ts. Pure.
 
 import type { Complaint } from '../lib/errors.ts';
-import { SERVICE_OPTIONS, WITHOUT_EFFECT } from './options.ts';
+import { GLOBAL_OPTIONS, SERVICE_OPTIONS, WITHOUT_EFFECT } from './options.ts';
+import { PEER_OPTIONS } from './options-bgp.ts';
 import type { OptionRow, OptionsOf } from './rows.ts';
 import { didYouMean } from './suggest.ts';
 import { type Entry, InterpolationError, interpolate, type Section } from './text.ts';
 import { readValue, ValueError } from './values.ts';
+
+const SECRETS: readonly string[] = [...GLOBAL_OPTIONS, ...PEER_OPTIONS]
+  .filter(({ kind }) => kind === 'secret')
+  .map(({ name }) => name);
 
 /** Where the findings about one section go. */
 export class Report {
@@ -84,6 +89,7 @@ export function readOptions<R extends readonly OptionRow[]>(
 /** Every value must at least be interpolated, as PyBal does on reading a section, used or not. */
 export function checkInterpolation(section: Section, report: Report): void {
   for (const [key, { value }] of section.entries) {
+    if (SECRETS.includes(key)) continue;
     try {
       interpolate(section, value);
     } catch (error) {
@@ -126,7 +132,8 @@ function absent(row: OptionRow, name: string, report: Report): unknown {
 }
 
 function readEntry(section: Section, row: OptionRow, name: string, entry: Entry, report: Report): unknown {
-  const text = textOf(section, name);
+  // A secret is taken as it stands, and no complaint about a % shows a part of it.
+  const text = row.kind === 'secret' ? entry.value : textOf(section, name);
   // Said by checkInterpolation.
   if (text === null) return undefined;
   // Templates of pybal.conf write `bgp-nexthop-ipv6 =` where there is none; PyBal never looks at it then.
