@@ -16,7 +16,7 @@ import { createDatagrams } from '../src/world/real/datagrams.ts';
 import type { Bfd } from '../src/world/world.ts';
 import { Bird } from '../test/support/bird.ts';
 import { Bfdd } from '../test/support/bfdd.ts';
-import { eventually, Namespace, output, requireTools } from '../test/support/namespace.ts';
+import { eventually, Namespace, requireTools } from '../test/support/namespace.ts';
 
 const INTERVAL_MS = 50;
 const MULTIPLIER = 3;
@@ -137,11 +137,8 @@ async function measure(minutes: number, mainThread: boolean, made: (() => Promis
   const bfdd = await Bfdd.start(frrNamespace, bfddConfig);
   made.push(() => bfdd.stop());
 
-  // Routers of one's own have processors of their own; here they share ours with whoever else is running.
-  for (const { name } of Object.values(NETS)) {
-    const pids = (await output('ip', 'netns', 'pids', name)).split('\n').filter((pid) => pid !== '');
-    for (const pid of pids) await output('chrt', '--all-tasks', '--rr', '--pid', '1', pid);
-  }
+  await birdNamespace.haste();
+  await frrNamespace.haste();
 
   const sessions = ROUTERS.flatMap((router) =>
     pairs(router).map(

@@ -99,6 +99,7 @@ describe('interop: BFD', function () {
       '/usr/lib/frr/bfdd': 'frr',
       '/usr/bin/vtysh': 'frr',
       '/usr/sbin/ip': 'iproute2',
+      '/usr/bin/chrt': 'util-linux',
     });
     namespace = await Namespace.create('anybal-bfd', [`${US}/24`, `${US6}/64`], [`${ROUTER}/24`, `${ROUTER6}/64`]);
     await output('ip', '-n', 'anybal-bfd', 'address', 'add', `${FAR}/32`, 'dev', 'lo');
@@ -133,6 +134,7 @@ protocol bfd {
       );
       stops.push(() => started.stop());
       await eventually('BIRD', async () => ((await birdSessions(started)).size === 0 ? null : true));
+      await namespace.haste();
       return started;
     }
     const near = `neighbor ${US} dev "wire" local ${ROUTER};`;
@@ -300,6 +302,7 @@ protocol bfd {
     async function frr(peers: string): Promise<Bfdd> {
       const started = await Bfdd.start(namespace, `bfd\n${peers}`);
       stops.push(() => started.stop());
+      await namespace.haste();
       return started;
     }
     const sees = (router: Bfdd, status: string, address = US) =>

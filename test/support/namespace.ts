@@ -70,6 +70,15 @@ export class Namespace {
     return child;
   }
 
+  /**
+   * Schedule everything that runs here in real time. Routers have processors of their own; here they share ours with whoever
+   * else is running, and would be late by more than BFD forgives. Needs chrt.
+   */
+  async haste(): Promise<void> {
+    const pids = (await output('ip', 'netns', 'pids', this.name)).split('\n').filter((pid) => pid !== '');
+    for (const pid of pids) await output('chrt', '--all-tasks', '--rr', '--pid', '1', pid);
+  }
+
   async destroy(): Promise<void> {
     await Promise.all(this.#children.map(kill));
     await this.#removeNetwork();
