@@ -1,7 +1,7 @@
 // The BGP speaker: listeners, peers by name, and the interface that the rest of the daemon uses: `configure` and `set`,
 // both with the whole wish, of which only the difference is done. Supported: RFC 1997, 2545, 2918, 4271, 4360, 4486, 4724,
-// 4760, 5492, 6286, 6608, 6793, 7313, 7606, 7607, 8092, 8326, 8538, 8654, 8950, 9003, 9072, 9384, 9687. It installs nothing:
-// received routes are checked, counted and dropped, unless `onRoutes` asks for them.
+// 4760, 5492, 6286, 6608, 6793, 7313, 7606, 7607, 8092, 8326, 8538, 8654, 8950, 9003, 9072, 9384, 9494 (NO_LLGR only),
+// 9687. It installs nothing: received routes are checked, counted and dropped, unless `onRoutes` asks for them.
 
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';
