@@ -116,8 +116,7 @@ async function once(receiver: Receiver, family: Family, count: number, name: Nam
       withdrawCpuMs: withdrawn.cpuMs - announced.cpuMs,
     };
   } finally {
-    await receiver.disable(family);
-    await announcer.stop();
+    await receiver.disable(family).finally(() => announcer.stop());
   }
 }
 

@@ -107,11 +107,13 @@ export class Control {
   readonly #socket: Socket;
   #held = '';
   #answer: ((text: string) => void) | null = null;
+  #gone: (error: Error) => void = () => {};
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.setEncoding('utf8');
     socket.on('error', () => {});
+    socket.on('close', () => this.#gone(new Error('BIRD is gone')));
     socket.on('data', (text: string) => {
       this.#held += text;
       // 0xxx ends well, 8xxx and 9xxx end badly; 1xxx are tables, always followed by another line.
@@ -138,6 +140,11 @@ export class Control {
   ask(command: string): Promise<string> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`BIRD does not answer '${command}'`)), LIMIT_MS);
+      this.#gone = (error) => {
+        clearTimeout(timer);
+        reject(error);
+      };
+      if (this.#socket.destroyed) this.#gone(new Error('BIRD is gone'));
       this.#answer = (text) => {
         clearTimeout(timer);
         if (/^[89]\d{3} /m.test(text)) reject(new Error(`BIRD, asked '${command}': ${text.trim()}`));
