@@ -25,6 +25,7 @@ import {
 } from './router.ts';
 
 const lacks: Readonly<Record<string, Lack>> = {
+  NO_LLGR: { refused: 'capability { long-lived-graceful-restart 60; }' },
   BFD: { refused: 'bfd enable;' },
   'BFD over IPv6': { refused: 'bfd enable;' },
   'BFD, multihop': { refused: 'bfd enable;' },
@@ -84,8 +85,7 @@ export function exabgp(): Router {
       .filter((line) => line !== '');
     const sessions = new Map<string, SessionView>();
     for (const line of lines) {
-      // Extended communities are numbers of 64 bits, more than JSON.parse keeps.
-      const event = JSON.parse(line.replace(/"value": (\d+)/g, '"value": "$1"')) as Event;
+      const event = parse(line);
       const address = event.neighbor.address.peer;
       sessions.set(address, after(sessions.get(address) ?? NOTHING, event));
     }
@@ -96,6 +96,7 @@ export function exabgp(): Router {
     name: 'ExaBGP',
     debianPackage: 'exabgp',
     bfdAuth: false,
+    longLived: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       const file = join(folder, 'exabgp.conf');
@@ -164,6 +165,16 @@ function extras({ offersAll, password, ttlSecurity, multihop }: Lane): readonly 
     ...(ttlSecurity ? ['incoming-ttl 255; outgoing-ttl 255;'] : []),
     ...(multihop ? ['outgoing-ttl 2;'] : []),
   ];
+}
+
+function parse(line: string): Event {
+  // What it writes of a refresh is not JSON: its quotation marks are doubled.
+  const refresh = /"peer": "([^"]+)".*"type": "refresh"|"type": "refresh".*"peer": "([^"]+)"/.exec(line);
+  if (refresh !== null) {
+    return { type: 'refresh', neighbor: { address: { peer: refresh[1] ?? refresh[2] ?? '' }, direction: 'receive' } };
+  }
+  // Extended communities are numbers of 64 bits, more than JSON.parse keeps.
+  return JSON.parse(line.replace(/"value": (\d+)/g, '"value": "$1"')) as Event;
 }
 
 /** One event later. */

@@ -1,7 +1,8 @@
 // All rows of the matrix, in the order of the document.
 
+import { extensionRows } from './extension-rows.ts';
 import { pathRows } from './path-rows.ts';
 import { sessionRows } from './session-rows.ts';
 import type { Feature } from './steps.ts';
 
-export const features: readonly Feature[] = [...sessionRows, ...pathRows];
+export const features: readonly Feature[] = [...sessionRows, ...extensionRows, ...pathRows];

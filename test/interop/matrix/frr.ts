@@ -75,6 +75,7 @@ export function frr(): Router {
     name: 'FRR',
     debianPackage: 'frr',
     bfdAuth: false,
+    longLived: true,
     lacks,
     start: async (namespace: Namespace, all) => {
       lanes = all;
@@ -204,5 +205,5 @@ function readRoute(path: Json): RouteView {
 
 /** RFC 7313 */
 function marks(log: string, address: string): number {
-  return count(log, `${address} rcvd BoRR for `) + count(log, `${address} rcvd EoRR for `);
+  return log.match(new RegExp(`${address}\\S* rcvd route-refresh \\([BE]oRR\\) for `, 'g'))?.length ?? 0;
 }

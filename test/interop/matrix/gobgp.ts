@@ -31,7 +31,22 @@ const GLOBAL = `
   default-export-policy = "reject-route"
 `;
 
+const RESTART = `[neighbors.graceful-restart.config]
+enabled = true
+restart-time = 20
+long-lived-enabled = true`;
+const LONG_LIVED = `
+[neighbors.afi-safis.mp-graceful-restart.config]
+enabled = true
+[neighbors.afi-safis.long-lived-graceful-restart.config]
+enabled = true
+restart-time = 20`;
+
 const lacks: Readonly<Record<string, Lack>> = {
+  'extended messages': { silent: '`gobgp neighbor` has it as "UnknownCapability(6): received"' },
+  'enhanced route refresh': {
+    silent: 'it asks for no refresh, and `gobgp neighbor` has the capability as "received" only',
+  },
   BFD: { refused: '[neighbors.bfd.config]\nenabled = true' },
   'BFD over IPv6': { refused: '[neighbors.bfd.config]\nenabled = true' },
   'BFD, multihop': { refused: '[neighbors.bfd.config]\nenabled = true' },
@@ -116,6 +131,7 @@ export function gobgp(): Router {
     name: 'GoBGP',
     debianPackage: 'gobgpd',
     bfdAuth: false,
+    longLived: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       const file = join(folder, 'gobgpd.toml');
@@ -146,7 +162,8 @@ function neighbor(lane: Lane): string {
   const limit =
     maximumPrefixes === null ? '' : `\n[neighbors.afi-safis.prefix-limit.config]\nmax-prefixes = ${maximumPrefixes}`;
   const families = lane.families.map(
-    (family) => `[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "ipv${family}-unicast"${limit}`,
+    (family) =>
+      `[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "ipv${family}-unicast"${limit}${lane.offersAll ? LONG_LIVED : ''}`,
   );
   return `[[neighbors]]
 [neighbors.config]
@@ -160,6 +177,7 @@ connect-retry = 1
 idle-hold-time-after-reset = 1
 [neighbors.transport.config]
 passive-mode = ${!lane.dials}
+${lane.offersAll ? RESTART : ''}
 [neighbors.ttl-security.config]
 enabled = ${lane.ttlSecurity}
 ttl-min = 255

@@ -28,6 +28,11 @@ const HEAD = `AS ${ROUTER_AS}\nrouter-id 198.18.184.1\nfib-update no\n`;
 const CHROOT = '/run/openbgpd';
 
 const lacks: Readonly<Record<string, Lack>> = {
+  'extended messages': { refused: 'announce extended message yes' },
+  'IPv4 routes with IPv6 next hops': { refused: 'announce extended nexthop yes' },
+  'link bandwidth, iBGP': { silent: '`bgpctl show rib` has no words for it: `[4] 0x4004000000000000`' },
+  'link bandwidth': { silent: 'what is not transitive does not come in from another AS' },
+  NO_LLGR: { refused: 'announce graceful long-lived yes' },
   BFD: { refused: 'bfd' },
   'BFD over IPv6': { refused: 'bfd' },
   'BFD, multihop': { refused: 'bfd' },
@@ -103,6 +108,7 @@ export function openbgpd(): Router {
     name: 'OpenBGPD',
     debianPackage: 'openbgpd',
     bfdAuth: false,
+    longLived: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       mkdirSync(CHROOT, { recursive: true });

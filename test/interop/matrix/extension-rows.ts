@@ -1,0 +1,133 @@
+// Rows of the matrix: capabilities and attributes beyond RFC 4271.
+
+import { expect } from 'chai';
+import type { Route } from '../../../src/decision/decision.ts';
+import { route } from '../../support/bgp-net.ts';
+import type { Cell } from './cell.ts';
+import { type CapabilityName, ROUTER_AS, type RouteView } from './router.ts';
+import { announced, type Feature, four, isUp, once, six } from './steps.ts';
+
+/** 1 Gbit/s in octets per second. */
+const GIGABIT = 125_000_000;
+/** Route target 64600:7. */
+const ROUTE_TARGET = [(0x0002 << 16) | 64600, 7] as const;
+/** More /32s than one message of 4096 octets holds. */
+const MANY = 1500;
+
+async function offers(cell: Cell, capability: CapabilityName): Promise<void> {
+  await cell.speak();
+  await cell.sees(capability, ({ capabilities }) => (capabilities.has(capability) ? true : null));
+}
+
+/** The same attributes on routes of both families. */
+async function carries(cell: Cell, changes: Partial<Route>, meant: Partial<RouteView>): Promise<void> {
+  const { lane } = cell;
+  await cell.speak();
+  cell.announce(route(four(lane), changes), route(six(lane), { ...changes, nextHop: lane.ours[6] }));
+  await cell.seesRoute(`${four(lane)}/32`, meant);
+  await cell.seesRoute(`${six(lane)}/128`, meant);
+}
+
+export const extensionRows: readonly Feature[] = [
+  {
+    name: 'extended messages',
+    reference: 'RFC 8654',
+    compared: `the capability; ${MANY} routes in one UPDATE`,
+    theirs: { offersAll: true },
+    run: async (cell) => {
+      await offers(cell, 'extended messages');
+      await isUp(cell);
+      const table = Array.from({ length: MANY }, (_, i) => route(`100.${cell.lane.host}.${i >> 8}.${i & 255}`));
+      cell.announce(...table);
+      await cell.sees(`${MANY} routes`, ({ routes }) => (routes.size === MANY ? true : null));
+      // One for the routes, two for End-of-RIB.
+      expect(cell.ours.speaker.status()[0]?.counters.updatesOut).to.equal(3);
+      once(cell);
+    },
+  },
+  {
+    name: 'enhanced route refresh',
+    reference: 'RFC 7313',
+    compared: 'the capability; a begin and an end mark for each family when the router asks',
+    theirs: { offersAll: true },
+    run: async (cell) => {
+      await offers(cell, 'enhanced refresh');
+      await announced(cell);
+      await cell.router.do(cell.lane, 'refresh');
+      await cell.sees('four marks', ({ refreshMarks }) => (refreshMarks === 4 ? true : null));
+      await announced(cell);
+      once(cell);
+    },
+  },
+  {
+    name: 'IPv4 routes with IPv6 next hops',
+    reference: 'RFC 8950',
+    compared: 'the capability; the next hop, on a session over IPv6',
+    theirs: { offersAll: true, transport: 6 },
+    run: async (cell) => {
+      await offers(cell, 'extended next hop');
+      cell.announce(route(four(cell.lane)));
+      await cell.seesRoute(`${four(cell.lane)}/32`, { nextHop: cell.lane.ours[6] });
+      once(cell);
+    },
+  },
+  {
+    name: 'graceful restart, as a helper',
+    reference: 'RFC 4724 §4',
+    compared: 'the capability; no route is kept when the session ends',
+    run: async (cell) => {
+      await offers(cell, 'graceful restart');
+      await announced(cell);
+      await cell.ours.speaker.stop();
+      await cell.sees('no route', ({ routes }) => (routes.size === 0 ? true : null));
+    },
+  },
+  {
+    name: 'large communities',
+    reference: 'RFC 8092',
+    compared: '64600:1:2 and 4200000001:3:4, in both families',
+    run: (cell) =>
+      carries(
+        cell,
+        {
+          largeCommunities: [
+            [64600, 1, 2],
+            [4_200_000_001, 3, 4],
+          ],
+        },
+        { largeCommunities: ['64600:1:2', '4200000001:3:4'] },
+      ),
+  },
+  {
+    name: 'extended communities',
+    reference: 'RFC 4360',
+    compared: 'route target 64600:7, in both families',
+    run: (cell) => carries(cell, { extendedCommunities: [ROUTE_TARGET] }, { extendedCommunities: ['rt 64600:7'] }),
+  },
+  {
+    name: 'link bandwidth',
+    reference: 'draft-ietf-idr-link-bandwidth',
+    compared: '1 Gbit/s from AS 64600, in both families',
+    run: (cell) => carries(cell, { linkBandwidth: GIGABIT }, { extendedCommunities: [`lb 64600:${GIGABIT}`] }),
+  },
+  {
+    name: 'link bandwidth, iBGP',
+    reference: 'draft-ietf-idr-link-bandwidth',
+    compared: 'the same within one AS',
+    theirs: { as: ROUTER_AS },
+    run: (cell) => carries(cell, { linkBandwidth: GIGABIT }, { extendedCommunities: [`lb ${ROUTER_AS}:${GIGABIT}`] }),
+  },
+  {
+    name: 'NO_LLGR',
+    reference: 'RFC 9494 §3.3',
+    compared: 'community 65535:7, given to a router that offers long-lived graceful restart',
+    theirs: { offersAll: true },
+    run: (cell) => carries(cell, {}, { communities: ['65535:7'] }),
+  },
+  {
+    name: 'prepends',
+    reference: 'RFC 4271 §5.1.2',
+    compared: 'our AS twice more before the path',
+    run: (cell) => carries(cell, { prepends: 2 }, { path: '64600 64600 64600' }),
+  },
+];
