@@ -80,7 +80,6 @@ export function bird(): Router {
     name: 'BIRD',
     debianPackage: 'bird2',
     bfdAuth: true,
-    longLived: true,
     lacks,
     start: async (namespace: Namespace, all) => {
       for (const lane of all) lanes.set(nameOf(lane), lane);

@@ -25,7 +25,6 @@ import {
 } from './router.ts';
 
 const lacks: Readonly<Record<string, Lack>> = {
-  NO_LLGR: { refused: 'capability { long-lived-graceful-restart 60; }' },
   BFD: { refused: 'bfd enable;' },
   'BFD over IPv6': { refused: 'bfd enable;' },
   'BFD, multihop': { refused: 'bfd enable;' },
@@ -96,7 +95,6 @@ export function exabgp(): Router {
     name: 'ExaBGP',
     debianPackage: 'exabgp',
     bfdAuth: false,
-    longLived: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       const file = join(folder, 'exabgp.conf');

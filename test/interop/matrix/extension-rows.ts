@@ -11,6 +11,7 @@ import { announced, type Feature, four, isUp, once, six } from './steps.ts';
 const GIGABIT = 125_000_000;
 /** Route target 64600:7. */
 const ROUTE_TARGET = [(0x0002 << 16) | 64600, 7] as const;
+const NO_LLGR = 0xffff0007;
 /** More /32s than one message of 4096 octets holds. */
 const MANY = 1500;
 
@@ -120,9 +121,9 @@ export const extensionRows: readonly Feature[] = [
   {
     name: 'NO_LLGR',
     reference: 'RFC 9494 §3.3',
-    compared: 'community 65535:7, given to a router that offers long-lived graceful restart',
+    compared: 'community 65535:7, on a session that offers long-lived graceful restart where the router can',
     theirs: { offersAll: true },
-    run: (cell) => carries(cell, {}, { communities: ['65535:7'] }),
+    run: (cell) => carries(cell, { communities: [NO_LLGR] }, { communities: ['65535:7'] }),
   },
   {
     name: 'prepends',

@@ -75,7 +75,6 @@ export function frr(): Router {
     name: 'FRR',
     debianPackage: 'frr',
     bfdAuth: false,
-    longLived: true,
     lacks,
     start: async (namespace: Namespace, all) => {
       lanes = all;

@@ -131,7 +131,6 @@ export function gobgp(): Router {
     name: 'GoBGP',
     debianPackage: 'gobgpd',
     bfdAuth: false,
-    longLived: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       const file = join(folder, 'gobgpd.toml');

@@ -32,7 +32,6 @@ const lacks: Readonly<Record<string, Lack>> = {
   'IPv4 routes with IPv6 next hops': { refused: 'announce extended nexthop yes' },
   'link bandwidth, iBGP': { silent: '`bgpctl show rib` has no words for it: `[4] 0x4004000000000000`' },
   'link bandwidth': { silent: 'what is not transitive does not come in from another AS' },
-  NO_LLGR: { refused: 'announce graceful long-lived yes' },
   BFD: { refused: 'bfd' },
   'BFD over IPv6': { refused: 'bfd' },
   'BFD, multihop': { refused: 'bfd' },
@@ -108,7 +107,6 @@ export function openbgpd(): Router {
     name: 'OpenBGPD',
     debianPackage: 'openbgpd',
     bfdAuth: false,
-    longLived: false,
     lacks,
     start: async (namespace: Namespace, lanes) => {
       mkdirSync(CHROOT, { recursive: true });

@@ -141,8 +141,6 @@ export interface Router {
   readonly debianPackage: string;
   /** Its multihop sessions are signed with BFD_AUTH. */
   readonly bfdAuth: boolean;
-  /** It offers long-lived graceful restart unasked, so that our routes say NO_LLGR to it. */
-  readonly longLived: boolean;
   start(namespace: Namespace, lanes: readonly Lane[]): Promise<void>;
   /** What it says now about all of its sessions; a daemon that does not answer yet has none. */
   view(): Promise<View>;

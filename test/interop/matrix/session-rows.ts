@@ -161,8 +161,7 @@ export const sessionRows: readonly Feature[] = [
         route(four(cell.lane), { communities }),
         route(six(cell.lane), { communities, nextHop: cell.lane.ours[6] }),
       );
-      const noLongLived = cell.router.longLived ? ['65535:7'] : [];
-      const meant = { communities: ['64600:7', ...noLongLived, '65535:65281'] };
+      const meant = { communities: ['64600:7', '65535:65281'] };
       await cell.seesRoute(`${four(cell.lane)}/32`, meant);
       await cell.seesRoute(`${six(cell.lane)}/128`, meant);
     },
