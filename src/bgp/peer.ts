@@ -17,7 +17,7 @@ import { encodeMessage } from './message.ts';
 import { hardReset, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
 import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
-import { type Counters, Session, type SessionWorld } from './session.ts';
+import { type Counters, newCounters, Session, type SessionWorld } from './session.ts';
 import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
 import type { ReceivedUpdate } from './update.ts';
 
@@ -91,15 +91,7 @@ const RANK: Readonly<Record<StateName, number>> = {
 export class Peer {
   readonly #context: PeerContext;
   #config: PeerConfig;
-  readonly #counters: Counters = {
-    messagesIn: 0,
-    messagesOut: 0,
-    updatesIn: 0,
-    updatesOut: 0,
-    prefixesIn: 0,
-    updatesForgiven: 0,
-    established: 0,
-  };
+  readonly #counters = newCounters();
   readonly #sessions: Readonly<Record<Side, Session>>;
   #routes: readonly Route[] | null = null;
   /** The same for the next session; null while one has it. */

@@ -41,8 +41,27 @@ export interface Counters {
   prefixesIn: number;
   /** UPDATEs of which RFC 7606 discarded attributes, or treated the routes as withdrawn. */
   updatesForgiven: number;
+  /** Requests of the peer to send everything of a family again. */
+  refreshesIn: number;
+  notificationsIn: number;
+  notificationsOut: number;
   /** Sessions that came up. */
   established: number;
+}
+
+export function newCounters(): Counters {
+  return {
+    messagesIn: 0,
+    messagesOut: 0,
+    updatesIn: 0,
+    updatesOut: 0,
+    prefixesIn: 0,
+    updatesForgiven: 0,
+    refreshesIn: 0,
+    notificationsIn: 0,
+    notificationsOut: 0,
+    established: 0,
+  };
 }
 
 export interface SessionHooks {
@@ -217,6 +236,7 @@ export class Session {
         else if (!this.#blocked) this.#write(encodeMessage({ is: 'keepalive' }));
         break;
       case 'notify':
+        this.#counters.notificationsOut++;
         this.#write(encodeMessage({ is: 'notification', notification: action.notification }));
         break;
       case 'close':
@@ -332,6 +352,7 @@ export class Session {
         return { on: 'update', body: frame.body };
       case MESSAGE.notification: {
         const notification = notificationOf(frame);
+        this.#counters.notificationsIn++;
         const version = notification.code === 2 && notification.subcode === 1;
         return { on: version ? 'version-notification' : 'notification', notification };
       }
@@ -405,7 +426,10 @@ export class Session {
       // RFC 7313 §4: the markers frame answers to requests, of which we make none. Without the capability that field is
       // reserved (RFC 2918 §3), and everything is a request.
       const asked = refresh?.subtype === 'request' || !this.#state.agreed.enhancedRefresh;
-      if (refresh !== null && asked) this.#rib?.refresh(refresh.family);
+      if (refresh !== null && asked) {
+        this.#counters.refreshesIn++;
+        this.#rib?.refresh(refresh.family);
+      }
       this.#pump();
     } catch (thrown) {
       if (!(thrown instanceof ProtocolError)) throw thrown;

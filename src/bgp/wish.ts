@@ -18,7 +18,28 @@ export interface Difference<Owner> {
  * order, right for any.
  */
 export function difference<Owner>(before: readonly Entry<Owner>[], routes: readonly Route[]): Difference<Owner> {
-  const found: Difference<Owner> = { wanted: [], came: [], changed: [], gone: [] };
+  // Nearly all of a long wish is usually the same: that costs one look each, and no new list of it.
+  const least = Math.min(before.length, routes.length);
+  let head = 0;
+  while (head < least && before[head]?.route === routes[head]) head++;
+  let tail = 0;
+  while (tail < least - head && before[before.length - 1 - tail]?.route === routes[routes.length - 1 - tail]) tail++;
+  const middle = { came: [], changed: [], gone: [] };
+  const between = differing<Owner>(
+    before.slice(head, before.length - tail),
+    routes.slice(head, routes.length - tail),
+    middle,
+  );
+  return { wanted: before.slice(0, head).concat(between, before.slice(before.length - tail)), ...middle };
+}
+
+/** Returns what stands in the place of `before`. */
+function differing<Owner>(
+  before: readonly Entry<Owner>[],
+  routes: readonly Route[],
+  found: Pick<Difference<Owner>, 'came' | 'changed' | 'gone'>,
+): Entry<Owner>[] {
+  const wanted: Entry<Owner>[] = [];
   for (let i = 0, j = 0; i < before.length || j < routes.length; ) {
     const old = before[i];
     const route = routes[j];
@@ -27,20 +48,20 @@ export function difference<Owner>(before: readonly Entry<Owner>[], routes: reado
       if (route === undefined) continue;
       const prefix = newEntry<Owner>(route, familyOf(route.address));
       found.came.push(prefix);
-      found.wanted.push(prefix);
+      wanted.push(prefix);
     } else if (route === undefined || old.route.address < route.address) {
       i++;
       found.gone.push(old);
     } else {
       i++;
       j++;
-      found.wanted.push(old);
+      wanted.push(old);
       if (old.route === route) continue;
       old.route = route;
       found.changed.push(old);
     }
   }
-  return found;
+  return wanted;
 }
 
 /** The usual case, without making a text of it: routes of one peer share their lists. */

@@ -7,7 +7,7 @@ import type { Cause } from '../../../src/bgp/fsm.ts';
 import { encodeMessage } from '../../../src/bgp/message.ts';
 import { localOpen, type LocalOpen } from '../../../src/bgp/open.ts';
 import { NO_LIMITS } from '../../../src/bgp/rib.ts';
-import { Session } from '../../../src/bgp/session.ts';
+import { newCounters, Session } from '../../../src/bgp/session.ts';
 import type { Mono, Stream, StreamHandlers, Wall } from '../../../src/world/world.ts';
 
 /** Timers fire only when told to, however late. */
@@ -59,15 +59,7 @@ function establishedSession() {
     resume: () => {},
     close: () => {},
   };
-  const counters = {
-    messagesIn: 0,
-    messagesOut: 0,
-    updatesIn: 0,
-    updatesOut: 0,
-    prefixesIn: 0,
-    updatesForgiven: 0,
-    established: 0,
-  };
+  const counters = newCounters();
   const never = () => Promise.reject(new Error('not here'));
   const session = new Session(
     { clock, random: () => 0.5, streams: { connect: never, listen: never } },
