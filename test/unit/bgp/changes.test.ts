@@ -17,6 +17,7 @@ const UPDATE = 2;
 const KEEPALIVE = 4;
 
 /** One change to one of the others: the first six need a new session or end one, the others need none. */
+const HARD = 6;
 const SETTINGS: readonly ((peer: PeerConfig, i: number) => PeerConfig | null)[] = [
   (peer, i) => ({ ...peer, holdTimeSeconds: 30 + i }),
   (peer) => ({ ...peer, localAddress: peer.localAddress === null ? DIRECTOR : null }),
@@ -36,6 +37,7 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
   let steadyRoutes: () => readonly Route[];
   let busyRoutes: Map<string, Route>;
   let updatesPerChange: number[];
+  let softChanges: { readonly established: boolean; readonly told: number }[];
 
   before(async () => {
     net = new BgpNet(5);
@@ -60,6 +62,7 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
       messages.set(wire, [...(messages.get(wire) ?? []), ...typesOf(bytes)]);
     };
     updatesPerChange = [];
+    softChanges = [];
     for (let i = 0; i < ROUTE_CHANGES; i++) {
       if (i % (ROUTE_CHANGES / SETTING_CHANGES) === 0) await changeSetting(peers, i / 10);
       changeRoute(i);
@@ -79,8 +82,12 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
     const changed = present === undefined ? peerConfig({ address }) : (change?.(present, i) ?? null);
     if (changed === null) peers.delete(address);
     else peers.set(address, changed);
+    const established = director.speaker.status().some((each) => each.name === address && each.established);
+    const told = count(`director>${address}`, NOTIFICATION);
     // As after a reload: everything is made anew from the file.
     await director.configure({ peers: [...peers.values()].map((peer) => structuredClone(peer)) });
+    if (present === undefined || i % SETTINGS.length < HARD) return;
+    softChanges.push({ established, told: count(`director>${address}`, NOTIFICATION) - told });
   }
 
   /** Add one, take one away, or change one. */
@@ -113,6 +120,11 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
     const told = OTHERS.map((address) => count(`director>${address}`, NOTIFICATION));
     expect(told.reduce((sum, each) => sum + each)).to.be.at.least(SETTING_CHANGES / 2);
     for (const address of OTHERS) expect(changes(address).length).to.be.above(20);
+  });
+
+  it('resets no session for a setting that needs no new one', () => {
+    expect(softChanges.filter(({ established }) => established).length).to.be.above(10);
+    expect(new Set(softChanges.map(({ told }) => told))).to.deep.equal(new Set([0]));
   });
 });
 
