@@ -348,7 +348,9 @@ export class Peer {
 
   #unanswered(side: Side): void {
     const { address, port } = this.#config;
-    const text = `No answer from ${printEndpoint(address, port)}${this.#suspicion()}`;
+    // What the router's kernel drops is counted there: a wrong key is silence here.
+    const hint = this.#key === null ? '' : ' (with TCP-MD5 that is also how a router answers another password)';
+    const text = `No answer from ${printEndpoint(address, port)}${this.#suspicion() || hint}`;
     if (text !== this.#lastError) this.#log('warn', text, side);
     this.#lastError = text;
   }
@@ -420,7 +422,8 @@ export class Peer {
     const upForMs = this.#upSide === side ? this.#context.world.clock.now() - this.#since : null;
     if (upForMs !== null) this.#gone(cause);
     if (cause.is !== 'stopped') {
-      const text = describeCause(cause);
+      // A call may be answered by another TTL than what follows it.
+      const text = `${describeCause(cause)}${upForMs === null ? this.#suspicion() : ''}`;
       if (text !== this.#lastError) this.#log('warn', text, side);
       this.#lastError = text;
       this.#failures++;
