@@ -153,15 +153,16 @@ export const sessionRows: readonly Feature[] = [
   {
     name: 'communities',
     reference: 'RFC 1997',
-    compared: '64600:7 and NO_EXPORT, in both families',
+    compared: '64600:7, NO_LLGR and NO_EXPORT, in both families',
     run: async (cell) => {
       await cell.speak();
-      const communities = [((64600 << 16) | 7) >>> 0, 0xffffff01];
+      // NO_LLGR is among them because it is added for a router that offers long-lived graceful restart.
+      const communities = [((64600 << 16) | 7) >>> 0, 0xffff0007, 0xffffff01];
       cell.announce(
         route(four(cell.lane), { communities }),
         route(six(cell.lane), { communities, nextHop: cell.lane.ours[6] }),
       );
-      const meant = { communities: ['64600:7', '65535:65281'] };
+      const meant = { communities: ['64600:7', '65535:7', '65535:65281'] };
       await cell.seesRoute(`${four(cell.lane)}/32`, meant);
       await cell.seesRoute(`${six(cell.lane)}/128`, meant);
     },
