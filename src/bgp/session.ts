@@ -115,6 +115,8 @@ export class Session {
   #blocked = false;
   /** Streams that we closed and that still have something to send. */
   readonly #closing = new Map<Stream, () => void>();
+  /** Closed before we asked for it: they will never say so again. */
+  readonly #dead = new WeakSet<Stream>();
 
   constructor(world: SessionWorld, config: SessionConfig, hooks: SessionHooks, counters: Counters) {
     this.#world = world;
@@ -305,6 +307,7 @@ export class Session {
         this.#pump();
       },
       onClose: (error) => {
+        this.#dead.add(stream);
         this.#closing.get(stream)?.();
         this.#closing.delete(stream);
         if (mine()) lost(error === null ? 'closed' : error instanceof SystemError ? error.code : errorText(error));
@@ -321,7 +324,7 @@ export class Session {
     this.#rib = null;
     this.#local = null;
     this.#blocked = false;
-    if (stream === null) return;
+    if (stream === null || this.#dead.has(stream)) return;
     // A peer that does not read would keep the rest of this connection, and its place in memory, for ever.
     this.#closing.set(
       stream,

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import type { Cause } from '../../../src/bgp/fsm.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
 import { encodeMessage } from '../../../src/bgp/message.ts';
 import { localOpen, type LocalOpen } from '../../../src/bgp/open.ts';
 import { NO_LIMITS } from '../../../src/bgp/rib.ts';
@@ -91,8 +92,18 @@ function establishedSession() {
   hear(encodeMessage({ is: 'open', open: localOpen(theirs) }));
   hear(encodeMessage({ is: 'keepalive' }));
   expect(session.state.is).to.equal('Established');
-  return { clock, session, ends, hear, counters };
+  const reset = () => handlers?.onClose(new SystemError('ECONNRESET', 'read'));
+  return { clock, session, ends, hear, reset, counters };
 }
+
+describe('bgp/session: a lost connection', () => {
+  it('leaves nothing behind that would wait for its end', () => {
+    const { session, ends, reset } = establishedSession();
+    reset();
+    expect(ends).to.have.length(1);
+    expect(session.closed).to.equal(true);
+  });
+});
 
 describe('bgp/session: a late event loop', () => {
   it('reads what the peer has sent meanwhile before it calls the peer dead', () => {
