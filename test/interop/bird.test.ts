@@ -103,7 +103,8 @@ describe('interop: BIRD', function () {
       'BGP.next_hop': US(11),
       'BGP.med': '100',
       'BGP.local_pref': '100',
-      'BGP.community': '(64600,7) (65535,65281)',
+      // NO_LLGR is ours: BIRD offers long-lived graceful restart.
+      'BGP.community': '(64600,7) (65535,7) (65535,65281)',
     });
     const second = await has('waits', '203.0.113.2/32', ours);
     expect(second.attributes).to.deep.equal({
@@ -111,6 +112,7 @@ describe('interop: BIRD', function () {
       'BGP.as_path': '64600',
       'BGP.next_hop': US(99),
       'BGP.local_pref': '100',
+      'BGP.community': '(65535,7)',
     });
     const third = await has('waits', '2001:db8:1::1/128', ours);
     expect(third.attributes).to.include({ 'BGP.as_path': '64600', 'BGP.next_hop': US6(11), 'BGP.med': '0' });

@@ -80,11 +80,12 @@ describe('interop: FRR', function () {
       path: '64600 64700',
       origin: 'IGP',
       metric: 100,
-      communities: '64600:7',
+      // NO_LLGR is ours: FRR offers long-lived graceful restart.
+      communities: '64600:7 no-llgr',
       nextHops: [US(11)],
     });
     const six = await has('ipv6', '2001:db8:1::1/128', ours);
-    expect(six).to.deep.include({ path: '64600', origin: 'IGP', communities: '', nextHops: [US6(11)] });
+    expect(six).to.deep.include({ path: '64600', origin: 'IGP', communities: 'no-llgr', nextHops: [US6(11)] });
     ours.speaker.set('frr', []);
     await eventually('the withdrawal', async () => ((await frr.path('ipv4', '203.0.113.1/32')) === null ? true : null));
     expect(await frr.state(US(11))).to.equal('Established');
