@@ -301,9 +301,10 @@ export class Daemon {
       return;
     }
     const running = this.#facts.config ?? loaded.config;
-    const lost = lostToErrors(running, loaded.config);
+    const torn = loaded.cutOff ? 'ends in the middle of a line' : hasErrors(loaded.config) ? 'has errors' : null;
+    const lost = torn === null ? [] : missingFrom(running, loaded.config);
     if (lost.length > 0) {
-      const what = `${this.#options.configPath} has errors and no longer names ${lost.join(', ')}`;
+      const what = `${this.#options.configPath} ${torn} and no longer names ${lost.join(', ')}`;
       this.#log('error', `${what}: a torn file takes nothing away, all stays as it was`);
       return;
     }
@@ -496,9 +497,12 @@ export class Daemon {
   }
 }
 
-/** Services and peers that run and are not in a file that has errors: more likely torn off than taken out. */
-function lostToErrors(running: Config, config: Config): readonly string[] {
-  if (!config.complaints.some(({ severity }) => severity === 'error')) return [];
+function hasErrors({ complaints }: Config): boolean {
+  return complaints.some(({ severity }) => severity === 'error');
+}
+
+/** Services and peers that run and are not in this file: where it is not whole, more likely torn off than taken out. */
+function missingFrom(running: Config, config: Config): readonly string[] {
   const named = new Set([...config.services, ...config.quarantined, ...config.peers].map(({ name }) => name));
   return [...running.services, ...running.peers].map(({ name }) => name).filter((name) => !named.has(name));
 }

@@ -79,6 +79,9 @@ const FIRST_PAUSE_SECONDS = 1.5;
 /** After protocol errors, which do not heal by trying; while it lasts the peer's calls are refused too. */
 const DAMPING = { first: 10, last: 120, forgottenAfterMs: 300_000 } as const;
 
+/** How often a passive peer without a session looks for what the kernel has dropped. */
+const DROPS_MS = 5_000;
+
 const RANK: Readonly<Record<StateName, number>> = {
   Idle: 0,
   Active: 1,
@@ -156,6 +159,7 @@ export class Peer {
   }
 
   start(): void {
+    if (this.#config.passive) this.#listenForDrops();
     this.#sessions.passive.start();
     if (!this.#config.passive) this.#sessions.active.start();
   }
@@ -317,15 +321,17 @@ export class Peer {
 
   /** Throws ENOKEY: without its key nothing may be said to this peer. */
   #tcpOptions(): TcpOptions {
-    const { ttlSecurityHops, ttl, dscp, holdTimeSeconds, password, tcpAoFile } = this.#config;
+    const { ttlSecurityHops, ttl, dscp, holdTimeSeconds, sendHoldSeconds, password, tcpAoFile } = this.#config;
     if (password !== null && this.#key === null)
       throw new SystemError('ENOKEY', 'TCP-MD5', 'its password is not known');
     return {
       // RFC 5082 §3: 255 where we are, and one less for each hop that the peer may be away.
       ...(ttlSecurityHops === null ? (ttl === null ? {} : { ttl }) : { ttl: 255, minTtl: 256 - ttlSecurityHops }),
       dscp,
-      // What is not acknowledged for a hold time is not going to be.
-      ...(holdTimeSeconds === 0 ? {} : { userTimeoutMs: holdTimeSeconds * 1000 }),
+      // The kernel also counts the time for which the peer does not read: RFC 9687 wants to have the last word on that.
+      ...(holdTimeSeconds === 0 || sendHoldSeconds === 0
+        ? {}
+        : { userTimeoutMs: Math.max(holdTimeSeconds, sendHoldSeconds) * 1000 }),
       ...(this.#key === null ? {} : { md5Key: this.#key }),
       ...(tcpAoFile === null ? {} : { ao: true }),
     };
@@ -353,6 +359,20 @@ export class Peer {
     const text = `No answer from ${printEndpoint(address, port)}${this.#suspicion() || hint}`;
     if (text !== this.#lastError) this.#log('warn', text, side);
     this.#lastError = text;
+  }
+
+  /** Of a router that calls in vain nothing is heard at all: look at what the kernel has dropped from time to time. */
+  #listenForDrops(): void {
+    this.#retry ??= this.#context.world.clock.at(DROPS_MS, () => {
+      this.#retry = null;
+      if (this.#stopped || this.#established) return;
+      const why = this.#suspicion();
+      if (why !== '' && this.#lastError === null) {
+        this.#lastError = `No session${why}`;
+        this.#log('warn', this.#lastError, 'passive');
+      }
+      this.#listenForDrops();
+    });
   }
 
   /** What the kernel dropped since the last session ended, if that explains why there is none. */
@@ -435,6 +455,7 @@ export class Peer {
     if (this.#stopped) return;
     if (side === 'passive' && !this.#damped) this.#sessions.passive.start();
     this.#scheduleRetry();
+    if (this.#config.passive) this.#listenForDrops();
   }
 
   #gone(cause: Cause): void {

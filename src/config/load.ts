@@ -26,6 +26,8 @@ export interface Loaded {
   readonly config: Config | null;
   readonly complaints: readonly Complaint[];
   readonly stateDirectory: string;
+  /** Its last line has no end, as that of a file that is not written whole yet. */
+  readonly cutOff: boolean;
   /** Give this to keepSections once the configuration is in use. */
   readonly lastGood: SectionTexts;
 }
@@ -44,7 +46,7 @@ export async function loadConfig(
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     complaints.push(fileComplaint('error', path, `can not be read: ${error.message}`));
-    return { config: null, complaints, stateDirectory: stateDirectoryOr(null), lastGood: new Map() };
+    return { config: null, complaints, stateDirectory: stateDirectoryOr(null), cutOff: false, lastGood: new Map() };
   }
   const scanned = scanText(text, path);
   const stateDirectory = stateDirectoryOr(scanned);
@@ -53,7 +55,8 @@ export async function loadConfig(
   const decoded = await decodeConfig(scanned, { monitor, lastGood, strict: options.strict ?? false });
   const all = [...complaints, ...decoded.complaints];
   const config = decoded.config === null ? null : { ...decoded.config, complaints: all };
-  return { config, complaints: all, stateDirectory, lastGood: decoded.lastGood };
+  const cutOff = text !== '' && !text.endsWith('\n');
+  return { config, complaints: all, stateDirectory, cutOff, lastGood: decoded.lastGood };
 }
 
 /**

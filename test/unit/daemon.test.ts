@@ -292,9 +292,13 @@ describe('daemon', () => {
       expect(site.destinations('tcp 10.0.0.1:80')).to.have.length(2);
     });
 
-    it('of a torn file takes nothing away: with errors in it, what it no longer names stays', async () => {
+    it('of a torn file takes nothing away: with errors in it, or no end of its last line, what it no longer names stays', async () => {
       const site = await new Site({ more: TLS }).running();
-      for (const torn of [configuration({ more: TLS.replace('[tls]', '[tls') }), `${configuration()}[tl`]) {
+      for (const torn of [
+        configuration({ more: TLS.replace('[tls]', '[tls') }),
+        `${configuration()}[tl`,
+        configuration().trimEnd(),
+      ]) {
         await site.reload(torn);
         expect(site.kernelWrites).to.deep.equal([]);
         expect(site.heard).not.to.contain('withdraw');
