@@ -47,20 +47,20 @@ async function main(invocation: Invocation): Promise<number> {
       const { text, exitCode } = await checkReport(files(invocation.config), invocation.config, {
         strict: invocation.strict,
       });
-      process.stdout.write(text);
+      print(text);
       return exitCode;
     }
     case 'status':
       return status(invocation, {
         get: (socket, path) => getOverUnixSocket(socket, path, STATUS_TIMEOUT_MS, STATUS_MAX_BYTES),
-        print: (text) => void process.stdout.write(text),
+        print,
         printError: (text) => void process.stderr.write(text),
       });
     case 'version':
-      process.stdout.write(`anybal ${version()}\n`);
+      print(`anybal ${version()}\n`);
       return 0;
     case 'help':
-      process.stdout.write(invocation.text);
+      print(invocation.text);
       return 0;
     case 'usage':
       process.stderr.write(invocation.text);
@@ -68,6 +68,15 @@ async function main(invocation: Invocation): Promise<number> {
     default:
       return invocation satisfies never;
   }
+}
+
+/** To whoever asked. A full disk is one line, and a reader that has gone is none. */
+function print(text: string): void {
+  process.stdout.removeAllListeners('error').on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') process.stderr.write(`anybal: standard output: ${error.code ?? error.message}\n`);
+    process.exit(1);
+  });
+  process.stdout.write(text);
 }
 
 /** Files, and the monitors that a configuration names, its own directories included. */

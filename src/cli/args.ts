@@ -128,7 +128,7 @@ export function helpText(): string {
     "Without a command, 'run' is meant, with PyBal's own flags: pybal [-c FILE] [-n] [-d]",
     '',
     'Exit codes: 0 done, 1 failed or refused, 2 usage or invalid configuration, 3 no daemon answers,',
-    '4 partly applied, 5 timed out, 10 the plan has changes, 70 a bug in anybal.',
+    '70 a bug in anybal.',
     '',
   ].join('\n');
 }
