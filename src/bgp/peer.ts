@@ -79,7 +79,7 @@ const FIRST_PAUSE_SECONDS = 1.5;
 /** After protocol errors, which do not heal by trying; while it lasts the peer's calls are refused too. */
 const DAMPING = { first: 10, last: 120, forgottenAfterMs: 300_000 } as const;
 
-/** How often a passive peer without a session looks for what the kernel has dropped. */
+/** How often a peer without a session looks for what the kernel has dropped. */
 const DROPS_MS = 5_000;
 
 const RANK: Readonly<Record<StateName, number>> = {
@@ -116,6 +116,7 @@ export class Peer {
   /** TCP-MD5. */
   #key: string | null;
   #dropsBefore: Drops;
+  #drops: (() => void) | null = null;
   #keptBackSaid = 0;
   readonly #table = new Map<string, ReceivedRoute>();
   #tableChanged = false;
@@ -159,7 +160,7 @@ export class Peer {
   }
 
   start(): void {
-    if (this.#config.passive) this.#listenForDrops();
+    this.#listenForDrops();
     this.#sessions.passive.start();
     if (!this.#config.passive) this.#sessions.active.start();
   }
@@ -223,6 +224,7 @@ export class Peer {
   /** For good. The peer is told why. */
   stop(reason: Notification): void {
     this.#stopped = true;
+    this.#drops?.();
     this.#cancelRetry();
     for (const session of this.#all) this.#end(session, reason);
   }
@@ -321,17 +323,15 @@ export class Peer {
 
   /** Throws ENOKEY: without its key nothing may be said to this peer. */
   #tcpOptions(): TcpOptions {
-    const { ttlSecurityHops, ttl, dscp, holdTimeSeconds, sendHoldSeconds, password, tcpAoFile } = this.#config;
+    const { ttlSecurityHops, ttl, dscp, holdTimeSeconds, password, tcpAoFile } = this.#config;
     if (password !== null && this.#key === null)
       throw new SystemError('ENOKEY', 'TCP-MD5', 'its password is not known');
     return {
       // RFC 5082 §3: 255 where we are, and one less for each hop that the peer may be away.
       ...(ttlSecurityHops === null ? (ttl === null ? {} : { ttl }) : { ttl: 255, minTtl: 256 - ttlSecurityHops }),
       dscp,
-      // The kernel also counts the time for which the peer does not read: RFC 9687 wants to have the last word on that.
-      ...(holdTimeSeconds === 0 || sendHoldSeconds === 0
-        ? {}
-        : { userTimeoutMs: Math.max(holdTimeSeconds, sendHoldSeconds) * 1000 }),
+      // Until the session is up: a router whose answers the kernel drops would be waited for four minutes (RFC 4271 §8.2.2).
+      ...(holdTimeSeconds === 0 ? {} : { userTimeoutMs: holdTimeSeconds * 1000 }),
       ...(this.#key === null ? {} : { md5Key: this.#key }),
       ...(tcpAoFile === null ? {} : { ao: true }),
     };
@@ -361,15 +361,18 @@ export class Peer {
     this.#lastError = text;
   }
 
-  /** Of a router that calls in vain nothing is heard at all: look at what the kernel has dropped from time to time. */
+  /**
+   * Of a router that calls in vain nothing is heard at all, and of one whose answers are dropped for four minutes (RFC 4271
+   * §8.2.2): look at what the kernel has dropped from time to time, until there is a session.
+   */
   #listenForDrops(): void {
-    this.#retry ??= this.#context.world.clock.at(DROPS_MS, () => {
-      this.#retry = null;
+    this.#drops ??= this.#context.world.clock.at(DROPS_MS, () => {
+      this.#drops = null;
       if (this.#stopped || this.#established) return;
       const why = this.#suspicion();
       if (why !== '' && this.#lastError === null) {
         this.#lastError = `No session${why}`;
-        this.#log('warn', this.#lastError, 'passive');
+        this.#log('warn', this.#lastError, this.#leadingSide());
       }
       this.#listenForDrops();
     });
@@ -431,10 +434,22 @@ export class Peer {
     const unwatched = agreed.holdTimeSeconds === 0 && this.#config.holdTimeSeconds !== 0 && this.#config.bfd === null;
     if (unwatched) this.#log('warn', 'The peer wants no hold time: it would not notice when this director dies', side);
     this.#sessions[side === 'active' ? 'passive' : 'active'].dump();
+    this.#givePatience(side);
     this.#context.onPeerState(this.name, { established: true, since: this.#since });
     if (this.#routes !== null) this.#sessions[side].want(this.#routes, this.#prepared);
     this.#prepared = null;
     this.#sayKeptBack();
+  }
+
+  /** The kernel also counts the time for which the peer does not read; on that RFC 9687 has the last word. 0: the system's. */
+  #givePatience(side: Side): void {
+    const { holdTimeSeconds, sendHoldSeconds } = this.#config;
+    const seconds = sendHoldSeconds === 0 ? 0 : Math.max(holdTimeSeconds, sendHoldSeconds);
+    try {
+      this.#sessions[side].stream?.tune?.({ userTimeoutMs: seconds * 1000 });
+    } catch (error) {
+      this.#log('warn', `The connection keeps its time limit: ${errorText(error)}`, side);
+    }
   }
 
   /** A connection ended. The machine is in Idle, or in Active if there was no OPEN yet. */
@@ -455,7 +470,7 @@ export class Peer {
     if (this.#stopped) return;
     if (side === 'passive' && !this.#damped) this.#sessions.passive.start();
     this.#scheduleRetry();
-    if (this.#config.passive) this.#listenForDrops();
+    this.#listenForDrops();
   }
 
   #gone(cause: Cause): void {
