@@ -23,9 +23,9 @@ export interface SpeakerOptions {
   onRoutes?(peer: string, table: RouteTable): void;
   /** Somebody who followed our routes while we were away was served. Not given: no. */
   forwarded?(): boolean;
-  /** What our OPEN says of this host and this program; not given: nothing. */
   /** What the kernel has dropped so far. Not given: nobody counts. */
   drops?(): Drops;
+  /** What our OPEN says of this host and this program; not given: nothing. */
   readonly hostname?: string | null;
   readonly softwareVersion?: string | null;
 }
