@@ -2,12 +2,12 @@
 // in memory and a monitor that answers by itself. `npm run bench:pool [-- HOSTS]`. Prints a table, then one line of JSON.
 
 import { Daemon } from '../src/daemon.ts';
-import type { Health, Poll } from '../src/health/monitor.ts';
-import type { IpvsDestination, IpvsEntry, IpvsOp, IpvsService, ServiceKey } from '../src/ipvs/table.ts';
+import type { Health } from '../src/health/monitor.ts';
 import { SystemError } from '../src/lib/errors.ts';
 import { createClock } from '../src/world/real/clock.ts';
-import type { ServedRequest, ServedResponse, World } from '../src/world/world.ts';
+import type { World } from '../src/world/world.ts';
 import { createSelf } from '../src/world/real/self.ts';
+import { closedWorld, readyMonitor, tableKernel } from './in-memory.ts';
 
 const HOSTS = Number(process.argv[2] ?? 10_000);
 const PHASE_LIMIT_MS = 120_000;
@@ -33,29 +33,12 @@ interface Phase {
 
 const clock = createClock();
 const self = createSelf();
-/** Changed in place and copied for who lists it, at the kernel's price. */
-const table = new Map<ServiceKey, { service: IpvsService; readonly destinations: Map<string, IpvsDestination> }>();
-const served = new Map<string, (request: ServedRequest) => ServedResponse | Promise<ServedResponse>>();
+const kernel = tableKernel();
+const { served, ...closed } = closedWorld();
 let health: Health = { is: 'up' };
 let log = 0;
 let pool = poolText(HOSTS);
 let changedAt = 0;
-
-function apply(op: IpvsOp): null {
-  const entry = table.get(op.service.key) ?? { service: op.service, destinations: new Map<string, IpvsDestination>() };
-  table.set(op.service.key, entry);
-  if (op.do === 'delete-service') table.delete(op.service.key);
-  else if (op.do === 'delete-destination') entry.destinations.delete(op.destination.key);
-  else if ('destination' in op) entry.destinations.set(op.destination.key, op.destination);
-  else entry.service = op.service;
-  return null;
-}
-
-function list(): ReadonlyMap<ServiceKey, IpvsEntry> {
-  return new Map(
-    [...table].map(([key, { service, destinations }]) => [key, { service, destinations: new Map(destinations) }]),
-  );
-}
 
 function poolText(count: number): string {
   const line = (i: number) => `{'host': 'cp${i}.example', 'weight': 10, 'enabled': True}\n`;
@@ -68,19 +51,7 @@ function content(path: string): Uint8Array {
   throw new SystemError('ENOENT', `read ${path}`);
 }
 
-const monitor: Poll = {
-  apiVersion: 1,
-  name: 'Bench',
-  kind: 'poll',
-  options: [],
-  timing: () => ({ intervalSeconds: INTERVAL_SECONDS, timeoutSeconds: 5 }),
-  create: (_, tools) => ({
-    check: async (_target, cut) => {
-      await tools.clock.sleep(1, cut);
-      return health;
-    },
-  }),
-};
+const monitor = readyMonitor(INTERVAL_SECONDS, () => health);
 
 const addressOf = (host: string): string => {
   const number = Number(/\d+/.exec(host)?.[0]);
@@ -96,32 +67,18 @@ const world: World = {
       return [addressOf(host)];
     },
   },
-  http: {
-    get: () => Promise.reject(new SystemError('ENOSYS', 'get')),
-    serve: async (at, handle) => {
-      if ('path' in at) served.set(at.path, handle);
-      return { close: async () => {} };
-    },
-  },
+  ...closed,
   files: {
     read: async (path) => content(path),
     stat: async (path) => ({ mtimeMs: path === '/pool' ? changedAt : 0, size: content(path).length, inode: 1 }),
     replace: async () => {},
   },
-  streams: {
-    connect: () => Promise.reject(new SystemError('ENOSYS', 'connect')),
-    listen: () => Promise.reject(new SystemError('ENOSYS', 'listen')),
-  },
   bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: async () => {} },
-  ipvs: {
-    list: async () => list(),
-    apply: async (ops) => ops.map(apply),
-  },
+  ipvs: kernel,
   vips: {
     list: async () => new Map([['10.0.0.1', { address: '10.0.0.1', prefixLength: 32, interface: 'lo', protocol: 0 }]]),
     apply: async (ops) => ops.map(() => null),
   },
-  processes: { run: () => Promise.reject(new SystemError('ENOSYS', 'run')) },
   monitor: async () => monitor,
   self: () => self.self(),
   log: () => {
@@ -137,7 +94,7 @@ const daemon = new Daemon(world, {
     if (code !== 0) throw new Error(`exit ${code}`);
   },
 });
-const destinations = () => [...table.values()][0]?.destinations.size ?? 0;
+const destinations = () => [...kernel.table.values()][0]?.destinations.size ?? 0;
 
 /** Runs `start` and waits until `done`, with the longest time between two turns meanwhile. */
 async function phase(name: string, start: () => unknown, done: () => boolean): Promise<Phase> {

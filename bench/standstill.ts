@@ -8,12 +8,12 @@ import { readdirSync } from 'node:fs';
 import { loadMonitor } from '../src/health/loader.ts';
 import { HEARTBEAT_MS } from '../src/bfd/types.ts';
 import { Daemon } from '../src/daemon.ts';
-import type { Health, Poll } from '../src/health/monitor.ts';
-import type { IpvsDestination, IpvsEntry, IpvsOp, IpvsService, ServiceKey } from '../src/ipvs/table.ts';
+import type { Health } from '../src/health/monitor.ts';
 import { SystemError } from '../src/lib/errors.ts';
 import type { AddressOp, HostAddress } from '../src/vip/addresses.ts';
 import { createClock } from '../src/world/real/clock.ts';
-import type { ServedRequest, ServedResponse, World } from '../src/world/world.ts';
+import type { World } from '../src/world/world.ts';
+import { closedWorld, readyMonitor, tableKernel } from './in-memory.ts';
 
 const SERVICES = Number(process.argv[2] ?? 1_000);
 const SERVERS = 20;
@@ -22,9 +22,9 @@ const PHASE_LIMIT_MS = 120_000;
 const WEDGED_MS = 2_000;
 
 const clock = createClock();
-const table = new Map<ServiceKey, { service: IpvsService; readonly destinations: Map<string, IpvsDestination> }>();
+const kernel = tableKernel();
+const { served, ...closed } = closedWorld();
 const addresses = new Map<string, HostAddress>();
-const served = new Map<string, (request: ServedRequest) => ServedResponse | Promise<ServedResponse>>();
 let health: Health = { is: 'up' };
 let threshold = '.5';
 let scheduler = 'wrr';
@@ -66,23 +66,6 @@ function content(path: string): Uint8Array {
   return Buffer.from(Array.from({ length: SERVERS }, (_, i) => line(i)).join(''));
 }
 
-function apply(op: IpvsOp): null {
-  const entry = table.get(op.service.key) ?? { service: op.service, destinations: new Map<string, IpvsDestination>() };
-  table.set(op.service.key, entry);
-  if (op.do === 'delete-service') table.delete(op.service.key);
-  else if (op.do === 'delete-destination') entry.destinations.delete(op.destination.key);
-  else if ('destination' in op) entry.destinations.set(op.destination.key, op.destination);
-  else entry.service = op.service;
-  return null;
-}
-
-function list(keys: readonly ServiceKey[] | undefined): ReadonlyMap<ServiceKey, IpvsEntry> {
-  const entries = [...table].filter(([key]) => keys === undefined || keys.includes(key));
-  return new Map(
-    entries.map(([key, { service, destinations }]) => [key, { service, destinations: new Map(destinations) }]),
-  );
-}
-
 function applyAddress(op: AddressOp): null {
   if (op.do === 'add-address')
     addresses.set(op.address, { address: op.address, prefixLength: 32, interface: 'lo', protocol: 0 });
@@ -90,44 +73,23 @@ function applyAddress(op: AddressOp): null {
   return null;
 }
 
-const monitor: Poll = {
-  apiVersion: 1,
-  name: 'Bench',
-  kind: 'poll',
-  options: [],
-  timing: () => ({ intervalSeconds: 10, timeoutSeconds: 5 }),
-  create: (_, tools) => ({
-    check: async (_target, cut) => {
-      await tools.clock.sleep(1, cut);
-      return health;
-    },
-  }),
-};
+const monitor = readyMonitor(10, () => health);
 
 const world: World = {
   clock,
   random: Math.random,
   names: { resolve: async (host) => [host] },
-  http: {
-    get: () => Promise.reject(new SystemError('ENOSYS', 'get')),
-    serve: async (at, handle) => {
-      if ('path' in at) served.set(at.path, handle);
-      return { close: async () => {} };
-    },
-  },
+  ...closed,
   files: {
     read: async (path) => content(path),
     stat: async (path) => ({ mtimeMs: 0, size: content(path).length, inode: 1 }),
     replace: async () => {},
   },
-  streams: {
-    connect: () => Promise.reject(new SystemError('ECONNREFUSED', 'connect')),
-    listen: () => Promise.reject(new SystemError('ENOSYS', 'listen')),
-  },
+  // A router that refuses.
+  streams: { ...closed.streams, connect: () => Promise.reject(new SystemError('ECONNREFUSED', 'connect')) },
   bfd: { configure: () => {}, alive, status: () => [], stop: async () => {} },
-  ipvs: { list: async (keys) => list(keys), apply: async (ops) => ops.map(apply) },
+  ipvs: kernel,
   vips: { list: async () => new Map(addresses), apply: async (ops) => ops.map(applyAddress) },
-  processes: { run: () => Promise.reject(new SystemError('ENOSYS', 'run')) },
   monitor: async (name) => (name.toLowerCase() === 'bench' ? monitor : null),
   self: () => ({ loopLateMs: 0, kernelId: 'bench', addresses: ['192.0.2.10'] }),
   log: () => {},
@@ -170,8 +132,9 @@ async function ask(url: string): Promise<void> {
   if (status !== 200) throw new Error(`${url} answered ${status}`);
 }
 
-const destinations = (): number => [...table.values()].reduce((sum, entry) => sum + entry.destinations.size, 0);
-const schedulers = (): ReadonlySet<string> => new Set([...table.values()].map(({ service }) => service.scheduler));
+const destinations = (): number => [...kernel.table.values()].reduce((sum, entry) => sum + entry.destinations.size, 0);
+const schedulers = (): ReadonlySet<string> =>
+  new Set([...kernel.table.values()].map(({ service }) => service.scheduler));
 const all = SERVICES * SERVERS;
 const BUILT_IN = readdirSync(new URL('../monitors/', import.meta.url))
   .filter((file) => file.endsWith('.js'))

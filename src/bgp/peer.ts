@@ -155,7 +155,7 @@ export class Peer {
     const before = this.#config;
     this.#config = config;
     if (before.maximumPrefixes === config.maximumPrefixes) return;
-    for (const session of this.#all) session.limit(limitsOf(config));
+    for (const session of this.#all) session.limit();
     this.#sayKeptBack();
   }
 
@@ -290,7 +290,7 @@ export class Peer {
         connectRetrySeconds: connectTimeoutSeconds,
         keepaliveSeconds,
         sendHoldSeconds,
-        limits: limitsOf(this.#config),
+        limits: () => limitsOf(this.#config),
         deferred: () => this.#config.gracefulRestart === 'restart' && !this.#context.complete(),
         connect: () => ({
           address,
@@ -357,6 +357,11 @@ export class Peer {
     // What the router's kernel drops is counted there: a wrong key is silence here.
     const hint = this.#key === null ? '' : ' (with TCP-MD5 that is also how a router answers another password)';
     const text = `No answer from ${printEndpoint(address, port)}${this.#suspicion() || hint}`;
+    this.#complain(text, side);
+  }
+
+  /** Said once, however often it comes again. */
+  #complain(text: string, side: Side): void {
     if (text !== this.#lastError) this.#log('warn', text, side);
     this.#lastError = text;
   }
@@ -370,10 +375,7 @@ export class Peer {
       this.#drops = null;
       if (this.#stopped || this.#established) return;
       const why = this.#suspicion();
-      if (why !== '' && this.#lastError === null) {
-        this.#lastError = `No session${why}`;
-        this.#log('warn', this.#lastError, this.#leadingSide());
-      }
+      if (why !== '' && this.#lastError === null) this.#complain(`No session${why}`, this.#leadingSide());
       this.#listenForDrops();
     });
   }
@@ -459,8 +461,7 @@ export class Peer {
     if (cause.is !== 'stopped') {
       // A call may be answered by another TTL than what follows it.
       const text = `${describeCause(cause)}${upForMs === null ? this.#suspicion() : ''}`;
-      if (text !== this.#lastError) this.#log('warn', text, side);
-      this.#lastError = text;
+      this.#complain(text, side);
       this.#failures++;
       if (refusesCapabilities(cause) && !this.#plain) {
         this.#plain = true;

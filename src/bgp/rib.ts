@@ -154,10 +154,10 @@ export class AdjRibOut {
     this.#sweep();
   }
 
-  /** Say with every route that it is about to leave (RFC 8326), or take that back. */
-  leave(leaving: boolean): void {
-    if (this.#leaving === leaving) return;
-    this.#leaving = leaving;
+  /** Say with every route that it is about to leave (RFC 8326). */
+  leave(): void {
+    if (this.#leaving) return;
+    this.#leaving = true;
     const judge = this.#judge();
     for (const prefix of this.#wanted) this.#place(prefix, judge(prefix), new Set());
     this.#sweep();

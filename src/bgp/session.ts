@@ -26,7 +26,7 @@ export interface SessionConfig extends FsmConfig {
   /** For each attempt. Throws a SystemError: there is no way to dial as wanted. */
   connect(): ConnectOptions;
   /** How many of our prefixes the peer takes. */
-  readonly limits: PrefixLimits;
+  limits(): PrefixLimits;
   /** End-of-RIB waits for `complete`. */
   deferred(): boolean;
 }
@@ -102,7 +102,6 @@ export class Session {
   readonly #config: SessionConfig;
   readonly #hooks: SessionHooks;
   readonly #counters: Counters;
-  #limits: PrefixLimits;
   #state: State = IDLE;
   readonly #timers = new Map<Timer, () => void>();
   readonly #events: Event[] = [];
@@ -121,7 +120,6 @@ export class Session {
   constructor(world: SessionWorld, config: SessionConfig, hooks: SessionHooks, counters: Counters) {
     this.#world = world;
     this.#config = config;
-    this.#limits = config.limits;
     this.#hooks = hooks;
     this.#counters = counters;
   }
@@ -190,10 +188,9 @@ export class Session {
     this.#pump();
   }
 
-  /** What the peer takes from now on; what it has too much is withdrawn. */
-  limit(limits: PrefixLimits): void {
-    this.#limits = limits;
-    this.#rib?.limit(limits);
+  /** The limits have changed; what the peer has too much is withdrawn. */
+  limit(): void {
+    this.#rib?.limit(this.#config.limits());
     this.#pump();
   }
 
@@ -205,7 +202,7 @@ export class Session {
 
   /** Announce every route as about to leave (RFC 8326). */
   leave(): void {
-    this.#rib?.leave(true);
+    this.#rib?.leave();
     this.#pump();
   }
 
@@ -286,8 +283,7 @@ export class Session {
   }
 
   #attach(stream: Stream): void {
-    const splitter = new Splitter();
-    this.#splitter = splitter;
+    this.#splitter = new Splitter();
     this.#stream = stream;
     this.#blocked = false;
     // A stream that was given up may still have something to say; nobody listens.
@@ -295,7 +291,7 @@ export class Session {
     const lost = (reason: string) => this.#feed({ on: 'connection-fails', reason });
     stream.on({
       onData: (bytes) => {
-        if (mine()) this.#read(stream, splitter, bytes);
+        if (mine()) this.#read(stream, bytes);
       },
       onEnd: () => {
         if (mine()) lost('closed by the peer');
@@ -333,9 +329,9 @@ export class Session {
     stream.close('fin');
   }
 
-  #read(stream: Stream, splitter: Splitter, bytes: Uint8Array): void {
+  #read(stream: Stream, bytes: Uint8Array): void {
     try {
-      for (const frame of splitter.push(bytes)) {
+      for (const frame of this.#splitter.push(bytes)) {
         this.#counters.messagesIn++;
         this.#feed(this.#eventOf(frame));
         if (this.#stream !== stream) break;
@@ -401,7 +397,7 @@ export class Session {
       {
         maxMessageBytes: agreed.extendedMessages ? MAX_EXTENDED_MESSAGE_BYTES : MAX_MESSAGE_BYTES,
         enhancedRefresh,
-        limits: this.#limits,
+        limits: this.#config.limits(),
         deferred: this.#config.deferred(),
       },
     );

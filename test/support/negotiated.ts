@@ -1,5 +1,6 @@
-// What two speakers agree on when neither has anything beyond four-octet AS numbers.
+// What two speakers agree on when neither has anything beyond four-octet AS numbers, and the states of a machine with it.
 
+import { IDLE, type State, type StateName } from '../../src/bgp/fsm.ts';
 import type { Negotiated } from '../../src/bgp/open.ts';
 
 export function negotiated(over: Partial<Negotiated> = {}): Negotiated {
@@ -21,5 +22,17 @@ export function negotiated(over: Partial<Negotiated> = {}): Negotiated {
     peerSoftware: null,
     peerCapabilities: [],
     ...over,
+  };
+}
+
+/** The machine in each of its states. */
+export function everyState(agreed: Negotiated): Readonly<Record<StateName, State>> {
+  return {
+    Idle: IDLE,
+    Connect: { is: 'Connect' },
+    Active: { is: 'Active' },
+    OpenSent: { is: 'OpenSent' },
+    OpenConfirm: { is: 'OpenConfirm', agreed },
+    Established: { is: 'Established', agreed },
   };
 }

@@ -13,21 +13,14 @@ import {
   step,
 } from '../../../src/bgp/fsm.ts';
 import { notification } from '../../../src/bgp/notification.ts';
-import { negotiated } from '../../support/negotiated.ts';
+import { everyState, negotiated } from '../../support/negotiated.ts';
 
 const config: FsmConfig = { connectRetrySeconds: 5, passive: false, keepaliveSeconds: null, sendHoldSeconds: null };
 const passive: FsmConfig = { ...config, passive: true };
 const agreed = negotiated();
 const body = new Uint8Array();
 
-const states: Readonly<Record<StateName, State>> = {
-  Idle: IDLE,
-  Connect: { is: 'Connect' },
-  Active: { is: 'Active' },
-  OpenSent: { is: 'OpenSent' },
-  OpenConfirm: { is: 'OpenConfirm', agreed },
-  Established: { is: 'Established', agreed },
-};
+const states = everyState(agreed);
 
 const events: { readonly [On in Event['on']]: Extract<Event, { on: On }> } = {
   start: { on: 'start' },

@@ -15,6 +15,7 @@ import {
 } from '../../../src/bgp/fsm.ts';
 import { notification } from '../../../src/bgp/notification.ts';
 import { type LocalOpen, localOpen, negotiate } from '../../../src/bgp/open.ts';
+import { everyState } from '../../support/negotiated.ts';
 
 /** Initial values, so that the RFC's timers are told apart. */
 const RETRY = 7;
@@ -27,14 +28,7 @@ const ours: LocalOpen = { as: 64600, routerId: '192.0.2.9', holdTimeSeconds: HOL
 const agreed = agreedWith({ ...ours, as: 64500, routerId: '192.0.2.1' });
 const body = new Uint8Array();
 
-const STATES: Readonly<Record<StateName, State>> = {
-  Idle: IDLE,
-  Connect: { is: 'Connect' },
-  Active: { is: 'Active' },
-  OpenSent: { is: 'OpenSent' },
-  OpenConfirm: { is: 'OpenConfirm', agreed },
-  Established: { is: 'Established', agreed },
-};
+const STATES = everyState(agreed);
 
 /** Each event of §8.1 as the machine gets it, or why it never does. */
 const EVENTS: readonly {

@@ -70,7 +70,7 @@ function establishedSession() {
       keepaliveSeconds: null,
       sendHoldSeconds: null,
       connect: () => stream.remote,
-      limits: NO_LIMITS,
+      limits: () => NO_LIMITS,
       deferred: () => false,
     },
     {
