@@ -4,11 +4,28 @@
 
 import type { Cut } from '../lib/cut.ts';
 import type { OptionRow, OptionsOf } from '../config/rows.ts';
-import type { Clock, Command, CommandResult, ConnectOptions, Stream } from '../world/world.ts';
+import type {
+  Clock,
+  Command,
+  CommandResult,
+  ConnectOptions,
+  HttpRequest,
+  HttpResponse,
+  Stream,
+} from '../world/world.ts';
 
 export type { Cut } from '../lib/cut.ts';
 export type { OptionRow, OptionsOf, Template } from '../config/rows.ts';
-export type { Clock, Command, CommandResult, ConnectOptions, Stream, StreamHandlers } from '../world/world.ts';
+export type {
+  Clock,
+  Command,
+  CommandResult,
+  ConnectOptions,
+  HttpRequest,
+  HttpResponse,
+  Stream,
+  StreamHandlers,
+} from '../world/world.ts';
 
 export const API_VERSION = 1;
 
@@ -36,6 +53,8 @@ export interface Tools {
   /** As Streams.connect. An error that is our own fault (EMFILE, ENETUNREACH …) becomes `unknown` in the runner. */
   connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
   run(command: Command, cut: Cut): Promise<CommandResult>;
+  /** As Http.get: one request where its cost does not matter, verified when https. Not through the path. */
+  fetch(request: HttpRequest, cut: Cut): Promise<HttpResponse>;
   /** One line about this target in the log, in the system `<service> <Monitor>`. */
   log(level: 'debug' | 'info' | 'warn' | 'error', target: Target, text: string): void;
   /** A measurement of this target: becomes `pybal_monitor_<monitor>_<name>` with the given extra labels. */

@@ -71,6 +71,7 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
       guarded(gates.commands, cut, faultOfRunning, async () =>
         killedInTime(await world.processes.run(command, cut), command.timeoutMs, world.self().loopLateMs),
       ),
+    fetch: (request, cut) => guarded(gates.connecting, cut, faultOfFetching, () => world.http.get(request, cut)),
     log: notes.log,
     observe: notes.observe,
     count: notes.count,
@@ -127,6 +128,14 @@ function faultOfConnecting(error: unknown, cut: Cut): string | null {
   if (!(error instanceof SystemError)) return null;
   if (error.code === 'ECANCELED') return cut.aborted ? null : error.message;
   return OWN_FAULTS.has(error.code) ? error.message : null;
+}
+
+/** Names are looked up by us: that we got no answer, or the wrong name, is no word of the server. */
+const NAME_FAULTS: ReadonlySet<string> = new Set(['EINVAL', 'ENOTFOUND', 'ETIMEOUT', 'EAI_AGAIN']);
+
+function faultOfFetching(error: unknown, cut: Cut): string | null {
+  const named = error instanceof SystemError && NAME_FAULTS.has(error.code);
+  return named ? error.message : faultOfConnecting(error, cut);
 }
 
 /** A program that could not even be started (missing, not executable, no more processes) has not asked the server anything. */

@@ -187,6 +187,32 @@ describe('HealthRunner with polls', () => {
     expect(told().at(-1)).to.equal('cp1 down');
   });
 
+  for (const [code, is] of [
+    ['ECONNREFUSED', 'down'],
+    ['ETIMEDOUT', 'down'],
+    ['EFBIG', 'down'],
+    ['ENOTFOUND', 'unknown'],
+    ['EMFILE', 'unknown'],
+  ] as const) {
+    it(`fetches, and takes ${code} as ${is}`, async () => {
+      const { fake, runner, configure, told } = lab();
+      fake.reply = () => new SystemError(code, 'GET');
+      const { module } = scriptedPoll('A');
+      const request = { url: 'http://feed.example/', timeoutMs: 1000, maxBytes: 10 };
+      const create = (_: unknown, tools: Tools) => ({
+        check: async (_target: Target, cut: Cut): Promise<Health> => {
+          const { status } = await tools.fetch(request, cut);
+          return { is: 'up', detail: String(status) };
+        },
+      });
+      configure([{ ...module, create } as MonitorModule]);
+      runner.candidate('text_80', 'cp1', '10.0.0.9');
+      await fake.clock.advance(1000);
+      expect(fake.requests).to.deep.equal([request]);
+      expect(told().at(-1)).to.equal(`cp1 ${is}`);
+    });
+  }
+
   it('calls a missed deadline unknown when the event loop was later than that', async () => {
     const { fake, runner, configure, told } = lab({ self: () => ({ loopLateMs: 2500, kernelId: '', addresses: [] }) });
     const { module, script } = scriptedPoll('A', { timeout: 2 });
