@@ -79,6 +79,13 @@ export function ceaseWithText(name: 'ceaseShutdown' | 'ceaseReset', text: string
   return notification(name, new Writer(1 + bytes.length).u8(bytes.length).bytes(bytes).finish());
 }
 
+/** RFC 8538 §5.1, RFC 9384 §4: the Ceases after which routes must not be kept. The others are over soon: 6/6, 6/7, 6/8 … */
+const LASTING: readonly ErrorName[] = ['ceaseMaxPrefixes', 'ceaseShutdown', 'ceaseDeconfigured', 'ceaseBfdDown'];
+
+export function isLasting({ code, subcode }: Notification): boolean {
+  return LASTING.some((name) => rows[name][0] === code && rows[name][1] === subcode);
+}
+
 /** RFC 8538 §3.1: the same goodbye, and nothing of ours is to be kept. What it stands for goes along. */
 export function hardReset({ code, subcode, data }: Notification): Notification {
   return notification('ceaseHardReset', new Writer(2 + data.length).u8(code).u8(subcode).bytes(data).finish());

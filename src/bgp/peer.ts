@@ -14,7 +14,7 @@ import { describeCause, isProtocolError } from './cause.ts';
 import { survivor } from './collision.ts';
 import type { Cause, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
-import { hardReset, type Notification, notification } from './notification.ts';
+import { hardReset, isLasting, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
 import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
 import { type Counters, newCounters, Session, type SessionWorld } from './session.ts';
@@ -95,6 +95,7 @@ export class Peer {
   readonly #context: PeerContext;
   #config: PeerConfig;
   readonly #counters = newCounters();
+  readonly #served: boolean;
   readonly #sessions: Readonly<Record<Side, Session>>;
   #routes: readonly Route[] | null = null;
   /** The same for the next session; null while one has it. */
@@ -121,12 +122,14 @@ export class Peer {
   readonly #table = new Map<string, ReceivedRoute>();
   #tableChanged = false;
 
-  constructor(context: PeerContext, config: PeerConfig, key: string | null) {
+  /** `before`: the same peer with other settings, which this one takes the place of. */
+  constructor(context: PeerContext, config: PeerConfig, key: string | null, before: Peer | null = null) {
     this.#context = context;
     this.#config = config;
     this.#key = key;
     this.#dropsBefore = context.drops();
     this.#since = context.world.clock.now();
+    this.#served = before?.served ?? false;
     this.#sessions = { active: this.#newSession('active'), passive: this.#newSession('passive') };
   }
 
@@ -136,6 +139,10 @@ export class Peer {
   /** null: nobody has said yet what this peer should have. */
   get routes(): readonly Route[] | null {
     return this.#routes;
+  }
+  /** It had a session since this daemon began. */
+  get served(): boolean {
+    return this.#served || this.#counters.established > 0;
   }
   get flushed(): boolean {
     return this.#all.every((session) => session.flushed);
@@ -229,10 +236,11 @@ export class Peer {
     for (const session of this.#all) this.#end(session, reason);
   }
 
-  /** RFC 8538 §4: a real end must not be taken for a restart, after which the peer would keep our routes. */
+  /** RFC 8538 §5.1: a real end must not be taken for a restart, after which the peer would keep our routes. */
   #end(session: Session, reason: Notification): void {
     const { state } = session;
-    session.stop(state.is === 'Established' && state.agreed.hardReset ? hardReset(reason) : reason);
+    const kept = state.is === 'Established' && state.agreed.hardReset;
+    session.stop(kept && isLasting(reason) ? hardReset(reason) : reason);
   }
 
   /** Give up on what stop() left behind. */
@@ -392,8 +400,8 @@ export class Peer {
     const { hostname, softwareVersion } = this.#context;
     const restart = {
       seconds: mode === 'restart' ? gracefulRestartSeconds : 0,
-      restarted: this.#counters.established === 0,
-      forwarding: this.#counters.established > 0 || this.#context.forwarded(),
+      restarted: !this.served,
+      forwarding: this.served || this.#context.forwarded(),
     };
     return { none: this.#plain, gracefulRestart: mode === 'off' ? null : restart, hostname, softwareVersion };
   }

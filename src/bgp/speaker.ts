@@ -158,7 +158,7 @@ export class Speaker {
         present.peer.setKey(this.#keys.get(name) ?? null);
         continue;
       }
-      const peer = new Peer(context, peerConfig, this.#keys.get(name) ?? null);
+      const peer = new Peer(context, peerConfig, this.#keys.get(name) ?? null, present?.peer ?? null);
       const routes = present?.peer.routes ?? null;
       if (present !== undefined) this.#dismiss(present.peer, notification('ceaseConfigChange'));
       this.#peers.set(name, { peer, identity });

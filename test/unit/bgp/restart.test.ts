@@ -44,14 +44,18 @@ async function sessionWith(changes: Partial<PeerConfig>, offers: Partial<Offers>
 const context = { as4: true, internal: false, families: [4] as const };
 const updatesOf = (script: Script) =>
   script.got.filter(({ type }) => type === 2).map(({ body }) => decodeUpdate(new Reader(body), context));
+/** The first octets of the NOTIFICATION, with what a hard reset stands for. */
+const goodbye = (script: Script) => [...(script.got.find(({ type }) => type === 3)?.body ?? [])].slice(0, 4);
+const restartOf = (script: Script) =>
+  decodeOpen(new Reader(script.got[0]?.body ?? new Uint8Array())).capabilities.find(
+    (each) => each.is === 'graceful-restart',
+  );
 const ends = (script: Script) => updatesOf(script).filter((update) => endOfRibFamily(update) !== null).length;
 
 describe('bgp: graceful restart', () => {
   it('asks for nothing to be kept, and says goodbye plainly, unless configured', async () => {
     const { net, director, script } = await sessionWith({}, KEEPS);
-    const [first] = script().got;
-    const open = decodeOpen(new Reader(first?.body ?? new Uint8Array()));
-    expect(open.capabilities.find(({ is }) => is === 'graceful-restart')).to.deep.include({ seconds: 0, families: [] });
+    expect(restartOf(script())).to.deep.include({ seconds: 0, families: [] });
     await net.settled(director.speaker.stop());
     expect(script().notifications).to.deep.equal(['6/2']);
   });
@@ -60,8 +64,34 @@ describe('bgp: graceful restart', () => {
     const { net, director, script } = await sessionWith({ gracefulRestart: 'restart' }, KEEPS);
     await net.settled(director.speaker.stop());
     expect(script().notifications).to.deep.equal(['6/9']);
-    const said = script().got.find(({ type }) => type === 3);
-    expect([...(said?.body ?? [])].slice(0, 4)).to.deep.equal([6, 9, 6, 2]);
+    expect(goodbye(script())).to.deep.equal([6, 9, 6, 2]);
+  });
+
+  it('ends for good with a deconfigured peer, and with a lost path', async () => {
+    const removed = await sessionWith({ gracefulRestart: 'restart' }, KEEPS);
+    await removed.director.configure({ peers: [] });
+    await removed.net.run(0.1);
+    expect(goodbye(removed.script())).to.deep.equal([6, 9, 6, 3]);
+    const lost = await sessionWith({ gracefulRestart: 'restart' }, KEEPS);
+    lost.director.speaker.pathDown('cr1');
+    await lost.net.run(0.1);
+    expect(goodbye(lost.script())).to.deep.equal([6, 9, 6, 10]);
+  });
+
+  it('lets the router keep the routes while only the settings of the session change', async () => {
+    const { net, director, script, establish } = await sessionWith({ gracefulRestart: 'restart' }, KEEPS);
+    const first = script();
+    const changed = peerConfig({ name: 'cr1', address: ROUTER, gracefulRestart: 'restart', holdTimeSeconds: 30 });
+    await director.configure({ peers: [changed] });
+    await net.run(0.1);
+    expect(goodbye(first)).to.deep.equal([6, 6]);
+    establish(script());
+    await net.run(0.1);
+    // Or the router would drop at the second OPEN what it has kept after the first session.
+    expect(restartOf(script())).to.deep.include({ restarted: false });
+    expect(restartOf(script())?.families.map(({ forwarding }) => forwarding)).to.deep.equal([true, true]);
+    expect(restartOf(first)).to.deep.include({ restarted: true });
+    expect(director.states).to.deep.equal(['cr1 up', 'cr1 down', 'cr1 up']);
   });
 
   it('says End-of-RIB only when all routes are there, so that the router drops none too early', async () => {
