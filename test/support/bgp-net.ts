@@ -3,7 +3,7 @@
 import type { PeerConfig } from '../../src/config/types.ts';
 import type { Route } from '../../src/decision/decision.ts';
 import type { LogRecord } from '../../src/log/record.ts';
-import type { Clock, Mono, Stream, Streams, Wall } from '../../src/world/world.ts';
+import type { Clock, Mono, Stream, Streams, TcpOptions, Wall } from '../../src/world/world.ts';
 import { encodeMessage, type Message } from '../../src/bgp/message.ts';
 import { type LocalOpen, localOpen } from '../../src/bgp/open.ts';
 import type { SpeakerWorld } from '../../src/bgp/peer.ts';
@@ -33,6 +33,8 @@ export interface Node {
   /** `cr1 up`, `cr1 down` */
   readonly states: string[];
   readonly tables: Map<string, RouteTable>;
+  /** Keys that connections were given while they were open, in order: `192.0.2.1 secret`. Nothing here signs with them. */
+  readonly keyed: string[];
   configure(config: Partial<SpeakerConfig>): Promise<void>;
   lines(): string[];
 }
@@ -77,11 +79,12 @@ export class BgpNet {
     const log: LogRecord[] = [];
     const states: string[] = [];
     const tables = new Map<string, RouteTable>();
+    const keyed: string[] = [];
     const random = this.random.fork(name);
     const world: SpeakerWorld = {
       clock: this.#clock(life),
       random: () => random.unit(),
-      streams: this.#streams(host, life),
+      streams: this.#streams(host, life, keyed),
       log: (record) => void log.push(record),
     };
     const speaker = new Speaker(world, {
@@ -102,6 +105,7 @@ export class BgpNet {
       log,
       states,
       tables,
+      keyed,
       configure: (config) => this.settled(speaker.configure({ ...defaults, ...config })),
       lines: () => log.filter(({ level }) => level !== 'debug').map(({ system, text }) => `[${system}] ${text}`),
     };
@@ -117,12 +121,18 @@ export class BgpNet {
     };
   }
 
-  #streams(host: Host, life: Life): Streams {
+  #streams(host: Host, life: Life, keyed: string[]): Streams {
     const { network } = this;
+    const tunable = (stream: Stream): Stream =>
+      Object.assign(stream, {
+        tune: ({ md5Key }: TcpOptions) => {
+          if (md5Key !== undefined) keyed.push(`${stream.remote.address} ${md5Key}`);
+        },
+      });
     return {
-      connect: (options, cut) => network.connect(host, life, options, cut),
+      connect: async (options, cut) => tunable(await network.connect(host, life, options, cut)),
       listen: async (at, onStream) => {
-        const close = network.listen(host, life, at, onStream);
+        const close = network.listen(host, life, at, (stream) => onStream(tunable(stream)));
         return { local: at, close: async () => close() };
       },
     };

@@ -16,8 +16,9 @@ const NOTIFICATION = 3;
 const UPDATE = 2;
 const KEEPALIVE = 4;
 
-/** One change to one of the others: the first six need a new session or end one, the others need none. */
+/** One change to one of the others: the first six need a new session or end one, the others and another key need none. */
 const HARD = 6;
+const KEYED = { from: 'file', path: '/etc/pybal/bgp-password' } as const;
 const SETTINGS: readonly ((peer: PeerConfig, i: number) => PeerConfig | null)[] = [
   (peer, i) => ({ ...peer, holdTimeSeconds: 30 + i }),
   (peer) => ({ ...peer, localAddress: peer.localAddress === null ? DIRECTOR : null }),
@@ -27,6 +28,9 @@ const SETTINGS: readonly ((peer: PeerConfig, i: number) => PeerConfig | null)[] 
   (peer, i) => ({ ...peer, gracefulRestart: 'restart', gracefulRestartSeconds: 1 + i }),
   (peer, i) => ({ ...peer, connectRetrySeconds: 1 + (i % 5) }),
   (peer, i) => ({ ...peer, med: i, communities: [i], prepends: i % 3, maximumPrefixes: 1_000 + i }),
+  (peer, i) => ({ ...peer, gracefulShutdownSeconds: i % 5 }),
+  // Its password is another one, which readKeys() finds in its file.
+  (peer) => ({ ...peer }),
 ];
 
 describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of others', () => {
@@ -37,6 +41,8 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
   let steadyRoutes: () => readonly Route[];
   let busyRoutes: Map<string, Route>;
   let updatesPerChange: number[];
+  const keys = new Map(OTHERS.map((address) => [address, 'first']));
+  let keyChanges: { readonly key: string; readonly established: boolean }[];
   let softChanges: { readonly established: boolean; readonly told: number }[];
 
   before(async () => {
@@ -48,8 +54,8 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
       const peer = peerConfig({ name: 'd1', address: DIRECTOR, localAs: 64_500 + i, passive: true });
       await router.configure({ peers: [peer] });
     }
-    const peers = new Map([STEADY, BUSY, ...OTHERS].map((address) => [address, peerConfig({ address })]));
-    await director.configure({ peers: [...peers.values()] });
+    const peers = new Map([STEADY, BUSY, ...OTHERS].map((address) => [address, newPeer(address)]));
+    await director.configure({ peers: [...peers.values()], keys });
     steadyRoutes = () => [route('203.0.113.1', { med: 5 }), route('203.0.113.2', { communities: [1] })];
     busyRoutes = new Map();
     director.speaker.set(STEADY, steadyRoutes());
@@ -63,6 +69,7 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
     };
     updatesPerChange = [];
     softChanges = [];
+    keyChanges = [];
     for (let i = 0; i < ROUTE_CHANGES; i++) {
       if (i % (ROUTE_CHANGES / SETTING_CHANGES) === 0) await changeSetting(peers, i / 10);
       changeRoute(i);
@@ -75,17 +82,24 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
     await net.run(30);
   });
 
+  const newPeer = (address: string) => peerConfig({ address, password: OTHERS.includes(address) ? KEYED : null });
+
   async function changeSetting(peers: Map<string, PeerConfig>, i: number): Promise<void> {
     const address = OTHERS[i % OTHERS.length] ?? '';
     const present = peers.get(address);
     const change = SETTINGS[i % SETTINGS.length];
-    const changed = present === undefined ? peerConfig({ address }) : (change?.(present, i) ?? null);
+    const changed = present === undefined ? newPeer(address) : (change?.(present, i) ?? null);
     if (changed === null) peers.delete(address);
     else peers.set(address, changed);
     const established = director.speaker.status().some((each) => each.name === address && each.established);
     const told = count(`director>${address}`, NOTIFICATION);
+    if (present !== undefined && i % SETTINGS.length === SETTINGS.length - 1) {
+      const key = `key ${i}`;
+      keys.set(address, key);
+      keyChanges.push({ key: `${address} ${key}`, established });
+    }
     // As after a reload: everything is made anew from the file.
-    await director.configure({ peers: [...peers.values()].map((peer) => structuredClone(peer)) });
+    await director.configure({ peers: structuredClone([...peers.values()]), keys: new Map(keys) });
     if (present === undefined || i % SETTINGS.length < HARD) return;
     softChanges.push({ established, told: count(`director>${address}`, NOTIFICATION) - told });
   }
@@ -125,6 +139,14 @@ describe('bgp/speaker: 1,000 route changes and 100 changes to the settings of ot
   it('resets no session for a setting that needs no new one', () => {
     expect(softChanges.filter(({ established }) => established).length).to.be.above(10);
     expect(new Set(softChanges.map(({ told }) => told))).to.deep.equal(new Set([0]));
+  });
+
+  it('gives another password to the session that is up, and to nobody else', () => {
+    const ofSessions = keyChanges.filter(({ established }) => established).map(({ key }) => key);
+    expect(ofSessions.length).to.be.above(5);
+    expect(director.keyed).to.include.members(ofSessions);
+    expect(new Set(director.keyed.map((key) => key.split(' ')[0]))).to.deep.equal(new Set(OTHERS));
+    expect(director.lines().filter((line) => line.includes('key '))).to.deep.equal([]);
   });
 });
 
