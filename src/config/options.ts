@@ -150,7 +150,14 @@ export const SERVICE_OPTIONS = [
     default: [],
     pybal: '0.1',
     example: "[ 'ProxyFetch', 'IdleConnection' ]",
-    doc: 'Checks of every real server; all must succeed. Without any, every server counts as up.',
+    doc: 'Checks of every real server; all must succeed unless monitors-combine says otherwise. Without any, every server counts as up.',
+  },
+  {
+    name: 'monitors-combine',
+    kind: 'string',
+    default: 'all',
+    example: 'any',
+    doc: 'How many of the monitors must find a server up: all (PyBal), any, or a number. While too few can tell, the server is unknown.',
   },
   {
     name: 'rise',

@@ -36,6 +36,7 @@ export function readService(section: Section, modules: Modules, file: string, re
   if (low > options['announce-quorum'])
     report.error('announce-quorum-low', `${low} is more than announce-quorum, ${options['announce-quorum']}`);
   if (options['vip-presence'] === 'route') report.error('vip-presence', 'route is not in this version');
+  const monitorsNeeded = readNeeded(options['monitors-combine'], monitors.length, report);
   if (report.failed) return null;
   return {
     name: section.name,
@@ -53,6 +54,7 @@ export function readService(section: Section, modules: Modules, file: string, re
     source: options.config,
     depoolThreshold: options['depool-threshold'],
     monitors,
+    monitorsNeeded,
     rise: options.rise,
     fall: options.fall,
     bgp: options.bgp,
@@ -121,6 +123,18 @@ function readMonitors(
   if (names !== null && monitors.length === 0 && !report.failed)
     report.warning('monitors', 'none of them can run: every server counts as up');
   return monitors;
+}
+
+/** A number that the monitors of the section can never reach would keep every server down. */
+function readNeeded(text: string, monitors: number, report: Report): number {
+  const word = text.trim().toLowerCase();
+  if (word === 'all') return monitors;
+  if (word === 'any') return Math.min(1, monitors);
+  const needed = /^\d{1,3}$/.test(word) ? Number(word) : 0;
+  if (needed < 1) report.error('monitors-combine', `“${text}” is neither all nor any nor a number from 1 up`);
+  else if (needed > monitors && !report.failed)
+    report.error('monitors-combine', `${needed} of ${monitors} monitors can never be up`);
+  return needed;
 }
 
 function missingMonitor(name: string): string {

@@ -35,6 +35,8 @@ export interface ServiceConfig {
   readonly source: string;
   readonly depoolThreshold: number;
   readonly monitors: readonly MonitorConfig[];
+  /** How many of them must be up for a server to be up: all of them unless monitors-combine says otherwise. */
+  readonly monitorsNeeded: number;
   readonly rise: number;
   readonly fall: number;
   readonly bgp: boolean;

@@ -19,7 +19,7 @@ export interface PoolList {
   readonly note: string | null;
 }
 
-/** Health of one server: its monitors combined by AND, after rise and fall. */
+/** Health of one server: its monitors combined, after rise and fall. */
 export interface ServerHealth {
   readonly is: 'up' | 'down' | 'unknown';
   readonly since: Mono;

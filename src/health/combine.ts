@@ -1,4 +1,5 @@
-// The monitors of one server, combined into its health: up when all are up, down when any is down. Pure; called by server.ts.
+// The monitors of one server, combined into its health: up when enough of them are up, down when that can not be reached any
+// more, unknown in between. Pure; called by server.ts.
 
 import type { ServerHealth } from '../decision/facts.ts';
 import type { Mono } from '../world/world.ts';
@@ -9,21 +10,39 @@ export interface NamedState {
   readonly state: MonitorState;
 }
 
-/** `previous` gives `since` when the health is what it was. */
-export function combine(monitors: readonly NamedState[], previous: ServerHealth | null, now: Mono): ServerHealth {
-  const is = combined(monitors);
+/**
+ * `needed` of them must be up: all of them is PyBal's AND, 1 is OR. `previous` gives `since` when the health is what it was.
+ * Without monitors a server is up.
+ */
+export function combine(
+  monitors: readonly NamedState[],
+  needed: number,
+  previous: ServerHealth | null,
+  now: Mono,
+): ServerHealth {
+  const verdicts = monitors.map(({ state }) => isNow(state));
+  const is = atLeast(needed, verdicts);
   const reasons = monitors.filter(({ state }) => isNow(state) === is).map((monitor) => reasonOf(monitor, is));
+  const up = verdicts.filter((verdict) => verdict === 'up').length;
+  const counted = is !== 'up' && needed < monitors.length ? [`${up} of ${monitors.length} up, ${needed} needed`] : [];
   return {
     is,
     since: previous?.is === is ? previous.since : now,
-    reason: monitors.length === 0 ? 'no monitors' : reasons.join('; '),
+    reason: monitors.length === 0 ? 'no monitors' : [...counted, ...reasons].join('; '),
     partial: monitors.length === 0 || monitors.some(({ state }) => state.known === 'up'),
   };
 }
 
-function combined(monitors: readonly NamedState[]): ServerHealth['is'] {
-  if (monitors.some(({ state }) => isNow(state) === 'down')) return 'down';
-  return monitors.every(({ state }) => isNow(state) === 'up') ? 'up' : 'unknown';
+/** Kleene's logic of three values: unknown is what the unknown ones could still make either way. */
+export function atLeast(needed: number, verdicts: readonly ServerHealth['is'][]): ServerHealth['is'] {
+  let up = 0;
+  let down = 0;
+  for (const verdict of verdicts) {
+    if (verdict === 'up') up++;
+    else if (verdict === 'down') down++;
+  }
+  if (up >= needed) return 'up';
+  return verdicts.length - down < needed ? 'down' : 'unknown';
 }
 
 function reasonOf({ name, state }: NamedState, is: ServerHealth['is']): string {

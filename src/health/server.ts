@@ -3,7 +3,7 @@
 
 import type { ServerHealth } from '../decision/facts.ts';
 import { Check } from './check.ts';
-import { combine } from './combine.ts';
+import { atLeast, combine } from './combine.ts';
 import type { Service } from './service.ts';
 
 export class Server {
@@ -158,7 +158,8 @@ export class Probe {
 
   combined(previous: ServerHealth | null): ServerHealth {
     const states = [...this.checks].map(([name, { state }]) => ({ name, state }));
-    return combine(states, previous, this.server.service.around.world.clock.now());
+    const { around, needed } = this.server.service;
+    return combine(states, needed, previous, around.world.clock.now());
   }
 
   get anyResult(): boolean {
@@ -170,7 +171,8 @@ export class Probe {
 
   /** Up as far as anybody knows: what freezes does not change it. */
   get standsUp(): boolean {
-    return [...this.checks.values()].every(({ state }) => state.known === 'up');
+    const verdicts = [...this.checks.values()].map(({ state }) => state.known ?? 'unknown');
+    return atLeast(this.server.service.needed, verdicts) === 'up';
   }
 
   stop(): void {

@@ -63,6 +63,10 @@ export class Service {
   get config(): ServiceConfig {
     return this.#config;
   }
+  /** How many of the monitors must be up for a server to be up. */
+  get needed(): number {
+    return Math.min(this.#config.monitorsNeeded, this.#monitors.size);
+  }
   get monitors(): ReadonlyMap<string, ServiceMonitor> {
     return this.#monitors;
   }
@@ -72,7 +76,8 @@ export class Service {
     this.#config = config;
     const asksElsewhere =
       before.vip !== config.vip || before.port !== config.port || before.realPort !== config.realPort;
-    const monitorsChanged = this.#updateMonitors(monitors, asksElsewhere);
+    const monitorsChanged =
+      this.#updateMonitors(monitors, asksElsewhere) || before.monitorsNeeded !== config.monitorsNeeded;
     if (hosts !== this.#hosts) this.#updateHosts(hosts, candidates);
     if (monitorsChanged) for (const server of this.#servers.values()) server.syncMonitors();
     if (before.family !== config.family) for (const server of this.#servers.values()) server.forgetAddress();

@@ -19,6 +19,7 @@ export function serviceConfig(over: Partial<ServiceConfig> = {}): ServiceConfig 
     source: 'file:///pools/text',
     depoolThreshold: 0.5,
     monitors: [],
+    monitorsNeeded: over.monitors?.length ?? 0,
     rise: 1,
     fall: 1,
     bgp: true,

@@ -591,6 +591,22 @@ const CASES: readonly Case[] = [
     ],
   ],
   [
+    'more monitors that must be up than there are',
+    web({}, ['monitors-combine = 2']),
+    [
+      '1: warning: [web] not usable: what it has in the kernel stays as it is',
+      '8: [web] monitors-combine: 2 of 1 monitors can never be up',
+    ],
+  ],
+  [
+    'a word that says nothing about how monitors combine',
+    web({}, ['monitors-combine = most']),
+    [
+      '1: warning: [web] not usable: what it has in the kernel stays as it is',
+      '8: [web] monitors-combine: “most” is neither all nor any nor a number from 1 up',
+    ],
+  ],
+  [
     'a presence that is not here yet',
     web({}, ['vip-presence = route']),
     [

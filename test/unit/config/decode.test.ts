@@ -149,6 +149,7 @@ ${more}`;
         source: 'file:///etc/pybal/web',
         depoolThreshold: 0.5,
         monitors: [{ name: 'IdleConnection', options: { 'max-delay': 300, keepalive: true } }],
+        monitorsNeeded: 1,
         rise: 1,
         fall: 1,
         bgp: true,
@@ -184,6 +185,17 @@ ${more}`;
       flags: 0,
       persistencePrefix: 20,
     });
+  });
+
+  it('tells how many monitors must be up', async () => {
+    const two = "monitors = [ 'IdleConnection', 'RunCommand' ]\nruncommand.command = /bin/true";
+    const needed = async (more: string) =>
+      (await configOf(web(`${two}\n${more}`).replace("monitors = [ 'IdleConnection' ]", ''))).services[0]
+        ?.monitorsNeeded;
+    expect(await needed('')).to.equal(2);
+    expect(await needed('monitors-combine = ALL')).to.equal(2);
+    expect(await needed('monitors-combine = any')).to.equal(1);
+    expect(await needed('monitors-combine = 2')).to.equal(2);
   });
 
   it("forwards as told, in our words and in PyBal's", async () => {

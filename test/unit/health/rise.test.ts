@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { combine } from '../../../src/health/combine.ts';
+import type { ServerHealth } from '../../../src/decision/facts.ts';
+import { atLeast, combine, type NamedState } from '../../../src/health/combine.ts';
 import type { Health } from '../../../src/health/monitor.ts';
 import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from '../../../src/health/rise.ts';
 import type { Mono } from '../../../src/world/world.ts';
@@ -68,33 +69,72 @@ describe('combine', () => {
   const named = (...states: readonly (readonly Health[])[]) =>
     states.map((results, i) => ({ name: `M${i}`, state: after(results) }));
 
+  const all = (monitors: readonly NamedState[], before: ServerHealth | null, now: Mono) =>
+    combine(monitors, monitors.length, before, now);
+
   it('is up without monitors', () => {
-    expect(combine([], null, at(9))).to.deep.equal({ is: 'up', since: 9, reason: 'no monitors', partial: true });
+    expect(all([], null, at(9))).to.deep.equal({ is: 'up', since: 9, reason: 'no monitors', partial: true });
   });
 
   it('is up when all are up', () => {
-    expect(combine(named([UP], [UP]), null, at(9))).to.include({ is: 'up', partial: true });
+    expect(all(named([UP], [UP]), null, at(9))).to.include({ is: 'up', partial: true });
   });
 
   it('is down when any is down, and names each that is', () => {
-    const health = combine(named([DOWN], [UP], [UNKNOWN], [DOWN]), null, at(9));
+    const health = all(named([DOWN], [UP], [UNKNOWN], [DOWN]), null, at(9));
     expect(health).to.deep.equal({ is: 'down', since: 9, reason: 'M0: 503; M3: 503', partial: true });
-    expect(combine(named([DOWN], [DOWN]), null, at(9)).partial).to.equal(false);
+    expect(all(named([DOWN], [DOWN]), null, at(9)).partial).to.equal(false);
   });
 
   it('is unknown while one has no result or cannot tell, and none is down', () => {
-    expect(combine(named([UP], []), null, at(9))).to.include({
+    expect(all(named([UP], []), null, at(9))).to.include({
       is: 'unknown',
       reason: 'M1: no result yet',
       partial: true,
     });
-    expect(combine(named([UP, UNKNOWN], [UP]), null, at(9))).to.include({ is: 'unknown', reason: 'M0: EMFILE' });
-    expect(combine(named([]), null, at(9)).partial).to.equal(false);
+    expect(all(named([UP, UNKNOWN], [UP]), null, at(9))).to.include({ is: 'unknown', reason: 'M0: EMFILE' });
+    expect(all(named([]), null, at(9)).partial).to.equal(false);
   });
 
   it('keeps since while the health is what it was', () => {
-    const before = combine(named([DOWN], [UP]), null, at(9));
-    expect(combine(named([DOWN], [DOWN]), before, at(20)).since).to.equal(9);
-    expect(combine(named([UP], [UP]), before, at(20)).since).to.equal(20);
+    const before = all(named([DOWN], [UP]), null, at(9));
+    expect(all(named([DOWN], [DOWN]), before, at(20)).since).to.equal(9);
+    expect(all(named([UP], [UP]), before, at(20)).since).to.equal(20);
+  });
+
+  it('is up with one that is up where one is enough, whatever the others do not know', () => {
+    const monitors = named([UNKNOWN], [UP], [], [DOWN]);
+    expect(combine(monitors, 1, null, at(9))).to.include({ is: 'up', reason: 'M1: up' });
+    expect(combine(named([UNKNOWN], [DOWN]), 1, null, at(9))).to.include({
+      is: 'unknown',
+      reason: '0 of 2 up, 1 needed; M0: EMFILE',
+    });
+    expect(combine(named([DOWN], [DOWN]), 1, null, at(9))).to.include({
+      is: 'down',
+      reason: '0 of 2 up, 1 needed; M0: 503; M1: 503',
+    });
+  });
+
+  it('says of any number of monitors what every way of clearing up the unknown ones agrees on', () => {
+    const anyVerdict = fc.constantFrom('up' as const, 'down' as const, 'unknown' as const);
+    const cases = fc
+      .array(anyVerdict, { minLength: 1, maxLength: 6 })
+      .chain((verdicts) => fc.tuple(fc.constant(verdicts), fc.integer({ min: 1, max: verdicts.length })));
+    /** The truth table: all rows that the unknown ones may turn out to be. */
+    const rows = ([first, ...rest]: readonly ServerHealth['is'][]): readonly (readonly boolean[])[] => {
+      if (first === undefined) return [[]];
+      const heads = first === 'unknown' ? [true, false] : [first === 'up'];
+      return heads.flatMap((head) => rows(rest).map((row) => [head, ...row]));
+    };
+    fc.assert(
+      fc.property(cases, ([verdicts, needed]) => {
+        const answers = new Set(rows(verdicts).map((row) => row.filter(Boolean).length >= needed));
+        const expected = answers.size === 2 ? 'unknown' : answers.has(true) ? 'up' : 'down';
+        expect(atLeast(needed, verdicts)).to.equal(expected);
+        const states = named(...verdicts.map((is) => (is === 'up' ? [UP] : is === 'down' ? [DOWN] : [UP, UNKNOWN])));
+        expect(combine(states, needed, null, at(9)).is).to.equal(expected);
+      }),
+      { numRuns: 500 },
+    );
   });
 });

@@ -12,6 +12,7 @@ interface Wanted {
   readonly hosts?: readonly string[];
   readonly rise?: number;
   readonly fall?: number;
+  readonly needed?: number;
   readonly options?: Readonly<Record<string, unknown>>;
 }
 
@@ -23,14 +24,14 @@ function lab(over: Partial<World> = {}) {
     (fact) => facts.push(fact),
     () => 'enabled/up/pooled',
   );
-  const config = serviceConfig({ name: 'text_80' });
+  const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
   const configure = (
     modules: readonly MonitorModule[],
-    { hosts = ['cp1'], rise = 1, fall = 1, options = {} }: Wanted = {},
+    { hosts = ['cp1'], rise = 1, fall = 1, needed, options = {} }: Wanted = {},
   ) =>
     runner.configure([
       {
-        config: { ...config, rise, fall },
+        config: { ...config, rise, fall, monitorsNeeded: needed ?? modules.length },
         monitors: modules.map((module) => ({ module, options })),
         hosts: hosts.map((host) => ({ host, weight: 10, enabled: true })),
       },
@@ -126,6 +127,24 @@ describe('HealthRunner with polls', () => {
     expect(told().at(-1)).to.equal('cp1 up');
     await fake.clock.advance(10_000);
     expect(told().at(-1)).to.equal('cp1 down');
+  });
+
+  it('needs as many monitors up as it was told, and judges again when told otherwise, asking nobody anew', async () => {
+    const { fake, runner, configure, told } = lab();
+    const good = scriptedPoll('A');
+    const bad = scriptedPoll('B');
+    bad.script.auto = () => ({ is: 'down', reason: 'no' });
+    const modules = [good.module, bad.module];
+    configure(modules, { needed: 1 });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    expect(told().at(-1)).to.equal('cp1 up');
+    const asked = good.asked.length + bad.asked.length;
+    configure(modules, { needed: 2 });
+    expect(told().at(-1)).to.equal('cp1 down');
+    configure(modules, { needed: 1 });
+    expect(told().at(-1)).to.equal('cp1 up');
+    expect([good.asked.length + bad.asked.length, good.script.created]).to.deep.equal([asked, 1]);
   });
 
   it('cuts at the deadline and calls it down, in the words of the check if it has some', async () => {
@@ -399,7 +418,7 @@ describe('HealthRunner when configuration changes', () => {
   it('hands a new weight to the next check without starting again', async () => {
     const { fake, runner, configure } = lab();
     const { module, asked } = scriptedPoll('A');
-    const config = serviceConfig({ name: 'text_80' });
+    const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
     const monitors = [{ module, options: {} }];
     configure([module]);
     runner.candidate('text_80', 'cp1', '10.0.0.9');
@@ -415,7 +434,7 @@ describe('HealthRunner when configuration changes', () => {
     const { module, asked } = scriptedPoll('A');
     const monitors = [{ module, options: {} }];
     const hosts = [{ host: 'cp1', weight: 10, enabled: true }];
-    const config = serviceConfig({ name: 'text_80' });
+    const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
     runner.configure([{ config, monitors, hosts }]);
     runner.candidate('text_80', 'cp1', '10.0.0.9');
     await fake.clock.advance(1000);
