@@ -63,7 +63,7 @@ export function closedWorld(): Pick<World, 'http' | 'streams' | 'processes'> & {
         return { close: async () => {} };
       },
     },
-    streams: { connect: absent('connect'), listen: absent('listen') },
+    streams: { connect: absent('connect'), secure: absent('secure'), listen: absent('listen') },
     processes: { run: absent('run') },
   };
 }

@@ -31,8 +31,22 @@ export function fencedClock(clock: Clock, onThrow: OnThrow): Clock {
   };
 }
 
-export function fencedStream(stream: Stream, onThrow: OnThrow): Stream {
+/** A stream in its fence. */
+interface FencedStream extends Stream {
+  readonly inner: Stream;
+}
+
+/** What is in the fence. */
+export function unfenced(stream: Stream): Stream {
+  return 'inner' in stream ? (stream as FencedStream).inner : stream;
+}
+
+export function fencedStream(stream: Stream, onThrow: OnThrow): FencedStream {
   return {
+    inner: stream,
+    get tls() {
+      return stream.tls;
+    },
     local: stream.local,
     remote: stream.remote,
     on: (handlers) =>

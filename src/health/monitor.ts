@@ -12,6 +12,7 @@ import type {
   HttpRequest,
   HttpResponse,
   Stream,
+  TlsOptions,
 } from '../world/world.ts';
 
 export type { Cut } from '../lib/cut.ts';
@@ -26,6 +27,7 @@ export type {
   Stream,
   StreamHandlers,
 } from '../world/world.ts';
+export type { TlsCertificate, TlsOptions, TlsState, Wall } from '../world/world.ts';
 
 export const API_VERSION = 1;
 
@@ -52,9 +54,13 @@ export interface Tools {
   random(): number;
   /** As Streams.connect. An error that is our own fault (EMFILE, ENETUNREACH …) becomes `unknown` in the runner. */
   connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
+  /** As Streams.secure: begin TLS on a connection that `connect` made (STARTTLS). Use only what it resolves with afterwards. */
+  secure(stream: Stream, tls: TlsOptions, cut: Cut): Promise<Stream>;
   run(command: Command, cut: Cut): Promise<CommandResult>;
   /** As Http.get: one request where its cost does not matter, verified when https. Not through the path. */
   fetch(request: HttpRequest, cut: Cut): Promise<HttpResponse>;
+  /** The content of a file on this host: certificates, passwords. Not being able to read it is our own fault. */
+  read(path: string, maxBytes: number): Promise<Uint8Array>;
   /** One line about this target in the log, in the system `<service> <Monitor>`. */
   log(level: 'debug' | 'info' | 'warn' | 'error', target: Target, text: string): void;
   /** A measurement of this target: becomes `pybal_monitor_<monitor>_<name>` with the given extra labels. */

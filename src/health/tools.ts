@@ -4,7 +4,7 @@
 import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import type { CommandResult, Stream, World } from '../world/world.ts';
-import { bugText, fenced, fencedClock, fencedStream } from './fence.ts';
+import { bugText, fenced, fencedClock, fencedStream, unfenced } from './fence.ts';
 import { Gate } from './gate.ts';
 import type { Health, Tools } from './monitor.ts';
 
@@ -51,21 +51,27 @@ export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
 
 /** `onBug`: the monitor threw where nobody can tell for which server. */
 export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug: string) => void): Tools {
+  const connected = (cut: Cut, connect: () => Promise<Stream>) =>
+    guarded(gates.connecting, cut, faultOfConnecting, async () => {
+      try {
+        const stream = closedIfCut(await connect(), cut);
+        return fencedStream(stream, (error) => {
+          stream.close('rst');
+          if (cut instanceof CheckCut) cut.fail(bugText(error));
+          else onBug(bugText(error));
+        });
+      } catch (error) {
+        throw error instanceof SystemError ? new ConnectFailed(error) : error;
+      }
+    });
   return {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
     random: () => world.random(),
-    connect: (options, cut) =>
-      guarded(gates.connecting, cut, faultOfConnecting, async () => {
-        try {
-          const stream = closedIfCut(await world.streams.connect(options, cut), cut);
-          return fencedStream(stream, (error) => {
-            stream.close('rst');
-            if (cut instanceof CheckCut) cut.fail(bugText(error));
-            else onBug(bugText(error));
-          });
-        } catch (error) {
-          throw error instanceof SystemError ? new ConnectFailed(error) : error;
-        }
+    connect: (options, cut) => connected(cut, () => world.streams.connect(options, cut)),
+    secure: (stream, tls, cut) => connected(cut, () => world.streams.secure(unfenced(stream), tls, cut)),
+    read: (path, maxBytes) =>
+      world.files.read(path, maxBytes).catch((error: unknown) => {
+        throw error instanceof SystemError ? new ReadFailed(error) : error;
       }),
     run: (command, cut) =>
       guarded(gates.commands, cut, faultOfRunning, async () =>
@@ -119,9 +125,9 @@ function killedInTime(result: CommandResult, timeoutMs: number, loopLateMs: numb
   return result;
 }
 
-/** Errors of connect() that are about this host: its limits, its addresses and routes, its packet filter. */
+/** Errors of connect() that are about this host: its limits, its addresses and routes, its packet filter, what it was told. */
 const OWN_FAULTS: ReadonlySet<string> = new Set(
-  'EMFILE ENFILE ENOBUFS ENOMEM EAGAIN EADDRNOTAVAIL EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM'.split(' '),
+  'EMFILE ENFILE ENOBUFS ENOMEM EAGAIN EADDRNOTAVAIL EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM EINVAL'.split(' '),
 );
 
 function faultOfConnecting(error: unknown, cut: Cut): string | null {
@@ -142,6 +148,14 @@ function faultOfFetching(error: unknown, cut: Cut): string | null {
 function faultOfRunning(error: unknown, cut: Cut): string | null {
   if (!(error instanceof SystemError)) return null;
   return error.code === 'ECANCELED' && cut.aborted ? null : error.message;
+}
+
+/** A file of ours that cannot be read says nothing about a server. */
+class ReadFailed extends SystemError {
+  constructor({ code, call, message }: SystemError) {
+    super(code, call);
+    this.message = message;
+  }
 }
 
 /** A connect that failed, in the words of PyBal's logs (Twisted's error messages). */
@@ -171,6 +185,7 @@ export interface Ending {
 /** What the end of a check says. `lateMs`: how late the event loop was, `timeoutMs`: the time that the server was given. */
 export function judge(ending: Ending, cut: CheckCut, lateMs: number, timeoutMs: number): Health {
   if (cut.bug !== null) return { is: 'unknown', reason: bounded(cut.bug) };
+  if (ending.threw instanceof ReadFailed) return { is: 'unknown', reason: bounded(ending.threw.message) };
   const health: Health =
     'threw' in ending ? { is: 'down', reason: bounded(errorText(ending.threw)) } : asHealth(ending.returned);
   if (ending.timedOut) {

@@ -31,9 +31,46 @@ export interface Endpoint {
 export interface ConnectOptions extends Endpoint {
   /** Source address; the kernel chooses when absent. */
   readonly localAddress?: string;
-  readonly tls?: { readonly servername: string | null; readonly verify: boolean };
+  /** Sent as soon as it is connected, before anything of TLS: a PROXY header. */
+  readonly preface?: Uint8Array;
+  readonly tls?: TlsOptions;
   readonly keepAlive?: { readonly idleSeconds: number; readonly intervalSeconds: number; readonly retries: number };
   readonly tcp?: TcpOptions;
+}
+
+/** Of TLS as a client. */
+export interface TlsOptions {
+  /** The name that the server is told (SNI); null: none. */
+  readonly servername: string | null;
+  /** Refuse a certificate that nobody trusted has signed, that is out of its time, or for another name. */
+  readonly verify: boolean;
+  /** Whom the certificate must be for: a name or an address. Absent: `servername`, or else the address. */
+  readonly verifyName?: string;
+  /** Who is trusted to sign, PEM, instead of those whom the system trusts. */
+  readonly ca?: string;
+  /** What we show of ourselves when asked, PEM; `cert` may be a chain. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
+  /** Protocols that we would speak above it (RFC 7301), the best first. */
+  readonly alpn?: readonly string[];
+}
+
+/** What TLS agreed on. */
+export interface TlsState {
+  /** `TLSv1.3` */
+  readonly protocol: string;
+  readonly alpn: string | null;
+  /** The server's own; null where it has none (or where nothing real is below). */
+  readonly certificate: TlsCertificate | null;
+}
+
+export interface TlsCertificate {
+  /** `CN=real.example, O=Example` */
+  readonly subject: string;
+  readonly issuer: string;
+  readonly validFrom: Wall;
+  readonly validTo: Wall;
+  /** Names and addresses that it is for: `real.example`, `192.0.2.1`. At most a hundred. */
+  readonly names: readonly string[];
 }
 
 /** Of one connection, from its first packet on. */
@@ -74,6 +111,8 @@ export interface StreamHandlers {
 export interface Stream {
   readonly local: Endpoint;
   readonly remote: Endpoint;
+  /** Undefined without TLS. Ask while it is open. */
+  readonly tls?: TlsState | undefined;
   on(handlers: StreamHandlers): void;
   /** False: queued, stop until onDrain. Writing to a closed stream does nothing. */
   write(bytes: Uint8Array): boolean;
@@ -96,8 +135,14 @@ export interface Listener {
 }
 
 export interface Streams {
-  /** Resolves when connected (and TLS is up). Rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, or ECANCELED when cut. */
+  /** Resolves when connected (and TLS is up, as in `secure`). Rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, or ECANCELED when cut. */
   connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
+  /**
+   * Begin TLS as a client on a connected stream (STARTTLS). The stream given is used up, whatever comes of it: its handlers are
+   * not called any more. Bad PEM rejects with EINVAL; whatever is wrong with the server's side is EPROTO with its words, or
+   * ECONNRESET.
+   */
+  secure(stream: Stream, tls: TlsOptions, cut: Cut): Promise<Stream>;
   /** `::` is every address of both families; IPv4 peers have IPv4 addresses there too. Rejects with EADDRINUSE, EACCES … */
   listen(options: Endpoint, onStream: (stream: Stream) => void): Promise<Listener>;
 }

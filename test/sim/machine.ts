@@ -16,6 +16,7 @@ import type { Host } from './network.ts';
 import { type Programs, ProcessTable } from './processes.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
+import { End } from './tcp.ts';
 
 export interface MachineOptions {
   readonly name: string;
@@ -194,6 +195,11 @@ export class Machine {
     const { network } = this.site;
     return {
       connect: (options, cut) => network.connect(this.host, life, options, cut),
+      secure: (stream) =>
+        life.promise((resolve, reject) => {
+          if (stream instanceof End && stream.secure()) resolve(stream);
+          else reject(new SystemError('ECONNRESET', 'secure'));
+        }),
       listen: (at, onStream) =>
         life.promise((resolve, reject) => {
           life.after(0.05, () => {

@@ -246,6 +246,8 @@ export class Network {
     const near = new End(this, from, life, local, remote, options.keepAlive);
     const far = new End(this, to, listening.life, remote, local, undefined);
     near.join(far);
+    if (options.preface !== undefined) near.write(options.preface);
+    if (options.tls !== undefined) near.secure();
     finish(() => resolve(near));
     listening.life.enter(() => listening.accept(far));
   }

@@ -2,7 +2,7 @@
 // on for a while after its owner closed it or died.
 
 import { SystemError } from '../../src/lib/errors.ts';
-import type { ConnectOptions, Endpoint, Stream, StreamHandlers } from '../../src/world/world.ts';
+import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TlsState } from '../../src/world/world.ts';
 import type { Life } from './life.ts';
 import type { Host, Network } from './network.ts';
 
@@ -28,6 +28,7 @@ export class End implements Stream {
   readonly #network: Network;
   readonly #keepAlive: ConnectOptions['keepAlive'];
   #other: End | null = null;
+  #tls: TlsState | undefined;
   #handlers: StreamHandlers | null = null;
   #paused = false;
   /** Arrived and not told yet. */
@@ -79,6 +80,18 @@ export class End implements Stream {
   }
 
   // The owner's side.
+
+  get tls(): TlsState | undefined {
+    return this.#tls;
+  }
+
+  /** No bytes are encrypted here: what both sides say is what goes over the wire. False: it is gone, or secured already. */
+  secure(): boolean {
+    if (this.#is !== 'held' || this.#tls !== undefined) return false;
+    this.#tls = { protocol: 'TLSv1.3', alpn: null, certificate: null };
+    this.#handlers = null;
+    return true;
+  }
 
   on(handlers: StreamHandlers): void {
     this.#handlers = handlers;

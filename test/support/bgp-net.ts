@@ -131,6 +131,7 @@ export class BgpNet {
       });
     return {
       connect: async (options, cut) => tunable(await network.connect(host, life, options, cut)),
+      secure: () => Promise.reject(new Error('no TLS here')),
       listen: async (at, onStream) => {
         const close = network.listen(host, life, at, (stream) => onStream(tunable(stream)));
         return { local: at, close: async () => close() };

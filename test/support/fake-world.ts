@@ -160,7 +160,7 @@ export class FakeWorld {
       names: this.names,
       http: this.http,
       files: this.files,
-      streams: { connect: absent, listen: absent },
+      streams: { connect: absent, secure: absent, listen: absent },
       bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: () => Promise.resolve() },
       ipvs: { list: absent, apply: absent },
       vips: { list: absent, apply: absent },

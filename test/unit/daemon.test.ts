@@ -154,6 +154,7 @@ class Site {
           this.routers.push(router);
           return router.stream;
         },
+        secure: () => Promise.reject(new SystemError('ENOSYS', 'secure')),
         listen: async (at) => ({ local: at, close: async () => {} }),
       },
       bfd: this.bfd,

@@ -1,22 +1,59 @@
-// The certificate authorities that the system trusts, as one TLS context: parsing them takes milliseconds, so once is enough.
+// Whom a TLS connection trusts and what it shows, as OpenSSL's context. Making one means parsing PEM, which takes milliseconds,
+// so they are kept: the system's for good, others while they are in use.
 
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import { errorText, SystemError } from '../../lib/errors.ts';
+import type { TlsOptions } from '../world.ts';
 import { systemError } from './errors.ts';
 
 /** Where Debian, Red Hat, SUSE and Alpine keep the bundle. */
 const BUNDLES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem'];
+/** With a bundle of authorities one is about a megabyte. */
+const MAX_KEPT = 64;
+
+type Wanted = Pick<TlsOptions, 'ca' | 'certificate'>;
+
+/** Without `ca` the system's. Throws a SystemError: EINVAL for PEM that is none. */
+export type Authorities = (wanted?: Wanted) => SecureContext;
 
 /**
  * Made on the first call; where there is no bundle at all, Node's built-in list of authorities. A bundle that is there and
  * cannot be read (EMFILE, EACCES) throws a SystemError, and the next call tries again.
  */
-export function systemAuthorities(bundles: readonly string[] = BUNDLES): () => SecureContext {
-  let context: SecureContext | null = null;
-  return () => {
-    context ??= createSecureContext(firstOf(bundles));
+export function systemAuthorities(bundles: readonly string[] = BUNDLES): Authorities {
+  let system: SecureContext | null = null;
+  /** The one used last comes first. */
+  const kept: { readonly wanted: Wanted; readonly context: SecureContext }[] = [];
+
+  const make = ({ ca, certificate }: Wanted): SecureContext => {
+    const trusted = ca === undefined ? firstOf(bundles) : { ca };
+    try {
+      // createSecureContext skips what it cannot read, and takes an empty text for none given: everybody would be trusted.
+      if (ca !== undefined) new X509Certificate(ca);
+      return createSecureContext({ ...trusted, ...certificate });
+    } catch (error) {
+      throw new SystemError('EINVAL', 'certificates for TLS', errorText(error));
+    }
+  };
+  return (wanted = {}) => {
+    if (wanted.ca === undefined && wanted.certificate === undefined) {
+      system ??= createSecureContext(firstOf(bundles));
+      return system;
+    }
+    const at = kept.findIndex((one) => same(one.wanted, wanted));
+    const [found] = at < 0 ? [] : kept.splice(at, 1);
+    const context = found?.context ?? make(wanted);
+    const { ca, certificate } = wanted;
+    kept.unshift(found ?? { wanted: { ...(ca && { ca }), ...(certificate && { certificate }) }, context });
+    kept.length = Math.min(kept.length, MAX_KEPT);
     return context;
   };
+}
+
+function same(a: Wanted, b: Wanted): boolean {
+  return a.ca === b.ca && a.certificate?.cert === b.certificate?.cert && a.certificate?.key === b.certificate?.key;
 }
 
 function firstOf(bundles: readonly string[]): { ca?: Buffer } {

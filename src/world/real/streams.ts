@@ -1,12 +1,24 @@
 // TCP and TLS streams on node:net. See Streams in world.ts. Addresses are literal: names are resolved by names.ts.
 
 import { connect as netConnect, createServer, isIP, type Server, Socket } from 'node:net';
-import { connect as tlsConnect, type SecureContext } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import { printEndpoint } from '../../lib/address.ts';
-import type { ConnectOptions, Endpoint, Listener, Stream, StreamHandlers, Streams, TcpOptions } from '../world.ts';
+import type {
+  ConnectOptions,
+  Endpoint,
+  Listener,
+  Stream,
+  StreamHandlers,
+  Streams,
+  TcpOptions,
+  TlsOptions,
+  TlsState,
+} from '../world.ts';
+import type { Authorities } from './authorities.ts';
 import { systemError } from './errors.ts';
+import { securedSocket, tlsStateOf } from './tls.ts';
 
 /** setsockopt(2) on a descriptor, for what Node has no call for. Throws a SystemError. */
 export interface SocketOptions {
@@ -27,61 +39,27 @@ const BACKLOG = 511;
 
 /** `socketOptions` null: TcpOptions are refused (ENOTSUP), and of keep-alive only the idle time is set. */
 export function createStreams(
-  authorities: () => SecureContext,
+  authorities: Authorities,
   socketOptions: SocketOptions | null,
   lingerMs = LINGER_MS,
 ): Streams {
-  const asStream = (socket: Socket, raw = socket) => streamOf(socket, raw, socketOptions, lingerMs);
+  const asStream = (socket: Socket) => streamOf(socket, null, socketOptions, lingerMs);
+  const asSecureStream = (socket: TLSSocket, raw: Socket) => streamOf(raw, socket, socketOptions, lingerMs);
 
   async function connect(options: ConnectOptions, cut: Cut): Promise<Stream> {
     const call = `connect ${printEndpoint(options.address, options.port)}`;
     const socket = await connectTcp(options, call, cut, socketOptions);
-    return options.tls === undefined ? asStream(socket) : secure(socket, options, options.tls, call, cut);
+    if (options.preface !== undefined) socket.write(options.preface);
+    if (options.tls === undefined) return asStream(socket);
+    return asSecureStream(await securedSocket(socket, options.tls, options.address, authorities, call, cut), socket);
   }
 
-  /** TLS over a connected socket. */
-  function secure(
-    raw: Socket,
-    options: ConnectOptions,
-    tls: { readonly servername: string | null; readonly verify: boolean },
-    call: string,
-    cut: Cut,
-  ): Promise<Stream> {
-    return new Promise((resolve, reject) => {
-      let secureContext: SecureContext;
-      try {
-        if (cut.aborted) throw new SystemError('ECANCELED', call);
-        secureContext = authorities();
-      } catch (error) {
-        raw.destroy();
-        throw error;
-      }
-      const socket = tlsConnect({
-        socket: raw,
-        // The name, or else the address, is what the certificate must be for.
-        host: options.address,
-        ...(tls.servername === null ? {} : { servername: tls.servername }),
-        rejectUnauthorized: tls.verify,
-        secureContext,
-      });
-      socket.pause();
-      const settle = (error: SystemError | null) => {
-        release();
-        socket.off('error', onError).off('close', onClose).off('secureConnect', onSecure);
-        if (error === null) resolve(asStream(socket, raw));
-        else {
-          socket.on('error', () => {});
-          socket.destroy();
-          raw.destroy();
-          reject(error);
-        }
-      };
-      const onError = (error: Error) => settle(systemError(error, call));
-      const onClose = () => settle(new SystemError('ECONNRESET', call, 'closed during the TLS handshake'));
-      const onSecure = () => settle(null);
-      socket.on('error', onError).on('close', onClose).on('secureConnect', onSecure);
-      const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call)));
-    });
+  async function secure(stream: Stream, tls: TlsOptions, cut: Cut): Promise<Stream> {
+    const { address, port } = stream.remote;
+    const call = `TLS with ${printEndpoint(address, port)}`;
+    const raw = isOurs(stream) ? stream.release() : null;
+    if (raw === null) throw new SystemError('ECONNRESET', call, 'the connection is gone');
+    return asSecureStream(await securedSocket(raw, tls, address, authorities, call, cut), raw);
   }
 
   function listen(at: Endpoint, onStream: (stream: Stream) => void): Promise<Listener> {
@@ -123,7 +101,7 @@ export function createStreams(
     });
   }
 
-  return { connect, listen };
+  return { connect, secure, listen };
 }
 
 function connectTcp(
@@ -221,11 +199,28 @@ function unmapped(address: string): string {
   return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
 }
 
-/** `socket` is what is read and written; `raw` the TCP socket below it, the same one unless there is TLS. */
-function streamOf(socket: Socket, raw: Socket, socketOptions: SocketOptions | null, lingerMs: number): Stream {
+/** A stream that was made here. */
+interface OwnStream extends Stream {
+  /** The socket, for something else to use: this stream is none any more. Null: it is gone, closed, or has TLS already. */
+  release(): Socket | null;
+}
+
+function isOurs(stream: Stream): stream is OwnStream {
+  return 'release' in stream;
+}
+
+function streamOf(
+  raw: Socket,
+  tls: TLSSocket | null,
+  socketOptions: SocketOptions | null,
+  lingerMs: number,
+): OwnStream {
+  /** What is read and written. */
+  const socket: Socket = tls ?? raw;
   const local = { address: unmapped(raw.localAddress ?? ''), port: raw.localPort ?? 0 };
   const remote = { address: unmapped(raw.remoteAddress ?? ''), port: raw.remotePort ?? 0 };
   const call = `stream ${printEndpoint(remote.address, remote.port)}`;
+  let state: TlsState | null = null;
   let handlers: StreamHandlers | null = null;
   let failure: SystemError | null = null;
   let held = false;
@@ -235,7 +230,7 @@ function streamOf(socket: Socket, raw: Socket, socketOptions: SocketOptions | nu
 
   /** Node's own resetAndDestroy() crashes the process (20.20) on the socket below a TLS one; destroying alone would send FIN. */
   const reset = () => {
-    if (raw === socket) {
+    if (tls === null) {
       socket.resetAndDestroy();
       return;
     }
@@ -247,33 +242,46 @@ function streamOf(socket: Socket, raw: Socket, socketOptions: SocketOptions | nu
     socket.destroy();
   };
   const tellClosed = () => handlers?.onClose(closing ? null : failure);
-  socket.on('error', (error) => {
+  const onData = (bytes: Uint8Array) => {
+    if (!closing) handlers?.onData(bytes);
+  };
+  const onError = (error: Error) => {
     failure ??= systemError(error, call);
-  });
-  if (raw !== socket) raw.on('error', () => {});
-  socket.on('close', () => {
+  };
+  const onClose = () => {
     gone = true;
     tellClosed();
-  });
-  socket.on('end', () => {
+  };
+  const onEnd = () => {
     if (!closing) handlers?.onEnd();
-  });
-  socket.on('drain', () => {
+  };
+  const onDrain = () => {
     if (!closing) handlers?.onDrain();
-  });
+  };
+  socket.on('error', onError).on('close', onClose).on('end', onEnd).on('drain', onDrain);
+  if (tls !== null) raw.on('error', () => {});
 
   return {
     local,
     remote,
+    // Not before it is asked for: taking a certificate apart costs.
+    get tls() {
+      return tls === null ? undefined : (state ??= tlsStateOf(tls));
+    },
+    release() {
+      if (gone || closing || ended || tls !== null || raw.destroyed) return null;
+      raw.pause();
+      raw.off('data', onData).off('error', onError).off('close', onClose).off('end', onEnd).off('drain', onDrain);
+      gone = closing = true;
+      return raw;
+    },
     on(given) {
       handlers = given;
       if (gone) {
         queueMicrotask(tellClosed);
         return;
       }
-      socket.on('data', (bytes: Uint8Array) => {
-        if (!closing) given.onData(bytes);
-      });
+      socket.on('data', onData);
       if (!held && !closing) socket.resume();
     },
     write(bytes) {

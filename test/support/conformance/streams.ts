@@ -64,6 +64,26 @@ export const streamsCases: readonly Case[] = [
     },
   },
   {
+    title: 'a preface comes before everything else',
+    async run(bench) {
+      const accepted: Stream[] = [];
+      const listener = await bench.world.streams.listen({ address: bench.address, port: 0 }, (stream) => {
+        accepted.push(stream);
+      });
+      const preface = bytesOf('PROXY UNKNOWN\r\n');
+      const client = await bench.world.streams.connect({ ...listener.local, preface }, new Knife());
+      client.write(bytesOf('hello'));
+      for (let waited = 0; accepted.length === 0 && waited < 5000; waited += 5) await bench.world.clock.sleep(5);
+      const [server] = accepted;
+      if (server === undefined) throw new Error('never accepted');
+      const seen = recorder(bench.world, server);
+      await seen.until(() => seen.received() === 'PROXY UNKNOWN\r\nhello');
+      client.close('rst');
+      server.close('rst');
+      await listener.close();
+    },
+  },
+  {
     title: 'both ends know their addresses, and they agree',
     async run(bench) {
       const { listener, client, server } = await pair(bench);

@@ -63,7 +63,7 @@ function establishedSession() {
   const counters = newCounters();
   const never = () => Promise.reject(new Error('not here'));
   const session = new Session(
-    { clock, random: () => 0.5, streams: { connect: never, listen: never } },
+    { clock, random: () => 0.5, streams: { connect: never, secure: never, listen: never } },
     {
       passive: true,
       connectRetrySeconds: 5,

@@ -183,7 +183,7 @@ describe('HealthRunner with polls', () => {
 
   it('takes a throw as down and our own fault as unknown, which freezes what was known', async () => {
     const connect = () => Promise.reject(new SystemError('EMFILE', 'connect'));
-    const { fake, runner, configure, facts, told } = lab({ streams: { connect, listen: connect } });
+    const { fake, runner, configure, facts, told } = lab({ streams: { connect, secure: connect, listen: connect } });
     const { module, asked, script } = scriptedPoll('A');
     configure([module]);
     runner.candidate('text_80', 'cp1', '10.0.0.9');
@@ -689,7 +689,8 @@ describe('HealthRunner with a monitor that throws where nobody catches', () => {
     ...{ local: { address: '', port: 0 }, remote: { address: '', port: 0 }, write: () => true },
     ...{ end() {}, pause() {}, resume() {}, close() {}, on: (given: StreamHandlers) => void (handlers = given) },
   };
-  const streams = { connect: async () => stream, listen: () => Promise.reject(new Error('no')) };
+  const no = () => Promise.reject(new Error('no'));
+  const streams = { connect: async () => stream, secure: no, listen: no };
 
   for (const [where, act] of [
     ['a timer', (tools: Tools) => tools.clock.at(100, boom)],

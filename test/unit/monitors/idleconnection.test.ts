@@ -107,7 +107,12 @@ describe('IdleConnection', () => {
     const connect = (_: ConnectOptions, cut: { onAbort(fn: () => void): () => void }) =>
       new Promise<never>((_, reject) => cut.onAbort(() => reject(new SystemError('ECANCELED', 'connect'))));
     const listen = () => Promise.reject(new SystemError('ENOSYS', 'listen'));
-    const bench = runMonitor(idleconnection, { 'connect-timeout': 0.1 }, {}, { streams: { connect, listen } });
+    const bench = runMonitor(
+      idleconnection,
+      { 'connect-timeout': 0.1 },
+      {},
+      { streams: { connect, secure: listen, listen } },
+    );
     closing.push(() => bench.stop());
     expect(await bench.result()).to.deep.equal({ is: 'down', reason: 'User timeout caused connection failure.' });
     expect(bench.measured).to.deep.equal(['connections_failed_total {"reason":"TimeoutError"}']);
@@ -119,9 +124,15 @@ describe('IdleConnection', () => {
       asked.push(options);
       return Promise.reject(new SystemError('ECONNREFUSED', 'connect'));
     };
+    const never = () => Promise.reject(new SystemError('ENOSYS', 'streams'));
     for (const keepalive of [true, false]) {
       const given = { keepalive, 'keepalive-idle': 7 };
-      const bench = runMonitor(idleconnection, given, { port: 25 }, { streams: { connect, listen: connect } });
+      const bench = runMonitor(
+        idleconnection,
+        given,
+        { port: 25 },
+        { streams: { connect, secure: never, listen: never } },
+      );
       closing.push(() => bench.stop());
       await bench.result();
     }

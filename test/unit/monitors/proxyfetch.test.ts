@@ -223,14 +223,14 @@ describe('ProxyFetch', () => {
     for (const code of ['ENETUNREACH', 'EMFILE', 'EADDRNOTAVAIL', 'EPERM']) {
       const connect = () => Promise.reject(new SystemError(code, 'connect'));
       const options = { url: ['http://x/'], timeout: 0.3 };
-      const bench = runMonitor(proxyfetch, options, {}, { streams: { connect, listen: connect } });
+      const bench = runMonitor(proxyfetch, options, {}, { streams: { connect, secure: connect, listen: connect } });
       benches.push(bench);
       expect((await bench.result()).is, code).to.equal('unknown');
     }
     for (const code of ['ECONNREFUSED', 'EHOSTUNREACH', 'ETIMEDOUT', 'ECONNRESET']) {
       const connect = () => Promise.reject(new SystemError(code, 'connect'));
       const options = { url: ['http://x/'], timeout: 0.3 };
-      const bench = runMonitor(proxyfetch, options, {}, { streams: { connect, listen: connect } });
+      const bench = runMonitor(proxyfetch, options, {}, { streams: { connect, secure: connect, listen: connect } });
       benches.push(bench);
       expect((await bench.result()).is, code).to.equal('down');
     }

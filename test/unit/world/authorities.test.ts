@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
-import { CERTIFICATE } from '../../support/certificate.ts';
+import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 
 describe("The system's authorities", () => {
   let folder: string;
@@ -25,6 +25,21 @@ describe("The system's authorities", () => {
     const context = authorities();
     await rm(bundle);
     expect(authorities()).to.equal(context);
+  });
+
+  it('are joined by what a connection brings along, of which the last few are kept', () => {
+    const authorities = systemAuthorities([join(folder, 'none')]);
+    const mine = authorities({ ca: CERTIFICATE });
+    expect(mine).to.not.equal(authorities());
+    expect(authorities({ ca: `${CERTIFICATE}` })).to.equal(mine);
+    const both = authorities({ ca: CERTIFICATE, certificate: { cert: CERTIFICATE, key: KEY } });
+    expect(both).to.not.equal(mine);
+    expect(authorities({ ca: CERTIFICATE, certificate: { cert: CERTIFICATE, key: KEY } })).to.equal(both);
+    for (let i = 0; i < 62; i++) authorities({ ca: `${i}\n${CERTIFICATE}` });
+    expect(authorities({ ca: CERTIFICATE, certificate: { cert: CERTIFICATE, key: KEY } })).to.equal(both);
+    expect(authorities({ ca: CERTIFICATE })).to.equal(mine);
+    for (let i = 0; i < 64; i++) authorities({ ca: `${i}\n${CERTIFICATE}` });
+    expect(authorities({ ca: CERTIFICATE })).to.not.equal(mine);
   });
 
   it('are in the first bundle that is there, and otherwise those that Node has', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createSecureContext, createServer as createTlsServer } from 'node:tls';
+import { createSecureContext, createServer as createTlsServer, TLSSocket } from 'node:tls';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
@@ -24,7 +24,7 @@ async function listening(server: Server): Promise<number> {
 
 describe('A TLS stream', () => {
   const peers: Socket[] = [];
-  const server = createTlsServer({ cert: CERTIFICATE, key: KEY }, (socket) => {
+  const server = createTlsServer({ cert: CERTIFICATE, key: KEY, ALPNProtocols: ['echo'] }, (socket) => {
     peers.push(socket);
     socket.on('error', () => {});
     socket.write('hello');
@@ -72,6 +72,59 @@ describe('A TLS stream', () => {
     expect(await codeOf(dial(null))).to.equal('EPROTO');
   });
 
+  it('trusts the authorities that it was given, and nobody else', async () => {
+    const dial = (ca: string) => connect({ servername: 'real.example', verify: true, ca });
+    (await dial(CERTIFICATE)).close('rst');
+    for (const ca of ['', 'no PEM']) expect(await codeOf(dial(ca)), ca).to.equal('EINVAL');
+    expect(await codeOf(dial('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'))).to.equal('EINVAL');
+  });
+
+  it('can ask for one name and want a certificate for another', async () => {
+    const dial = (verifyName: string) =>
+      connect({ servername: 'front.example', verify: true, verifyName, ca: CERTIFICATE });
+    (await dial('real.example')).close('rst');
+    expect(await codeOf(dial('192.0.2.1'))).to.equal('EPROTO');
+  });
+
+  it('tells what was agreed on, and whose certificate it is', async () => {
+    const stream = await connect({ servername: 'real.example', verify: false, alpn: ['h2', 'echo'] });
+    expect(stream.tls).to.deep.equal({
+      protocol: 'TLSv1.3',
+      alpn: 'echo',
+      certificate: {
+        subject: 'CN=real.example',
+        issuer: 'CN=real.example',
+        validFrom: Date.UTC(2000, 0, 1),
+        validTo: Date.UTC(2100, 0, 1),
+        names: ['real.example'],
+      },
+    });
+    stream.close('rst');
+    const silent = await connect({ servername: null, verify: false });
+    expect(silent.tls?.alpn).to.equal(null);
+    silent.close('rst');
+  });
+
+  it('shows the certificate that it was given, to a server that wants one', async () => {
+    const wanting = createTlsServer(
+      { cert: CERTIFICATE, key: KEY, ca: CERTIFICATE, requestCert: true, maxVersion: 'TLSv1.2' },
+      (socket) => socket.on('error', () => {}).end(),
+    );
+    try {
+      const at = { address: '127.0.0.1', port: await listening(wanting) };
+      const dial = (certificate?: { cert: string; key: string }) => {
+        const tls = { servername: null, verify: false, ...(certificate && { certificate }) };
+        return streams.connect({ ...at, tls }, new Knife());
+      };
+      (await dial({ cert: CERTIFICATE, key: KEY })).close('rst');
+      // With TLS 1.3 we would hear of it only after the handshake.
+      expect(await codeOf(dial())).to.match(/^E/);
+      expect(await codeOf(dial({ cert: CERTIFICATE, key: 'no key' }))).to.equal('EINVAL');
+    } finally {
+      wanting.close();
+    }
+  });
+
   it('is reset at once when asked to', async () => {
     const before = peers.length;
     const stream = await connect({ servername: null, verify: false });
@@ -115,6 +168,109 @@ describe('A TLS stream', () => {
     }
   });
 });
+
+describe('A stream that begins TLS later', () => {
+  const heard: string[] = [];
+  const sockets: Socket[] = [];
+  const context = createSecureContext({ cert: CERTIFICATE, key: KEY });
+  const server = createServer((raw) => {
+    sockets.push(raw.on('error', () => {}));
+    raw.write('220 hello\r\n');
+    raw.once('data', (bytes) => {
+      heard.push(String(bytes));
+      raw.write('220 go ahead\r\n');
+      const secured = new TLSSocket(raw, { isServer: true, secureContext: context });
+      secured.on('error', () => {});
+      secured.on('data', (said) => secured.write(`you said ${said}`));
+    });
+  });
+  let port = 0;
+  before(async () => {
+    port = await listening(server);
+  });
+  after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const tls = { servername: 'real.example', verify: true, ca: CERTIFICATE };
+
+  it('goes on as another one, and says nothing more itself', async () => {
+    const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
+    const seen = recorder(world, plain);
+    await seen.until(() => seen.received() === '220 hello\r\n');
+    plain.write(new Uint8Array(Buffer.from('STARTTLS\r\n')));
+    await seen.until(() => seen.received().endsWith('go ahead\r\n'));
+    const stream = await streams.secure(plain, tls, new Knife());
+    expect(stream.tls?.protocol).to.equal('TLSv1.3');
+    expect(stream.remote).to.deep.equal(plain.remote);
+    const secured = recorder(world, stream);
+    plain.write(new Uint8Array(Buffer.from('in the clear')));
+    plain.close('rst');
+    stream.write(new Uint8Array(Buffer.from('hi')));
+    await secured.until(() => secured.received() === 'you said hi');
+    stream.close('rst');
+    await secured.until(() => secured.events.includes('close'));
+    expect(heard).to.deep.equal(['STARTTLS\r\n']);
+    expect(seen.events).to.deep.equal(['data']);
+  });
+
+  it('can do so only once, and only while it is there', async () => {
+    const closed = await streams.connect({ address: '127.0.0.1', port }, new Knife());
+    closed.close('rst');
+    expect(await codeOf(streams.secure(closed, tls, new Knife()))).to.equal('ECONNRESET');
+    const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
+    plain.write(new Uint8Array(Buffer.from('now')));
+    const seen = recorder(world, plain);
+    await seen.until(() => seen.received().endsWith('go ahead\r\n'));
+    const stream = await streams.secure(plain, tls, new Knife());
+    expect(await codeOf(streams.secure(plain, tls, new Knife()))).to.equal('ECONNRESET');
+    expect(await codeOf(streams.secure(stream, tls, new Knife()))).to.equal('ECONNRESET');
+    stream.close('rst');
+  });
+
+  it('is closed when the certificate is not the one wanted, or when cut', async () => {
+    const open = async () => {
+      const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
+      plain.write(new Uint8Array(Buffer.from('now')));
+      const seen = recorder(world, plain);
+      await seen.until(() => seen.received().endsWith('go ahead\r\n'));
+      return plain;
+    };
+    expect(await codeOf(streams.secure(await open(), { ...tls, servername: 'x' }, new Knife()))).to.equal('EPROTO');
+    const knife = new Knife();
+    knife.abort();
+    expect(await codeOf(streams.secure(await open(), tls, knife))).to.equal('ECANCELED');
+    const silent = createServer((socket) => sockets.push(socket.on('error', () => {})));
+    const at = { address: '127.0.0.1', port: await listening(silent) };
+    const waiting = streams.secure(await streams.connect(at, new Knife()), tls, knifeIn(30));
+    expect(await codeOf(waiting)).to.equal('ECANCELED');
+    silent.close();
+  });
+
+  it('can have a preface before TLS', async () => {
+    let first = '';
+    const closing = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (bytes) => {
+        first = bytes.toString('latin1');
+        socket.destroy();
+      });
+    });
+    const at = { address: '127.0.0.1', port: await listening(closing) };
+    const preface = new Uint8Array(Buffer.from('PROXY UNKNOWN\r\n'));
+    expect(await codeOf(streams.connect({ ...at, preface, tls }, new Knife()))).to.equal('ECONNRESET');
+    // Perhaps together with the first byte of TLS.
+    expect(first).to.match(/^PROXY UNKNOWN\r\n(\x16|$)/);
+    closing.close();
+  });
+});
+
+/** Cut after a while. */
+function knifeIn(ms: number): Knife {
+  const knife = new Knife();
+  setTimeout(() => knife.abort(), ms);
+  return knife;
+}
 
 describe('A TCP stream', () => {
   const peers: Socket[] = [];

@@ -1,0 +1,102 @@
+import { expect } from 'chai';
+import { Knife } from '../../../src/lib/cut.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
+import { CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
+import type { Stream, World } from '../../../src/world/world.ts';
+import { FakeWorld } from '../../support/fake-world.ts';
+
+const NOTES = { log: () => {}, observe: () => {}, count: () => {} };
+const TLS = { servername: null, verify: false };
+
+function toolsOf(parts: Partial<World> = {}) {
+  const fake = new FakeWorld();
+  const tools = makeTools({ ...fake.world, ...parts }, makeGates(), NOTES, () => {});
+  return { fake, tools };
+}
+
+function fakeStream(over: Partial<Stream> = {}): Stream {
+  const nowhere = { address: '10.0.0.9', port: 25 };
+  const nothing = { on() {}, write: () => true, end() {}, pause() {}, resume() {}, close() {} };
+  return { local: nowhere, remote: nowhere, ...nothing, ...over };
+}
+
+const thrownBy = (act: Promise<unknown>): Promise<unknown> =>
+  act.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+
+describe('What monitors are handed', () => {
+  it('reads files, and does not blame the server for one that cannot be read', async () => {
+    const { fake, tools } = toolsOf();
+    fake.write('/etc/ca.pem', 'PEM');
+    expect(new TextDecoder().decode(await tools.read('/etc/ca.pem', 100))).to.equal('PEM');
+    for (const [path, code] of [
+      ['/etc/none.pem', 'ENOENT'],
+      ['/etc/ca.pem', 'EFBIG'],
+    ] as const) {
+      const threw = await thrownBy(tools.read(path, 2));
+      const health = judge({ threw, timedOut: false }, new CheckCut(), 0, 1000);
+      expect(health).to.have.property('is', 'unknown');
+      expect(health).to.have.property('reason').that.includes(code);
+    }
+  });
+
+  it('begins TLS on the stream itself, not on its fence, and fences what comes of it', async () => {
+    const plain = fakeStream();
+    const closed: string[] = [];
+    const secured = fakeStream({
+      tls: { protocol: 'TLSv1.3', alpn: 'h2', certificate: null },
+      on: (handlers) => handlers.onEnd(),
+      close: (how) => void closed.push(how),
+    });
+    const given: Stream[] = [];
+    const { tools } = toolsOf({
+      streams: {
+        connect: async () => plain,
+        secure: async (stream) => {
+          given.push(stream);
+          return secured;
+        },
+        listen: () => Promise.reject(new SystemError('ENOSYS', 'listen')),
+      },
+    });
+    const cut = new CheckCut();
+    const stream = await tools.secure(await tools.connect({ address: '10.0.0.9', port: 25 }, cut), TLS, cut);
+    expect(given).to.deep.equal([plain]);
+    expect(stream.tls?.alpn).to.equal('h2');
+    const boom = () => {
+      throw new Error('boom');
+    };
+    stream.on({ onData() {}, onEnd: boom, onDrain() {}, onClose() {} });
+    expect(cut.bug).to.equal('a bug in the monitor: boom');
+    expect(closed).to.deep.equal(['rst']);
+  });
+
+  it('calls bad certificates of our own unknown, and the certificate of a server down', async () => {
+    for (const [code, is] of [
+      ['EINVAL', 'unknown'],
+      ['EPROTO', 'down'],
+      ['ECONNRESET', 'down'],
+    ] as const) {
+      const fail = () => Promise.reject(new SystemError(code, 'secure', 'in words'));
+      const { tools } = toolsOf({ streams: { connect: async () => fakeStream(), secure: fail, listen: fail } });
+      const cut = new CheckCut();
+      const stream = await tools.connect({ address: '10.0.0.9', port: 25 }, cut);
+      const threw = await thrownBy(tools.secure(stream, TLS, cut));
+      expect(judge({ threw, timedOut: false }, cut, 0, 1000).is, code).to.equal(is);
+    }
+  });
+
+  it('closes a TLS stream that came too late', async () => {
+    const closed: string[] = [];
+    const knife = new Knife();
+    const late = async () => {
+      knife.abort();
+      return fakeStream({ close: (how) => void closed.push(how) });
+    };
+    const { tools } = toolsOf({ streams: { connect: late, secure: late, listen: () => Promise.reject(new Error()) } });
+    expect(await thrownBy(tools.secure(fakeStream(), TLS, knife))).to.have.property('code', 'ECANCELED');
+    expect(closed).to.deep.equal(['rst']);
+  });
+});
