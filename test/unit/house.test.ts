@@ -275,7 +275,7 @@ describe('the house', () => {
       ['process', /(?<![.\w#'-])process\b(?!es)(?=\s*[.[?])/, 'const env = process.env;'],
       ['AbortSignal.timeout or any', /\bAbortSignal\.(timeout|any)\b/, 'AbortSignal.any(list)'],
       ['weak references', /\b(WeakRef|FinalizationRegistry)\b/, 'new WeakRef(x)'],
-      ['fetch', /(?<![.\w#])fetch\(/, 'await fetch(url)'],
+      ['fetch', /(?<![.\w#])fetch\((?!\w+: )/, 'await fetch(url)'],
       ['console', /(?<![.\w#])console\./, 'console.log(x)'],
       ['globalThis', /\bglobalThis\b/, 'globalThis.x'],
       ['eval', /(?<![.\w#])(eval|Function)\(/, 'eval(text)'],
