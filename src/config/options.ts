@@ -99,6 +99,28 @@ export const GLOBAL_OPTIONS = [
 
 export type GlobalOptions = OptionsOf<typeof GLOBAL_OPTIONS>;
 
+/** Of a service for all of its monitors that are asked in intervals; `proxyfetch.fast-interval` says otherwise for one. */
+export const EVERY_MONITOR_OPTIONS = [
+  {
+    name: 'fast-interval',
+    kind: 'seconds',
+    min: 0.1,
+    max: 86_400,
+    default: null,
+    example: '1',
+    doc: "Seconds between checks while a server changes: from a first result against its verdict until rise or fall have decided. Not set, or longer than the monitor's interval: that.",
+  },
+  {
+    name: 'slow-interval',
+    kind: 'seconds',
+    min: 0.1,
+    max: 3600,
+    default: null,
+    example: '60',
+    doc: "Seconds between checks of a server that has been down for slow-after. That it is back is noticed so much later, never more than slow-interval and the check's timeout. Not set (PyBal), or shorter than the monitor's interval: that.",
+  },
+] as const satisfies readonly OptionRow[];
+
 /** In a section that is neither [global] nor a peer. */
 export const SERVICE_OPTIONS = [
   { name: 'protocol', kind: 'choice', choices: ['tcp', 'udp'], pybal: '0.1', example: 'tcp', doc: 'Protocol.' },
@@ -174,6 +196,15 @@ export const SERVICE_OPTIONS = [
     max: 100,
     default: 1,
     doc: 'Failures in a row before a server that is up is down.',
+  },
+  ...EVERY_MONITOR_OPTIONS,
+  {
+    name: 'slow-after',
+    kind: 'seconds',
+    min: 0,
+    max: 604_800,
+    default: 600,
+    doc: 'For slow-interval: how long a server must have been down.',
   },
   {
     name: 'bgp',

@@ -4,12 +4,12 @@
 import { addressBytes, type Family, familyOf, parseAddress } from '../lib/address.ts';
 import type { MonitorModule } from '../health/monitor.ts';
 import { FLAG, type Protocol } from '../ipvs/table.ts';
-import { GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
+import { EVERY_MONITOR_OPTIONS, GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
 import type { OptionsOf } from './rows.ts';
 import { peek, type Report, readOptions, textOf, unknownKey } from './section.ts';
 import { didYouMean } from './suggest.ts';
 import type { Section } from './text.ts';
-import type { AnnouncePolicy, MonitorConfig, Quarantined, ServiceConfig, VipPresence } from './types.ts';
+import type { AnnouncePolicy, MonitorConfig, Pace, Quarantined, ServiceConfig, VipPresence } from './types.ts';
 
 /** A monitor's module by the name in the file; null: there is none; text: why it can not be loaded. */
 export type Modules = ReadonlyMap<string, MonitorModule | null | string>;
@@ -19,7 +19,7 @@ type Options = OptionsOf<typeof SERVICE_OPTIONS>;
 /** The service, or null when it can not run as written: the report says why. */
 export function readService(section: Section, modules: Modules, file: string, report: Report): ServiceConfig | null {
   const options = readOptions(SERVICE_OPTIONS, section, report);
-  const monitors = readMonitors(section, modules, options?.monitors ?? null, report);
+  const monitors = readMonitors(section, modules, options, report);
   checkKeys(section, modules, monitors, report);
   checkName(section, report);
   if (options === null) return null;
@@ -98,9 +98,10 @@ export function monitorNames(section: Section): readonly string[] {
 function readMonitors(
   section: Section,
   modules: Modules,
-  names: readonly string[] | null,
+  service: Options | null,
   report: Report,
 ): readonly MonitorConfig[] {
+  const names = service?.monitors ?? null;
   const text = textOf(section, 'monitors');
   if (names !== null && names.length === 0) {
     report.warning(text === null ? null : 'monitors', 'no monitors: every server counts as up');
@@ -116,13 +117,24 @@ function readMonitors(
     else if (monitors.some((monitor) => monitor.name === module.name))
       report.warning('monitors', `${name} is listed twice: it runs once`);
     else {
-      const options = readOptions(module.options, section, report, prefixesOf(name, module));
-      if (options !== null) monitors.push({ name: module.name, options });
+      const prefixes = prefixesOf(name, module);
+      const options = readOptions(module.options, section, report, prefixes);
+      const own = readOptions(EVERY_MONITOR_OPTIONS, section, report, prefixes);
+      if (options !== null && own !== null && service !== null)
+        monitors.push({ name: module.name, options, pace: paceOf(own, service) });
     }
   }
   if (names !== null && monitors.length === 0 && !report.failed)
     report.warning('monitors', 'none of them can run: every server counts as up');
   return monitors;
+}
+
+function paceOf(own: OptionsOf<typeof EVERY_MONITOR_OPTIONS>, service: Options): Pace {
+  return {
+    fastIntervalSeconds: own['fast-interval'] ?? service['fast-interval'],
+    slowIntervalSeconds: own['slow-interval'] ?? service['slow-interval'],
+    slowAfterSeconds: service['slow-after'],
+  };
 }
 
 /** A number that the monitors of the section can never reach would keep every server down. */
@@ -157,8 +169,11 @@ function checkKeys(section: Section, modules: Modules, monitors: readonly Monito
     const module = key.includes('.') ? modules.get(prefixOf(key)) : undefined;
     if (module !== undefined && module !== null && typeof module !== 'string') {
       const option = key.slice(key.indexOf('.') + 1);
-      const known = module.options.map((row) => row.name);
-      if (!known.includes(option)) report.warning(key, unknownKey(option, known));
+      const common = EVERY_MONITOR_OPTIONS.map((row) => row.name);
+      const known = [...module.options.map((row) => row.name), ...common];
+      if (module.kind === 'watch' && common.some((name) => name === option))
+        report.warning(key, `has no effect: ${module.name} is not asked in intervals`);
+      else if (!known.includes(option)) report.warning(key, unknownKey(option, known));
       else if (!monitors.some((monitor) => monitor.name === module.name) && !report.failed)
         report.warning(key, `has no effect: ${module.name} is not among the monitors`);
     } else if (MONITOR_NAMES.some((name) => key.startsWith(`${name.toLowerCase()}.`))) {

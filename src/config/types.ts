@@ -8,11 +8,21 @@ import type { ForwardMethod, Protocol } from '../ipvs/table.ts';
 export type AnnouncePolicy = 'always' | 'served' | 'healthy' | 'quorum';
 export type VipPresence = 'lo' | 'route' | 'external';
 
+/** How the time between two checks follows the verdict, for monitors that are asked in intervals. */
+export interface Pace {
+  /** While a result contradicts the verdict; null: as always. */
+  readonly fastIntervalSeconds: number | null;
+  /** For servers that have been down for `slowAfterSeconds`; null: as always. */
+  readonly slowIntervalSeconds: number | null;
+  readonly slowAfterSeconds: number;
+}
+
 export interface MonitorConfig {
   /** As the module spells it: 'ProxyFetch'. */
   readonly name: string;
   /** Decoded by the module's rows. */
   readonly options: Readonly<Record<string, unknown>>;
+  readonly pace: Pace;
 }
 
 export interface ServiceConfig {

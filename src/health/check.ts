@@ -4,6 +4,7 @@
 import type { LogLevel } from '../log/record.ts';
 import type { Mono } from '../world/world.ts';
 import type { Health, Target } from './monitor.ts';
+import { intervalFor } from './pace.ts';
 import type { Loop } from './poll.ts';
 import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from './rise.ts';
 import type { Probe } from './server.ts';
@@ -67,6 +68,7 @@ export class Check {
       phase: phaseOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`),
       target: () => this.#target(),
       onResult: (health, latencyMs) => this.#onResult(health, latencyMs),
+      intervalMs: (ownMs) => this.#intervalMs(ownMs),
       onAbandoned: (last) => this.#onAbandoned(last),
     });
   }
@@ -91,6 +93,11 @@ export class Check {
       servicePort: config.port,
       protocol: config.protocol,
     };
+  }
+
+  #intervalMs(ownMs: number): number {
+    const pace = this.#service.pace(this.monitor.module.name);
+    return pace === undefined ? ownMs : intervalFor(this.#state, pace, ownMs, this.#service.around.world.clock.now());
   }
 
   #onResult(health: Health, latencyMs: number): void {

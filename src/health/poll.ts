@@ -23,6 +23,8 @@ export interface LoopContext {
   readonly phase: number;
   target(): Target;
   onResult(health: Health, latencyMs: number): void;
+  /** From the start of the last check to that of the next, after its result; `ownMs` is what the monitor's options say. */
+  intervalMs(ownMs: number): number;
   /** A check ignored the cut and was left behind; `last` when no more will be started. */
   onAbandoned(last: boolean): void;
 }
@@ -142,6 +144,18 @@ export class PollLoop implements Loop {
     const lateMs = Math.max(this.#context.self().loopLateMs, latencyMs - this.#timeoutMs - LAST_WORDS_MS);
     const health = judge({ ...how, timedOut: run.timedOut }, run.cut, lateMs, this.#timeoutMs);
     this.#context.onResult(health, latencyMs);
+    this.#repace(run.startedAt);
+  }
+
+  /** The tick that started this check has set the next one on the grid: it may have to come sooner, or can wait. */
+  #repace(startedAt: number): void {
+    const wantedMs = this.#context.intervalMs(this.#intervalMs);
+    if (wantedMs === this.#intervalMs || this.#stopped) return;
+    const { clock } = this.#context;
+    const late = Math.floor((startedAt + wantedMs - this.#gridStart) / this.#intervalMs);
+    const next = wantedMs < this.#intervalMs ? startedAt + wantedMs : this.#gridStart + late * this.#intervalMs;
+    this.#cancelTick();
+    this.#cancelTick = clock.at(Math.max(0, next - clock.now()), () => this.#tick());
   }
 
   #onDeadline(run: Run): void {

@@ -2,7 +2,7 @@
 // Server → Probe (one address) → Check (one monitor). Each level makes the level below equal to what it was told, and
 // touches nothing that did not change.
 
-import type { ServiceConfig } from '../config/types.ts';
+import type { Pace, ServiceConfig } from '../config/types.ts';
 import type { Fact, PoolHost } from '../decision/facts.ts';
 import { equal } from '../lib/equal.ts';
 import { errorText } from '../lib/errors.ts';
@@ -49,6 +49,7 @@ export class Service {
   #config: ServiceConfig;
   #hosts: readonly PoolHost[] = [];
   #monitors = new Map<string, ServiceMonitor>();
+  #paces: ReadonlyMap<string, Pace> = new Map();
   /** Checks that cannot tell at the moment, to say so once and not once for each. */
   #blind = 0;
 
@@ -67,6 +68,9 @@ export class Service {
   get needed(): number {
     return Math.min(this.#config.monitorsNeeded, this.#monitors.size);
   }
+  pace(monitor: string): Pace | undefined {
+    return this.#paces.get(monitor);
+  }
   get monitors(): ReadonlyMap<string, ServiceMonitor> {
     return this.#monitors;
   }
@@ -74,6 +78,7 @@ export class Service {
   update({ config, monitors, hosts }: ServiceToCheck, candidates: ReadonlyMap<string, string | null>): void {
     const before = this.#config;
     this.#config = config;
+    this.#paces = new Map(config.monitors.map(({ name, pace }) => [name, pace]));
     const asksElsewhere =
       before.vip !== config.vip || before.port !== config.port || before.realPort !== config.realPort;
     const monitorsChanged =

@@ -11,7 +11,7 @@ import { destinationKey, type IpvsDestination, type IpvsEntry, serviceKey } from
 import type { HostAddress } from '../../src/vip/addresses.ts';
 import type { Mono } from '../../src/world/world.ts';
 import { peerConfig } from './peer-config.ts';
-import { serviceConfig } from './service-config.ts';
+import { AS_ALWAYS, serviceConfig } from './service-config.ts';
 
 export const RECONCILE_LIMIT_MS = 10_000;
 export const WITHDRAW_WAIT_MS = 5_000;
@@ -58,7 +58,7 @@ export function configWith(services: readonly ServiceConfig[], over: ConfigOver 
 
 /** A checked service: whoever has no monitors is always up. */
 export function checked(over: Partial<ServiceConfig> = {}): ServiceConfig {
-  return serviceConfig({ monitors: [{ name: 'ProxyFetch', options: {} }], ...over });
+  return serviceConfig({ monitors: [{ name: 'ProxyFetch', options: {}, pace: AS_ALWAYS }], ...over });
 }
 
 /** `cp1`, or `cp1 weight 0`, `cp1 disabled`. */

@@ -26,10 +26,17 @@ export const FAKE_MONITORS: readonly MonitorModule[] = [
     ],
     ['Fetch'],
   ),
-  fake('IdleConnection', [
-    { name: 'max-delay', kind: 'seconds', default: 300, doc: 'Longest pause.' },
-    { name: 'keepalive', kind: 'bool', default: true, doc: 'Use keepalives.' },
-  ]),
+  {
+    apiVersion: 1,
+    kind: 'watch',
+    name: 'IdleConnection',
+    options: [
+      { name: 'max-delay', kind: 'seconds', default: 300, doc: 'Longest pause.' },
+      { name: 'keepalive', kind: 'bool', default: true, doc: 'Use keepalives.' },
+    ],
+    timing: () => ({ connectTimeoutSeconds: 30, reconnectTimeoutSeconds: 3, maxDelaySeconds: 300 }),
+    create: () => ({ watch: () => Promise.resolve({ means: 'unchanged' }) }),
+  },
   fake('RunCommand', [
     { name: 'command', kind: 'path', example: '/bin/true', doc: 'What to run.' },
     { name: 'arguments', kind: 'template', default: [''], doc: 'Its arguments.' },

@@ -79,6 +79,7 @@ export function runMonitor(
       results.push(health);
       for (const wake of waiting.splice(0)) wake();
     },
+    intervalMs: (ownMs: number) => ownMs,
     onAbandoned: () => lines.push('abandoned'),
   };
   const options = withDefaults(module, given) as never;

@@ -1,6 +1,9 @@
 // A complete ServiceConfig for tests that care about a few of its options only.
 
-import type { ServiceConfig } from '../../src/config/types.ts';
+import type { Pace, ServiceConfig } from '../../src/config/types.ts';
+
+/** The monitor's own interval, come what may. */
+export const AS_ALWAYS: Pace = { fastIntervalSeconds: null, slowIntervalSeconds: null, slowAfterSeconds: 600 };
 
 export function serviceConfig(over: Partial<ServiceConfig> = {}): ServiceConfig {
   return {

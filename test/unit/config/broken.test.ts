@@ -591,6 +591,15 @@ const CASES: readonly Case[] = [
     ],
   ],
   [
+    'a pace for a monitor that is not asked in intervals, and one that is misspelt',
+    web({}, ['idleconnection.fast-interval = 1', 'idleconnection.fast-intervall = 1']),
+    [
+      '8: warning: [web] idleconnection.fast-interval: has no effect: IdleConnection is not asked in intervals',
+      '9: warning: [web] idleconnection.fast-intervall: no such option, ignored (did you mean fast-interval?)',
+    ],
+    ['web'],
+  ],
+  [
     'more monitors that must be up than there are',
     web({}, ['monitors-combine = 2']),
     [

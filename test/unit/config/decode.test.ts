@@ -7,6 +7,7 @@ import { scanText } from '../../../src/config/text.ts';
 import { printComplaint } from '../../../src/lib/errors.ts';
 import { FLAG } from '../../../src/ipvs/table.ts';
 import { configOf, decodeText } from '../../support/config.ts';
+import { AS_ALWAYS } from '../../support/service-config.ts';
 import { peerConfig } from '../../support/peer-config.ts';
 import { fakeMonitor } from '../../support/fake-monitor.ts';
 
@@ -82,7 +83,7 @@ describe('config/decode', () => {
       announce: 'served',
     });
     expect(text?.monitors).to.deep.equal([
-      { name: 'IdleConnection', options: { 'max-delay': 30, keepalive: true } },
+      { name: 'IdleConnection', options: { 'max-delay': 30, keepalive: true }, pace: AS_ALWAYS },
       {
         name: 'ProxyFetch',
         options: {
@@ -91,6 +92,7 @@ describe('config/decode', () => {
           http_status: 200,
           check_all: false,
         },
+        pace: AS_ALWAYS,
       },
     ]);
     expect(dns).to.deep.include({ vip: '2001:db8::53', family: 6, flags: FLAG.onePacket, scheduler: 'wrr' });
@@ -148,7 +150,7 @@ ${more}`;
         realPort: 80,
         source: 'file:///etc/pybal/web',
         depoolThreshold: 0.5,
-        monitors: [{ name: 'IdleConnection', options: { 'max-delay': 300, keepalive: true } }],
+        monitors: [{ name: 'IdleConnection', options: { 'max-delay': 300, keepalive: true }, pace: AS_ALWAYS }],
         monitorsNeeded: 1,
         rise: 1,
         fall: 1,
@@ -187,6 +189,16 @@ ${more}`;
     });
   });
 
+  it('takes the pace of a monitor from its own options, else from the service', async () => {
+    const text = `${web()}\nproxyfetch.url = 'http://h/'\nproxyfetch.slow-interval = 90\nfast-interval = 1\nslow-after = 60`;
+    const two = text.replace("'IdleConnection'", "'ProxyFetch', 'RunCommand'");
+    const { services } = await configOf(`${two}\nruncommand.command = /bin/true\nruncommand.fast-interval = 2`);
+    expect(services[0]?.monitors.map(({ pace }) => pace)).to.deep.equal([
+      { fastIntervalSeconds: 1, slowIntervalSeconds: 90, slowAfterSeconds: 60 },
+      { fastIntervalSeconds: 2, slowIntervalSeconds: null, slowAfterSeconds: 60 },
+    ]);
+  });
+
   it('tells how many monitors must be up', async () => {
     const two = "monitors = [ 'IdleConnection', 'RunCommand' ]\nruncommand.command = /bin/true";
     const needed = async (more: string) =>
@@ -215,7 +227,11 @@ ${more}`;
     const text = web().replace("'IdleConnection'", "'fetch'");
     const { services } = await configOf(`${text}\nFetch.URL = 'http://h/'\nproxyfetch.interval = 3`);
     expect(services[0]?.monitors).to.deep.equal([
-      { name: 'ProxyFetch', options: { url: ['http://h/'], interval: 3, http_status: 200, check_all: false } },
+      {
+        name: 'ProxyFetch',
+        options: { url: ['http://h/'], interval: 3, http_status: 200, check_all: false },
+        pace: AS_ALWAYS,
+      },
     ]);
   });
 

@@ -6,44 +6,8 @@ import { HealthRunner, missingMonitor } from '../../../src/health/runner.ts';
 import type { CommandResult, World } from '../../../src/world/world.ts';
 import { FakeWorld, settle } from '../../support/fake-world.ts';
 import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
+import { lab } from '../../support/health-lab.ts';
 import { serviceConfig } from '../../support/service-config.ts';
-
-interface Wanted {
-  readonly hosts?: readonly string[];
-  readonly rise?: number;
-  readonly fall?: number;
-  readonly needed?: number;
-  readonly options?: Readonly<Record<string, unknown>>;
-}
-
-function lab(over: Partial<World> = {}) {
-  const fake = new FakeWorld();
-  const facts: Fact[] = [];
-  const runner = new HealthRunner(
-    { ...fake.world, ...over },
-    (fact) => facts.push(fact),
-    () => 'enabled/up/pooled',
-  );
-  const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
-  const configure = (
-    modules: readonly MonitorModule[],
-    { hosts = ['cp1'], rise = 1, fall = 1, needed, options = {} }: Wanted = {},
-  ) =>
-    runner.configure([
-      {
-        config: { ...config, rise, fall, monitorsNeeded: needed ?? modules.length },
-        monitors: modules.map((module) => ({ module, options })),
-        hosts: hosts.map((host) => ({ host, weight: 10, enabled: true })),
-      },
-    ]);
-  /** `cp1 up`, `cp1 @10.0.0.9`, in the order of telling. */
-  const told = () =>
-    facts.flatMap((fact) => {
-      if (fact.is === 'address') return [`${fact.host} @${fact.address}`];
-      return fact.is === 'health' ? [`${fact.host} ${fact.health?.is ?? 'none'}`] : [];
-    });
-  return { fake, facts, runner, configure, told };
-}
 
 describe('HealthRunner with polls', () => {
   it('tells the first address at once and health after the first result, within a second', async () => {

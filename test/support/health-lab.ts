@@ -1,0 +1,53 @@
+// A health runner in a fake world with one service, and what it told.
+
+import type { Pace } from '../../src/config/types.ts';
+import type { Fact } from '../../src/decision/facts.ts';
+import type { MonitorModule } from '../../src/health/monitor.ts';
+import { HealthRunner } from '../../src/health/runner.ts';
+import type { World } from '../../src/world/world.ts';
+import { FakeWorld } from './fake-world.ts';
+import { AS_ALWAYS, serviceConfig } from './service-config.ts';
+
+export interface Wanted {
+  readonly hosts?: readonly string[];
+  readonly rise?: number;
+  readonly fall?: number;
+  readonly needed?: number;
+  readonly pace?: Partial<Pace>;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+export function lab(over: Partial<World> = {}) {
+  const fake = new FakeWorld();
+  const facts: Fact[] = [];
+  const runner = new HealthRunner(
+    { ...fake.world, ...over },
+    (fact) => facts.push(fact),
+    () => 'enabled/up/pooled',
+  );
+  const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
+  const configure = (
+    modules: readonly MonitorModule[],
+    { hosts = ['cp1'], rise = 1, fall = 1, needed, options = {}, pace = {} }: Wanted = {},
+  ) =>
+    runner.configure([
+      {
+        config: {
+          ...config,
+          rise,
+          fall,
+          monitors: modules.map(({ name }) => ({ name, options, pace: { ...AS_ALWAYS, ...pace } })),
+          monitorsNeeded: needed ?? modules.length,
+        },
+        monitors: modules.map((module) => ({ module, options })),
+        hosts: hosts.map((host) => ({ host, weight: 10, enabled: true })),
+      },
+    ]);
+  /** `cp1 up`, `cp1 @10.0.0.9`, in the order of telling. */
+  const told = () =>
+    facts.flatMap((fact) => {
+      if (fact.is === 'address') return [`${fact.host} @${fact.address}`];
+      return fact.is === 'health' ? [`${fact.host} ${fact.health?.is ?? 'none'}`] : [];
+    });
+  return { fake, facts, runner, configure, told };
+}
