@@ -5,11 +5,11 @@
 // decision.
 
 import type { Route } from '../decision/decision.ts';
-import { type Family, familyOf, writeAddress } from '../lib/address.ts';
-import { addressBits, MAX_MESSAGE_BYTES } from './constants.ts';
+import { type Family, familyOf } from '../lib/address.ts';
+import { MAX_MESSAGE_BYTES } from './constants.ts';
 import { encodeMessage } from './message.ts';
 import { NO_NLRI, type Nlri } from './nlri.ts';
-import { type Entry, Queue } from './queue.ts';
+import { emptyQueue, prefixBytes, PrefixTable, type Queue } from './prefix-table.ts';
 import { type Outgoing, outgoing, type SessionFacts } from './route.ts';
 import { endOfRib, type Update } from './update.ts';
 import { difference, sameButAddress, spellingOf } from './wish.ts';
@@ -21,21 +21,29 @@ interface Bucket {
   /** Prefixes that one message takes beside these attributes. */
   readonly capacity: number;
   /** Prefixes that still have to be announced with it. */
-  readonly waiting: Queue<Bucket>;
+  readonly waiting: Queue;
   /** Prefixes that are wanted with it. */
   users: number;
 }
 
 type Refusal = { readonly refused: string };
-type Prefix = Entry<Bucket>;
 
 /** A wish that was worked out while there was no session for it. Good for one Adj-RIB-Out. */
-export type Prepared = readonly Prefix[];
+export interface Prepared {
+  readonly table: PrefixTable<Bucket>;
+  /** Rows of the table. */
+  readonly wanted: Int32Array;
+}
 
 /** `before`: the same for the wish before this one, if nobody has used it. */
 export function prepare(routes: readonly Route[], before: Prepared | null): Prepared {
-  return difference<Bucket>(before ?? [], routes).wanted;
+  const table = before?.table ?? new PrefixTable(routes.length);
+  const { wanted, gone } = difference(table, before?.wanted ?? NOTHING, routes);
+  for (const prefix of gone) table.delete(prefix);
+  return { table, wanted };
 }
+
+const NOTHING = new Int32Array();
 
 /** How many prefixes the peer takes; null: any number. */
 export interface PrefixLimits {
@@ -67,16 +75,17 @@ export class AdjRibOut {
   readonly #enhancedRefresh: boolean;
   #limits: PrefixLimits;
   #leaving = false;
+  #table = new PrefixTable<Bucket>();
   /** The last wish, route by route. What the peer still has beyond it is in the queues of withdrawals. */
-  #wanted: readonly Prefix[] = [];
+  #wanted: Int32Array = NOTHING;
   readonly #buckets = new Map<string, Bucket>();
   /** New ones, and those that lost their last prefix. */
   readonly #unused = new Set<Bucket>();
   /** Those with something to send. */
   readonly #waiting = new Set<Bucket>();
-  readonly #withdrawing: Readonly<Record<Family, Queue<Bucket>>> = { 4: new Queue(), 6: new Queue() };
+  readonly #withdrawing: Readonly<Record<Family, Queue>> = { 4: emptyQueue(), 6: emptyQueue() };
   /** Wanted, and kept back because the peer takes no more; the one that waits longest comes in first. */
-  readonly #excess = new Set<Prefix>();
+  readonly #excess = new Set<number>();
   readonly #admitted: Record<Family, number> = { 4: 0, 6: 0 };
   #sentCount = 0;
   readonly #endOfRib: Set<Family>;
@@ -120,12 +129,12 @@ export class AdjRibOut {
    */
   want(routes: readonly Route[], prepared: Prepared | null = null): readonly string[] {
     const first = this.#wanted.length === 0 && this.#firstWithdrawing() === null;
+    if (first && prepared !== null) this.#table = prepared.table;
     const { wanted, came, changed, gone } =
       first && prepared !== null
-        ? { wanted: prepared, came: prepared, changed: [], gone: [] }
-        : difference(this.#wanted, routes);
-    const left = this.#reunite(came, gone);
-    for (const prefix of left) this.#drop(prefix);
+        ? { wanted: prepared.wanted, came: prepared.wanted, changed: [], gone: [] }
+        : difference(this.#table, this.#wanted, routes);
+    for (const prefix of this.#reunite(came, gone)) this.#drop(prefix);
     const refusals = new Set<string>();
     const judge = this.#judge();
     for (const prefix of changed) this.#place(prefix, judge(prefix), refusals);
@@ -146,7 +155,7 @@ export class AdjRibOut {
   limit(limits: PrefixLimits): void {
     this.#limits = limits;
     for (const prefix of [...this.#wanted].reverse()) {
-      if (prefix.owner === null || !this.#tooMany(prefix.family)) continue;
+      if (this.#table.owner(prefix) === null || !this.#tooMany(this.#table.family(prefix))) continue;
       this.#release(prefix);
       this.#excess.add(prefix);
     }
@@ -192,73 +201,82 @@ export class AdjRibOut {
    * Prefixes that come and were here before: under another route a moment ago, or still to be withdrawn. They take over
    * what the peer has. Returns those of `gone` that are gone indeed.
    */
-  #reunite(came: readonly Prefix[], gone: readonly Prefix[]): Iterable<Prefix> {
-    if (came.length === 0 || (gone.length === 0 && this.#firstWithdrawing() === null)) return gone;
-    const left = new Map<string, Prefix>();
-    for (const prefix of gone) left.set(prefix.route.address, prefix);
-    const unsaid = new Map<string, Prefix>();
-    for (const family of FAMILIES) {
-      for (const prefix of this.#withdrawing[family]) unsaid.set(prefix.route.address, prefix);
-    }
+  #reunite(came: Iterable<number>, gone: readonly number[]): Iterable<number> {
+    if (gone.length === 0 && this.#firstWithdrawing() === null) return gone;
+    const table = this.#table;
+    let left: Map<string, number> | null = null;
     for (const prefix of came) {
-      const { address } = prefix.route;
-      const old = left.get(address) ?? unsaid.get(address);
+      left ??= new Map([...gone, ...this.#unsaid()].map((old) => [table.route(old).address, old]));
+      const { address } = table.route(prefix);
+      const old = left.get(address);
       if (old === undefined) continue;
       left.delete(address);
-      unsaid.delete(address);
       this.#excess.delete(old);
-      prefix.owner = old.owner;
-      prefix.sent = old.sent;
-      const { queue } = old;
-      queue?.remove(old);
-      queue?.push(prefix);
+      table.takeOver(prefix, old);
     }
-    return left.values();
+    if (left === null) return gone;
+    const remaining = left;
+    return gone.filter((prefix) => remaining.get(table.route(prefix).address) === prefix);
   }
 
-  #place(prefix: Prefix, judged: Bucket | Refusal, refusals: Set<string>): void {
+  /** Dropped, and still to be withdrawn. */
+  *#unsaid(): Generator<number> {
+    for (const family of FAMILIES) {
+      for (const prefix of this.#table.waiting(this.#withdrawing[family])) {
+        if (this.#table.dropped(prefix)) yield prefix;
+      }
+    }
+  }
+
+  #place(prefix: number, judged: Bucket | Refusal, refusals: Set<string>): void {
+    const table = this.#table;
     if ('refused' in judged) {
       refusals.add(judged.refused);
       this.#excess.delete(prefix);
       this.#release(prefix);
       return;
     }
-    if (prefix.owner === judged) return;
-    if (prefix.owner === null && !this.#room(prefix.family)) {
-      this.#excess.add(prefix);
-      return;
-    }
-    const { owner } = prefix;
+    const owner = table.owner(prefix);
+    if (owner === judged) return;
+    const family = judged.route.family;
     if (owner === null) {
-      this.#admitted[prefix.family]++;
-      this.#excess.delete(prefix);
+      if (!this.#room(family)) {
+        this.#excess.add(prefix);
+        return;
+      }
+      this.#admitted[family]++;
+      if (this.#excess.size > 0) this.#excess.delete(prefix);
     }
-    prefix.owner = judged;
+    table.setOwner(prefix, judged);
     judged.users++;
     if (owner !== null) this.#leave(owner, prefix);
-    if (prefix.sent === judged.key) prefix.queue?.remove(prefix);
+    if (table.sent(prefix) === judged.key) table.remove(prefix);
     else this.#announceLater(prefix, judged);
   }
 
   /** Not wanted any more. */
-  #drop(prefix: Prefix): void {
-    this.#excess.delete(prefix);
+  #drop(prefix: number): void {
+    if (this.#excess.size > 0) this.#excess.delete(prefix);
     this.#release(prefix);
+    if (this.#table.queue(prefix) === null) this.#table.delete(prefix);
+    else this.#table.drop(prefix);
   }
 
   /** Nothing is to be announced of it, and what was is to be withdrawn. */
-  #release(prefix: Prefix): void {
-    const { owner } = prefix;
+  #release(prefix: number): void {
+    const table = this.#table;
+    const owner = table.owner(prefix);
     if (owner === null) return;
-    prefix.owner = null;
-    this.#admitted[prefix.family]--;
+    const { family } = owner.route;
+    table.setOwner(prefix, null);
+    this.#admitted[family]--;
     this.#leave(owner, prefix);
-    if (prefix.sent !== null) this.#withdrawing[prefix.family].push(prefix);
+    if (table.sent(prefix) !== null) table.push(this.#withdrawing[family], prefix);
   }
 
-  #leave(bucket: Bucket, prefix: Prefix): void {
-    if (prefix.queue === bucket.waiting) {
-      bucket.waiting.remove(prefix);
+  #leave(bucket: Bucket, prefix: number): void {
+    if (this.#table.queue(prefix) === bucket.waiting) {
+      this.#table.remove(prefix);
       if (bucket.waiting.length === 0) this.#waiting.delete(bucket);
     }
     if (--bucket.users === 0) this.#unused.add(bucket);
@@ -270,9 +288,9 @@ export class AdjRibOut {
     this.#unused.clear();
   }
 
-  #announceLater(prefix: Prefix, bucket: Bucket): void {
+  #announceLater(prefix: number, bucket: Bucket): void {
     if (bucket.waiting.length === 0) this.#waiting.add(bucket);
-    bucket.waiting.push(prefix);
+    this.#table.push(bucket.waiting, prefix);
   }
 
   #room(family: Family): boolean {
@@ -293,22 +311,25 @@ export class AdjRibOut {
     if (this.#excess.size === 0) return;
     const judge = this.#judge();
     for (const prefix of this.#excess) {
-      if (!this.#room(prefix.family)) continue;
+      if (!this.#room(this.#table.family(prefix))) continue;
       this.#excess.delete(prefix);
       this.#place(prefix, judge(prefix), new Set());
     }
   }
 
   /** Finds the bucket that a route belongs to. Thousands of routes share a few attribute sets: each is worked out once. */
-  #judge(): (prefix: Prefix) => Bucket | Refusal {
+  #judge(): (prefix: number) => Bucket | Refusal {
+    const table = this.#table;
     const judged = new Map<string, Bucket | Refusal>();
-    let last: { readonly prefix: Prefix; readonly is: Bucket | Refusal } | null = null;
+    let last: { readonly family: Family; readonly route: Route; readonly is: Bucket | Refusal } | null = null;
     return (prefix) => {
-      if (last !== null && sameButAddress(last.prefix, prefix)) return last.is;
-      const spelling = spellingOf(prefix.route);
-      const is = judged.get(spelling) ?? this.#bucketOf(prefix.route);
+      const family = table.family(prefix);
+      const route = table.route(prefix);
+      if (last !== null && last.family === family && sameButAddress(last.route, route)) return last.is;
+      const spelling = spellingOf(route);
+      const is = judged.get(spelling) ?? this.#bucketOf(route);
       judged.set(spelling, is);
-      last = { prefix, is };
+      last = { family, route, is };
       return is;
     };
   }
@@ -321,7 +342,7 @@ export class AdjRibOut {
     if (present !== undefined) return present;
     const capacity = this.#capacity(announcement(route, emptyNlri(route.family)), route.family);
     if (capacity < 1) return { refused: 'its attributes fill a whole message' };
-    const bucket: Bucket = { key, route, capacity, waiting: new Queue(), users: 0 };
+    const bucket: Bucket = { key, route, capacity, waiting: emptyQueue(), users: 0 };
     this.#buckets.set(key, bucket);
     this.#unused.add(bucket);
     return bucket;
@@ -343,7 +364,8 @@ export class AdjRibOut {
     if (family === undefined) return null;
     this.#refresh[family] = 'running';
     for (const prefix of this.#wanted) {
-      if (prefix.family === family && prefix.owner !== null) this.#announceLater(prefix, prefix.owner);
+      const owner = this.#table.owner(prefix);
+      if (owner?.route.family === family) this.#announceLater(prefix, owner);
     }
     return this.#enhancedRefresh ? encodeMessage({ is: 'route-refresh', family, subtype: 'begin' }) : this.next();
   }
@@ -357,21 +379,33 @@ export class AdjRibOut {
 
   #withdraw(family: Family): Uint8Array {
     const capacity = this.#capacity(withdrawal(emptyNlri(family)), family);
-    const nlri = take(family, this.#withdrawing[family], capacity, (prefix) => {
-      prefix.sent = null;
-      this.#sentCount--;
-    });
+    const nlri = this.#take(family, this.#withdrawing[family], capacity, null);
     return this.#encode(withdrawal(nlri));
   }
 
   #announce(bucket: Bucket): Uint8Array {
     const { key, route, capacity, waiting } = bucket;
-    const nlri = take(route.family, waiting, capacity, (prefix) => {
-      if (prefix.sent === null) this.#sentCount++;
-      prefix.sent = key;
-    });
+    const nlri = this.#take(route.family, waiting, capacity, key);
     if (waiting.length === 0) this.#waiting.delete(bucket);
     return this.#encode(announcement(route, nlri));
+  }
+
+  /** Move up to `capacity` prefixes out of `waiting`, as host routes. `key`: what the peer has then, null: nothing. */
+  #take(family: Family, waiting: Queue, capacity: number, key: string | null): Nlri {
+    const table = this.#table;
+    const count = Math.min(waiting.length, capacity);
+    const size = prefixBytes(family);
+    const bytes = new Uint8Array(count * size);
+    for (let at = 0; at < bytes.length; at += size) {
+      const prefix = waiting.first;
+      table.copyWire(prefix, size, bytes, at);
+      table.remove(prefix);
+      if (key === null) this.#sentCount--;
+      else if (table.sent(prefix) === null) this.#sentCount++;
+      table.setSent(prefix, key);
+      if (table.dropped(prefix)) table.delete(prefix);
+    }
+    return { family, bytes, count };
   }
 
   /** How many prefixes fit beside what an UPDATE says already. */
@@ -396,26 +430,6 @@ function withdrawal(nlri: Nlri): Update {
   return { withdrawn: NO_NLRI, attributes: { mpUnreach: nlri }, announced: NO_NLRI };
 }
 
-/** Move up to `capacity` prefixes out of `waiting`, as host routes. */
-function take(family: Family, waiting: Queue<Bucket>, capacity: number, taken: (prefix: Prefix) => void): Nlri {
-  const count = Math.min(waiting.length, capacity);
-  const bits = addressBits(family);
-  const size = prefixBytes(family);
-  const bytes = new Uint8Array(count * size);
-  for (let at = 0; at < bytes.length; at += size) {
-    const prefix = waiting.shift();
-    if (prefix === null) break;
-    bytes[at] = bits;
-    writeAddress(prefix.route.address, bytes, at + 1);
-    taken(prefix);
-  }
-  return { family, bytes, count };
-}
-
 function emptyNlri(family: Family): Nlri {
   return { ...NO_NLRI, family };
-}
-
-function prefixBytes(family: Family): number {
-  return 1 + addressBits(family) / 8;
 }

@@ -2,73 +2,62 @@
 
 import type { Route } from '../decision/decision.ts';
 import { familyOf } from '../lib/address.ts';
-import { type Entry, newEntry } from './queue.ts';
+import type { PrefixTable } from './prefix-table.ts';
 
-export interface Difference<Owner> {
+/** Rows of a PrefixTable. */
+export interface Difference {
   /** The whole new wish. */
-  readonly wanted: Entry<Owner>[];
-  readonly came: Entry<Owner>[];
+  readonly wanted: Int32Array;
+  readonly came: readonly number[];
   /** With another route for the same address. */
-  readonly changed: Entry<Owner>[];
-  readonly gone: Entry<Owner>[];
+  readonly changed: readonly number[];
+  /** They still have their rows. */
+  readonly gone: readonly number[];
 }
 
 /**
- * From one wish to the next, by identity; entries of what changed get their new route. Least work for lists in the same
+ * From one wish to the next, by identity. What came has its row, what changed its new route. Least work for lists in the same
  * order, right for any.
  */
-export function difference<Owner>(before: readonly Entry<Owner>[], routes: readonly Route[]): Difference<Owner> {
-  // Nearly all of a long wish is usually the same: that costs one look each, and no new list of it.
+export function difference<Owner>(table: PrefixTable<Owner>, before: Int32Array, routes: readonly Route[]): Difference {
+  // Nearly all of a long wish is usually the same: that costs one look each.
+  const same = (prefix: number | undefined, route: Route | undefined) =>
+    prefix !== undefined && table.route(prefix) === route;
   const least = Math.min(before.length, routes.length);
   let head = 0;
-  while (head < least && before[head]?.route === routes[head]) head++;
+  while (head < least && same(before[head], routes[head])) head++;
   let tail = 0;
-  while (tail < least - head && before[before.length - 1 - tail]?.route === routes[routes.length - 1 - tail]) tail++;
-  const middle = { came: [], changed: [], gone: [] };
-  const between = differing<Owner>(
-    before.slice(head, before.length - tail),
-    routes.slice(head, routes.length - tail),
-    middle,
-  );
-  return { wanted: before.slice(0, head).concat(between, before.slice(before.length - tail)), ...middle };
-}
+  while (tail < least - head && same(before[before.length - 1 - tail], routes[routes.length - 1 - tail])) tail++;
 
-/** Returns what stands in the place of `before`. */
-function differing<Owner>(
-  before: readonly Entry<Owner>[],
-  routes: readonly Route[],
-  found: Pick<Difference<Owner>, 'came' | 'changed' | 'gone'>,
-): Entry<Owner>[] {
-  const wanted: Entry<Owner>[] = [];
-  for (let i = 0, j = 0; i < before.length || j < routes.length; ) {
-    const old = before[i];
-    const route = routes[j];
-    if (old === undefined || (route !== undefined && route.address < old.route.address)) {
-      j++;
-      if (route === undefined) continue;
-      const prefix = newEntry<Owner>(route, familyOf(route.address));
-      found.came.push(prefix);
-      wanted.push(prefix);
-    } else if (route === undefined || old.route.address < route.address) {
+  const wanted = new Int32Array(routes.length);
+  wanted.set(before.subarray(0, head));
+  wanted.set(before.subarray(before.length - tail), routes.length - tail);
+  const [came, changed, gone]: [number[], number[], number[]] = [[], [], []];
+  const [beforeEnd, routesEnd] = [before.length - tail, routes.length - tail];
+  for (let i = head, j = head; i < beforeEnd || j < routesEnd; ) {
+    const old = i < beforeEnd ? before[i] : undefined;
+    const route = j < routesEnd ? routes[j] : undefined;
+    const address = old === undefined ? '' : table.route(old).address;
+    if (route !== undefined && (old === undefined || route.address < address)) {
+      const prefix = table.add(route);
+      came.push(prefix);
+      wanted[j++] = prefix;
+    } else if (old !== undefined && (route === undefined || address < route.address)) {
       i++;
-      found.gone.push(old);
-    } else {
+      gone.push(old);
+    } else if (old !== undefined && route !== undefined) {
       i++;
-      j++;
-      wanted.push(old);
-      if (old.route === route) continue;
-      old.route = route;
-      found.changed.push(old);
+      wanted[j++] = old;
+      if (table.route(old) === route) continue;
+      table.setRoute(old, route);
+      changed.push(old);
     }
   }
-  return wanted;
+  return { wanted, came, changed, gone };
 }
 
 /** The usual case, without making a text of it: routes of one peer share their lists. */
-export function sameButAddress<Owner>(
-  { route: a, family }: Entry<Owner>,
-  { route: b, family: other }: Entry<Owner>,
-): boolean {
+export function sameButAddress(a: Route, b: Route): boolean {
   return (
     a.nextHop === b.nextHop &&
     a.med === b.med &&
@@ -78,8 +67,7 @@ export function sameButAddress<Owner>(
     a.largeCommunities === b.largeCommunities &&
     a.extendedCommunities === b.extendedCommunities &&
     a.prepends === b.prepends &&
-    a.linkBandwidth === b.linkBandwidth &&
-    family === other
+    a.linkBandwidth === b.linkBandwidth
   );
 }
 
