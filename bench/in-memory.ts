@@ -50,8 +50,10 @@ export function readyMonitor(intervalSeconds: number, health: () => Health): Pol
 /** By the path of its socket, to be called without one. */
 export type Served = ReadonlyMap<string, (request: ServedRequest) => ServedResponse | Promise<ServedResponse>>;
 
-/** HTTP that only serves, and no streams, no processes. */
-export function closedWorld(): Pick<World, 'http' | 'streams' | 'processes'> & { readonly served: Served } {
+/** HTTP that only serves, and nothing else of the network, no processes. */
+export function closedWorld(): Pick<World, 'http' | 'streams' | 'udp' | 'icmp' | 'processes'> & {
+  readonly served: Served;
+} {
   const served = new Map<string, (request: ServedRequest) => ServedResponse | Promise<ServedResponse>>();
   const absent = (call: string) => () => Promise.reject(new SystemError('ENOSYS', call));
   return {
@@ -64,6 +66,8 @@ export function closedWorld(): Pick<World, 'http' | 'streams' | 'processes'> & {
       },
     },
     streams: { connect: absent('connect'), secure: absent('secure'), listen: absent('listen') },
+    udp: { open: absent('open') },
+    icmp: { ping: absent('ping') },
     processes: { run: absent('run') },
   };
 }

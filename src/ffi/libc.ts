@@ -1,4 +1,4 @@
-// The one file that calls into libc: sockets for netlink and BFD, and options that Node does not offer. koffi is loaded by
+// The one file that calls into libc: sockets for netlink, BFD, UDP and ICMP, and options that Node does not offer. koffi is loaded by
 // the first call of `openLibc`. Calls are synchronous: netlink answers before `send` returns, and a call costs 0.2 µs.
 // Called by netlink/socket.ts, vip/rtnetlink.ts and world/real, and by main.ts at the end.
 
@@ -17,6 +17,10 @@ export interface Libc {
   recv(fd: number, buffer: Uint8Array, flags: number): number;
   /** One datagram to a socket address. Never waits (EAGAIN). */
   sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): void;
+  /** The oldest error of the socket's queue (IP_RECVERR), or null when there is none. Never waits. */
+  takeError(fd: number): QueuedError | null;
+  /** dup2(2): `to` is another name of what `from` is, and what it was is closed. */
+  replace(to: number, from: number): void;
   /** SO_ATTACH_FILTER: `program` is an array of struct sock_filter. */
   attachFilter(fd: number, program: Uint8Array): void;
   /** SCHED_RR for the calling thread, and none of its children. Throws EPERM without CAP_SYS_NICE or RLIMIT_RTPRIO. */
@@ -32,10 +36,21 @@ export interface Libc {
   errnoName(errno: number): string;
 }
 
+/** What MSG_ERRQUEUE gives (recvmsg(2), ip(7)). */
+export interface QueuedError {
+  /** struct sock_extended_err, with the socket address of who complained behind it. */
+  readonly extended: Uint8Array;
+  /** The beginning of the packet that it is about: of what the socket had sent, without the headers below. */
+  readonly packet: Uint8Array;
+  /** The socket address that it was sent to. */
+  readonly to: Uint8Array;
+}
+
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
 const SOCK_FILTER_BYTES = 8;
 const MSG_DONTWAIT = 0x40;
+const MSG_ERRQUEUE = 0x2000;
 const SCHED_RR = 2;
 const SCHED_RESET_ON_FORK = 0x40000000;
 
@@ -68,6 +83,8 @@ function load(): Libc {
   koffi.struct('sock_fprog', { length: 'uint16_t', filter: 'void *' });
   const setFilter = library.func('int setsockopt(int fd, int level, int name, sock_fprog *value, uint32_t length)');
   const filterBytes = koffi.sizeof('sock_fprog');
+  const dup2 = library.func('int dup2(int from, int to)');
+  const takeQueued = queueReader(koffi, library);
   const close = library.func('int close(int fd)');
   const exit = library.func('void _exit(int code)');
   const setScheduler = library.func('int sched_setscheduler(int pid, int policy, const void *parameters)');
@@ -97,6 +114,8 @@ function load(): Libc {
     recv: (fd, buffer, flags) => checked(recv(fd, buffer, buffer.length, flags), 'recv'),
     sendTo: (fd, bytes, address) =>
       void checked(sendTo(fd, bytes, bytes.length, MSG_DONTWAIT, address, address.length), 'sendto'),
+    takeError: takeQueued,
+    replace: (to, from) => void checked(dup2(from, to), 'dup2'),
     attachFilter: (fd, program) => {
       const value = { length: program.length / SOCK_FILTER_BYTES, filter: program };
       checked(setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, filterBytes), 'setsockopt SO_ATTACH_FILTER');
@@ -120,5 +139,55 @@ function load(): Libc {
       );
     },
     errnoName,
+  };
+}
+
+type Koffi = typeof import('koffi');
+
+/** recvmsg(2) for errors, into memory of its own. */
+function queueReader(koffi: Koffi, library: ReturnType<Koffi['load']>): (fd: number) => QueuedError | null {
+  const iovec = koffi.struct('iovec', { base: 'void *', length: 'size_t' });
+  const msghdr = koffi.struct('msghdr', {
+    name: 'void *',
+    nameLength: 'uint32_t',
+    parts: 'void *',
+    partCount: 'size_t',
+    control: 'void *',
+    controlLength: 'size_t',
+    flags: 'int',
+  });
+  const receive = library.func('long recvmsg(int fd, void *message, int flags)');
+  /** struct cmsghdr { size_t cmsg_len; int cmsg_level; int cmsg_type; }, and its data behind it. */
+  const controlHeaderBytes = koffi.sizeof('size_t') + 8;
+  const sizes = { name: 128, control: 512, packet: 512 } as const;
+  const make = (bytes: number): { readonly at: unknown; readonly bytes: Uint8Array } => {
+    const at: unknown = koffi.alloc('uint8_t', bytes);
+    return { at, bytes: new Uint8Array(koffi.view(at, bytes)) };
+  };
+  const name = make(sizes.name);
+  const control = make(sizes.control);
+  const packet = make(sizes.packet);
+  const parts: unknown = koffi.alloc(iovec, 1);
+  koffi.encode(parts, iovec, { base: packet.at, length: sizes.packet });
+  const message: unknown = koffi.alloc(msghdr, 1);
+
+  return (fd) => {
+    koffi.encode(message, msghdr, {
+      name: name.at,
+      nameLength: sizes.name,
+      parts,
+      partCount: 1,
+      control: control.at,
+      controlLength: sizes.control,
+      flags: 0,
+    });
+    const length: number = receive(fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (length < 0) return null;
+    const got: { readonly nameLength: number; readonly controlLength: number } = koffi.decode(message, msghdr);
+    return {
+      extended: control.bytes.slice(controlHeaderBytes, got.controlLength),
+      packet: packet.bytes.slice(0, length),
+      to: name.bytes.slice(0, got.nameLength),
+    };
   };
 }

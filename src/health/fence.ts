@@ -1,8 +1,8 @@
-// What monitors hand over to be called later: timers and the handlers of streams. A throw there is a bug of the monitor and
+// What monitors hand over to be called later: timers, the handlers of streams and sockets. A throw there is a bug of the monitor and
 // must not reach the event loop, where it would end the daemon. Used by tools.ts.
 
 import { errorText } from '../lib/errors.ts';
-import type { Clock, Stream } from '../world/world.ts';
+import type { Clock, Stream, UdpHandlers } from '../world/world.ts';
 
 type OnThrow = (error: unknown) => void;
 
@@ -61,5 +61,12 @@ export function fencedStream(stream: Stream, onThrow: OnThrow): FencedStream {
     pause: () => stream.pause(),
     resume: () => stream.resume(),
     close: (how) => stream.close(how),
+  };
+}
+
+export function fencedUdpHandlers(handlers: UdpHandlers, onThrow: OnThrow): UdpHandlers {
+  return {
+    onDatagram: fenced((bytes) => handlers.onDatagram(bytes), onThrow),
+    onError: fenced((error) => handlers.onError(error), onThrow),
   };
 }

@@ -11,8 +11,12 @@ import type {
   ConnectOptions,
   HttpRequest,
   HttpResponse,
+  PingOptions,
   Stream,
   TlsOptions,
+  UdpHandlers,
+  UdpOptions,
+  UdpSocket,
 } from '../world/world.ts';
 
 export type { Cut } from '../lib/cut.ts';
@@ -24,8 +28,12 @@ export type {
   ConnectOptions,
   HttpRequest,
   HttpResponse,
+  PingOptions,
   Stream,
   StreamHandlers,
+  UdpHandlers,
+  UdpOptions,
+  UdpSocket,
 } from '../world/world.ts';
 export type { TlsCertificate, TlsOptions, TlsState, Wall } from '../world/world.ts';
 
@@ -56,6 +64,10 @@ export interface Tools {
   connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
   /** As Streams.secure: begin TLS on a connection that `connect` made (STARTTLS). Use only what it resolves with afterwards. */
   secure(stream: Stream, tls: TlsOptions, cut: Cut): Promise<Stream>;
+  /** As Udp.open: a connected UDP socket, to be closed by the monitor. What is our own fault is as for `connect`. */
+  datagram(options: UdpOptions, handlers: UdpHandlers, cut: Cut): Promise<UdpSocket>;
+  /** As Icmp.ping. */
+  ping(options: PingOptions, cut: Cut): Promise<{ readonly roundTripMs: number }>;
   run(command: Command, cut: Cut): Promise<CommandResult>;
   /** As Http.get: one request where its cost does not matter, verified when https. Not through the path. */
   fetch(request: HttpRequest, cut: Cut): Promise<HttpResponse>;

@@ -3,13 +3,15 @@
 
 import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
-import type { CommandResult, Stream, World } from '../world/world.ts';
-import { bugText, fenced, fencedClock, fencedStream, unfenced } from './fence.ts';
+import type { CommandResult, Stream, UdpHandlers, UdpOptions, UdpSocket, World } from '../world/world.ts';
+import { bugText, fenced, fencedClock, fencedStream, fencedUdpHandlers, unfenced } from './fence.ts';
 import { Gate } from './gate.ts';
 import type { Health, Tools } from './monitor.ts';
 
 const MAX_COMMANDS = 16;
 const MAX_CONNECTING = 4000;
+/** They share a socket; each holds one of its 65,536 sequence numbers. */
+const MAX_PINGS = 16_000;
 const MAX_REASON = 1000;
 
 /** Why a check that never got its turn knows nothing. */
@@ -40,10 +42,11 @@ export class CheckCut extends Knife {
 export interface Gates {
   readonly commands: Gate;
   readonly connecting: Gate;
+  readonly pings: Gate;
 }
 
 export function makeGates(): Gates {
-  return { commands: new Gate(MAX_COMMANDS), connecting: new Gate(MAX_CONNECTING) };
+  return { commands: new Gate(MAX_COMMANDS), connecting: new Gate(MAX_CONNECTING), pings: new Gate(MAX_PINGS) };
 }
 
 /** Where logs and measurements of a monitor go. */
@@ -73,6 +76,9 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
       world.files.read(path, maxBytes).catch((error: unknown) => {
         throw error instanceof SystemError ? new ReadFailed(error) : error;
       }),
+    datagram: (options, handlers, cut) =>
+      guarded(gates.connecting, cut, faultOfConnecting, () => openUdp(world, options, handlers, cut, onBug)),
+    ping: (options, cut) => guarded(gates.pings, cut, faultOfConnecting, () => world.icmp.ping(options, cut)),
     run: (command, cut) =>
       guarded(gates.commands, cut, faultOfRunning, async () =>
         killedInTime(await world.processes.run(command, cut), command.timeoutMs, world.self().loopLateMs),
@@ -119,6 +125,47 @@ function closedIfCut(stream: Stream, cut: Cut): Stream {
   throw new SystemError('ECANCELED', 'connect');
 }
 
+/** What goes wrong on our side later, with the socket open, is our own fault as well. */
+async function openUdp(
+  world: World,
+  options: UdpOptions,
+  handlers: UdpHandlers,
+  cut: Cut,
+  onBug: (bug: string) => void,
+): Promise<UdpSocket> {
+  const note = (error: unknown) => {
+    if (cut instanceof CheckCut) cut.ownFault ??= faultOfConnecting(error, cut);
+  };
+  const fencedHandlers = fencedUdpHandlers(handlers, (error) => {
+    socket.close();
+    if (cut instanceof CheckCut) cut.fail(bugText(error));
+    else onBug(bugText(error));
+  });
+  const socket = await world.udp.open(options, {
+    onDatagram: fencedHandlers.onDatagram,
+    onError(error) {
+      note(error);
+      fencedHandlers.onError(error);
+    },
+  });
+  if (cut.aborted) {
+    socket.close();
+    throw new SystemError('ECANCELED', 'open');
+  }
+  return {
+    local: socket.local,
+    send(bytes) {
+      try {
+        socket.send(bytes);
+      } catch (error) {
+        note(error);
+        throw error;
+      }
+    },
+    close: () => socket.close(),
+  };
+}
+
 /** A time limit that passed while we were not looking proves nothing. */
 function killedInTime(result: CommandResult, timeoutMs: number, loopLateMs: number): CommandResult {
   if (result.timedOut && loopLateMs >= timeoutMs) throw new SystemError('ETIME', 'run', lateText(loopLateMs));
@@ -127,7 +174,9 @@ function killedInTime(result: CommandResult, timeoutMs: number, loopLateMs: numb
 
 /** Errors of connect() that are about this host: its limits, its addresses and routes, its packet filter, what it was told. */
 const OWN_FAULTS: ReadonlySet<string> = new Set(
-  'EMFILE ENFILE ENOBUFS ENOMEM EAGAIN EADDRNOTAVAIL EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM EINVAL'.split(' '),
+  'EMFILE ENFILE ENOBUFS ENOMEM ENOSYS EAGAIN EADDRNOTAVAIL EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM EINVAL'.split(
+    ' ',
+  ),
 );
 
 function faultOfConnecting(error: unknown, cut: Cut): string | null {

@@ -167,6 +167,57 @@ export interface Datagrams {
   open(options: DatagramOptions, onDatagram: ((bytes: Uint8Array, from: Endpoint) => void) | null): DatagramSocket;
 }
 
+export interface UdpOptions extends Endpoint {
+  /** Source; the kernel chooses what is absent. */
+  readonly localAddress?: string;
+  readonly localPort?: number;
+  /** SO_MARK, for policy routing. */
+  readonly mark?: number;
+}
+
+export interface UdpHandlers {
+  /** From the one that the socket is connected to; nobody else is heard. */
+  onDatagram(bytes: Uint8Array): void;
+  /**
+   * Something is known of what was sent: ECONNREFUSED (nothing listens there) or EHOSTUNREACH, with who said so in ICMP. Any
+   * other code is of this host. The socket goes on.
+   */
+  onError(error: SystemError): void;
+}
+
+/** A connected UDP socket. */
+export interface UdpSocket {
+  readonly local: Endpoint;
+  /** Handed to the kernel before this returns. Throws EAGAIN, ENETUNREACH, EPERM, EMSGSIZE … After close it does nothing. */
+  send(bytes: Uint8Array): void;
+  /** No handler is called any more. */
+  close(): void;
+}
+
+export interface Udp {
+  /** Rejects with ENETUNREACH, EADDRNOTAVAIL, EADDRINUSE, EMFILE, EINVAL … Nothing is sent. */
+  open(options: UdpOptions, handlers: UdpHandlers): Promise<UdpSocket>;
+}
+
+export interface PingOptions {
+  readonly address: string;
+  /** Octets behind the ICMP header, 16 at least; 56 when absent. */
+  readonly bytes?: number;
+  /** TTL or hop limit of the request; the system's when absent. */
+  readonly ttl?: number;
+  readonly localAddress?: string;
+  /** No answer for so long is ETIMEDOUT; without it only the cut ends the waiting. */
+  readonly timeoutMs?: number;
+}
+
+export interface Icmp {
+  /**
+   * One ICMP echo (RFC 792, RFC 4443): resolves with its own reply, nobody else's. Rejects with EHOSTUNREACH when an ICMP error
+   * came back, ETIMEDOUT, ECANCELED when cut, EACCES when this process may not ping, or what else this host could not do.
+   */
+  ping(options: PingOptions, cut: Cut): Promise<{ readonly roundTripMs: number }>;
+}
+
 /**
  * Bidirectional Forwarding Detection (RFC 5880), at a place that no stall of the daemon's reaches. It vouches for the daemon, so
  * it wants a sign of life every HEARTBEAT_MS, and holds all sessions down when there is none for too long.
@@ -292,6 +343,8 @@ export interface World {
   readonly http: Http;
   readonly files: Files;
   readonly streams: Streams;
+  readonly udp: Udp;
+  readonly icmp: Icmp;
   readonly bfd: Bfd;
   readonly ipvs: Kernel<IpvsTable, IpvsOp, ServiceKey>;
   readonly vips: Kernel<AddressTable, AddressOp, string>;

@@ -3,7 +3,15 @@
 
 import type { World } from '../../src/world/world.ts';
 import { ipvsCases, vipCases } from '../support/kernel-conformance.ts';
-import { type Case, clockCases, filesCases, httpCases, streamsCases } from '../support/world-conformance.ts';
+import {
+  type Case,
+  clockCases,
+  filesCases,
+  httpCases,
+  icmpCases,
+  streamsCases,
+  udpCases,
+} from '../support/world-conformance.ts';
 import { Machine } from './machine.ts';
 import { makeSite } from './site.ts';
 
@@ -36,6 +44,8 @@ const PORTS: readonly (readonly [string, readonly Case[]])[] = [
   ['clock', clockCases],
   ['files', filesCases],
   ['streams', streamsCases],
+  ['UDP', udpCases],
+  ['ICMP', icmpCases],
   ['http', httpCases],
 ];
 

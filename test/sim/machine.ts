@@ -137,7 +137,7 @@ export class Machine {
   }
 
   #world(life: Life, worker: Life): World {
-    const { scheduler, web, journal } = this.site;
+    const { scheduler, web, journal, udp } = this.site;
     const random = this.random.fork(`generation ${this.generation}`);
     const who = this.name;
     const names = this.resolver.names(life);
@@ -158,6 +158,8 @@ export class Machine {
       http: web.http(this.host, life, names, this.served),
       files: this.disk.files(life),
       streams: this.#streams(life),
+      udp: udp.clientsOf(this.host, life),
+      icmp: udp.icmpOf(this.host, life),
       bfd: this.#bfd(life, worker, random.fork('bfd'), log),
       ipvs: this.kernel.ipvs(life),
       vips: this.kernel.vips(life),

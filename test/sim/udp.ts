@@ -1,15 +1,21 @@
-// UDP on the simulated network, as far as BFD needs it: datagrams that arrive after the wire's latency or never, TTLs, and ports
-// that are taken. Sockets end with their process.
+// UDP and ICMP on the simulated network: datagrams that arrive after the wire's latency or never, TTLs, ports that are taken,
+// ICMP that says so when nobody is there, and pings. Sockets end with their process.
 
 import { canonicalAddress, familyOf, printEndpoint } from '../../src/lib/address.ts';
 import { SystemError } from '../../src/lib/errors.ts';
-import type { Datagrams, Endpoint } from '../../src/world/world.ts';
+import type { Datagrams, Endpoint, Icmp, Udp as Clients } from '../../src/world/world.ts';
 import type { Life } from './life.ts';
 import type { Host, Network } from './network.ts';
+
+/** How long ARP asks for a neighbour that does not answer. */
+const ARP_MS = 3000;
+const DEFAULT_TTL = 64;
 
 interface Socket {
   readonly life: Life;
   readonly minTtl: number;
+  /** Connected: nobody else is heard, and ICMP errors are. */
+  readonly peer?: { readonly endpoint: Endpoint; onError(error: SystemError): void };
   readonly onDatagram: ((bytes: Uint8Array, from: Endpoint) => void) | null;
 }
 
@@ -31,8 +37,7 @@ export class Udp {
     return {
       open: ({ address, port, ttl, minTtl = 0 }, onDatagram) => {
         const key = printEndpoint(address, port);
-        const sockets = this.#sockets.get(host) ?? new Map<string, Socket>();
-        this.#sockets.set(host, sockets);
+        const sockets = this.#socketsOf(host);
         if (sockets.get(key)?.life.alive === true) throw new SystemError('EADDRINUSE', `bind ${key}`);
         if (!isAny(address) && !host.addresses.has(address)) throw new SystemError('EADDRNOTAVAIL', `bind ${key}`);
         const socket: Socket = { life, minTtl, onDatagram };
@@ -48,6 +53,90 @@ export class Udp {
     };
   }
 
+  /** Connected sockets of one process. */
+  clientsOf(host: Host, life: Life): Clients {
+    return {
+      open: (options, handlers) =>
+        life.promise((resolve, reject) => {
+          const remote = { address: options.address, port: options.port };
+          const call = `udp ${printEndpoint(remote.address, remote.port)}`;
+          const address = options.localAddress ?? sourceOf(host, remote.address);
+          const local = { address: address ?? '', port: options.localPort ?? this.#network.freePort(host) };
+          const code = this.#refusal(host, remote.address, address);
+          if (code !== null) {
+            if (host.connectError !== null) this.#network.tally.hit(code, 'udp');
+            life.after(0.01, () => reject(new SystemError(code, call)));
+            return;
+          }
+          const socket: Socket = {
+            life,
+            minTtl: 0,
+            peer: { endpoint: remote, onError: (error) => handlers.onError(error) },
+            onDatagram: (bytes) => handlers.onDatagram(bytes),
+          };
+          const sockets = this.#socketsOf(host);
+          const key = printEndpoint(local.address, local.port);
+          sockets.set(key, socket);
+          const close = (): void => {
+            if (sockets.get(key) === socket) sockets.delete(key);
+          };
+          const send = (bytes: Uint8Array): void => {
+            if (sockets.get(key) === socket) this.#send(host, local, DEFAULT_TTL, bytes.slice(), remote);
+          };
+          life.after(0.01, () => resolve({ local, send, close }));
+        }),
+    };
+  }
+
+  /** Pings of one process. A host answers as long as its packets get through, whatever its programs do. */
+  icmpOf(host: Host, life: Life): Icmp {
+    return {
+      ping: ({ address, localAddress, timeoutMs }, cut) =>
+        life.promise((resolve, reject) => {
+          const { scheduler, tally } = this.#network;
+          const sentAt = scheduler.now;
+          let done = false;
+          let forget = (): void => {};
+          const finish = (settle: () => void): void => {
+            if (done) return;
+            done = true;
+            forget();
+            settle();
+          };
+          const fail = (code: string): void => finish(() => reject(new SystemError(code, `ping ${address}`)));
+          forget = cut.onAbort(() => fail('ECANCELED'));
+          if (timeoutMs !== undefined) life.after(timeoutMs, () => fail('ETIMEDOUT'));
+          const refusal = this.#refusal(host, address, localAddress ?? sourceOf(host, address));
+          const to = this.#network.at(address);
+          if (refusal !== null) life.after(0.01, () => fail(refusal));
+          else if (to === undefined || !to.power) {
+            tally.hit('host is off', 'ping');
+            life.after(ARP_MS, () => fail('EHOSTUNREACH'));
+          } else {
+            const through = (): boolean => this.#network.reaches(host, to) && this.#network.reaches(to, host);
+            scheduler.at(this.#network.latency() + this.#network.latency(), () => {
+              if (!through()) tally.hit('packets are dropped', 'ping');
+              else finish(() => resolve({ roundTripMs: scheduler.now - sentAt }));
+            });
+          }
+        }),
+    };
+  }
+
+  #socketsOf(host: Host): Map<string, Socket> {
+    const sockets = this.#sockets.get(host) ?? new Map<string, Socket>();
+    this.#sockets.set(host, sockets);
+    return sockets;
+  }
+
+  /** Why this host can not even send there. */
+  #refusal(host: Host, to: string, source: string | undefined): string | null {
+    if (canonicalAddress(to) === null) return 'EINVAL';
+    if (host.connectError !== null) return host.connectError;
+    if (source === undefined) return 'ENETUNREACH';
+    return host.addresses.has(source) ? null : 'EADDRNOTAVAIL';
+  }
+
   /** As if `from` had sent it, wherever it really came from. */
   inject(from: Endpoint, to: Endpoint, bytes: Uint8Array, ttl: number): void {
     const host = this.#network.at(to.address);
@@ -60,7 +149,11 @@ export class Udp {
     const target = this.#network.at(to.address);
     const source = isAny(from.address) ? sourceOf(host, to.address) : from.address;
     if (source === undefined) throw new SystemError('ENETUNREACH', 'sendto');
-    if (target === undefined || this.#network.random.unit() < this.loss) return;
+    if (target === undefined || !target.power) {
+      this.#complain(host, from, ARP_MS, 'EHOSTUNREACH', to);
+      return;
+    }
+    if (this.#network.random.unit() < this.loss) return;
     if (!this.#network.reaches(host, target)) return;
     const left = ttl - this.hops(host, target);
     if (left <= 0) return;
@@ -78,8 +171,30 @@ export class Udp {
     const any = familyOf(to.address) === 4 ? '0.0.0.0' : '::';
     const sockets = this.#sockets.get(host);
     const socket = sockets?.get(printEndpoint(to.address, to.port)) ?? sockets?.get(printEndpoint(any, to.port));
-    if (socket === undefined || !socket.life.alive || ttl < socket.minTtl) return;
+    const peer = socket?.peer?.endpoint;
+    const stranger = peer !== undefined && (peer.address !== from.address || peer.port !== from.port);
+    if (socket === undefined || !socket.life.alive || stranger) {
+      const back = this.#network.at(from.address);
+      if (back !== undefined && this.#network.reaches(host, back)) {
+        this.#complain(back, from, this.#network.latency(), 'ECONNREFUSED', to);
+      }
+      return;
+    }
+    if (ttl < socket.minTtl) return;
     socket.life.enter(() => socket.onDatagram?.(bytes, from));
+  }
+
+  /** An ICMP error comes to the connected socket that had sent to `about`. */
+  #complain(host: Host, sender: Endpoint, delayMs: number, code: string, about: Endpoint): void {
+    const key = printEndpoint(sender.address, sender.port);
+    const socket = this.#sockets.get(host)?.get(key);
+    if (socket?.peer === undefined) return;
+    this.#network.tally.hit(code, 'udp');
+    this.#network.scheduler.at(delayMs, () => {
+      if (this.#sockets.get(host)?.get(key) !== socket || !socket.life.alive) return;
+      const call = `udp ${printEndpoint(about.address, about.port)}`;
+      socket.life.enter(() => socket.peer?.onError(new SystemError(code, call)));
+    });
   }
 }
 

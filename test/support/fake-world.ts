@@ -161,6 +161,8 @@ export class FakeWorld {
       http: this.http,
       files: this.files,
       streams: { connect: absent, secure: absent, listen: absent },
+      udp: { open: absent },
+      icmp: { ping: absent },
       bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: () => Promise.resolve() },
       ipvs: { list: absent, apply: absent },
       vips: { list: absent, apply: absent },

@@ -9,9 +9,11 @@ import { makeGates, makeTools, type Notes } from '../../src/health/tools.ts';
 import { WatchLoop } from '../../src/health/watch.ts';
 import type { World } from '../../src/world/world.ts';
 import { createClock } from '../../src/world/real/clock.ts';
+import { createIcmp } from '../../src/world/real/icmp.ts';
 import { createProcesses } from '../../src/world/real/processes.ts';
 import { systemAuthorities } from '../../src/world/real/authorities.ts';
 import { createStreams } from '../../src/world/real/streams.ts';
+import { createUdp } from '../../src/world/real/udp.ts';
 import { FakeWorld } from './fake-world.ts';
 
 export interface Bench {
@@ -45,6 +47,8 @@ export function runMonitor(
     ...new FakeWorld().world,
     clock,
     streams: createStreams(systemAuthorities(), null),
+    udp: createUdp(),
+    icmp: createIcmp(() => false),
     processes: createProcesses(),
     ...parts,
   };

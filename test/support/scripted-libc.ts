@@ -31,6 +31,10 @@ export class ScriptedLibc implements Libc {
     return this.sockets;
   }
   bind(): void {}
+  takeError(): null {
+    return null;
+  }
+  replace(): void {}
   connect(): void {}
   setsockopt(_fd: number, _level: number, option: number): void {
     if (option === 33) throw new SystemError('EPERM', 'setsockopt'); // SO_RCVBUFFORCE

@@ -7,3 +7,4 @@ export { clockCases } from './conformance/clock.ts';
 export { filesCases } from './conformance/files.ts';
 export { httpCases } from './conformance/http.ts';
 export { recorder, streamsCases } from './conformance/streams.ts';
+export { icmpCases, udpCases } from './conformance/udp.ts';

@@ -3,14 +3,13 @@
 
 import { createSocket } from 'node:dgram';
 import { type Libc, openLibc } from '../../ffi/libc.ts';
-import { addressBytes, canonicalAddress, type Family, familyOf, printEndpoint } from '../../lib/address.ts';
+import { canonicalAddress, type Family, familyOf, printEndpoint } from '../../lib/address.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { DatagramOptions, Datagrams, DatagramSocket, Endpoint } from '../world.ts';
 import { systemError } from './errors.ts';
+import { AF, int32, SOCK_DGRAM_NONBLOCK_CLOEXEC, socketAddress } from './socket-address.ts';
 
-/** Linux's numbers: bits/socket.h, netinet/in.h. */
-const AF = { 4: 2, 6: 10 } as const;
-const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | 0o4000 | 0o2000000;
+/** Linux's numbers: netinet/in.h. */
 const SOL = { 4: 0, 6: 41 } as const;
 const TTL_OPTION = { 4: 2, 6: 16 } as const; // IP_TTL, IPV6_UNICAST_HOPS
 const TOS_OPTION = { 4: 1, 6: 67 } as const; // IP_TOS, IPV6_TCLASS
@@ -99,21 +98,4 @@ function program(...instructions: readonly (readonly [code: number, jt: number, 
     view.setUint32(8 * i + 4, k >>> 0, true);
   }
   return bytes;
-}
-
-/** struct sockaddr_in, struct sockaddr_in6. Throws ENODEV for a zone that is not there. */
-function socketAddress(libc: Libc, { address, port }: Endpoint): Uint8Array {
-  const family = familyOf(address);
-  const bytes = new Uint8Array(family === 4 ? 16 : 28);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, AF[family], true);
-  view.setUint16(2, port);
-  bytes.set(addressBytes(address), family === 4 ? 4 : 8);
-  const zone = address.split('%')[1];
-  if (zone !== undefined) view.setUint32(24, libc.interfaceIndex(zone), true);
-  return bytes;
-}
-
-function int32(value: number): Uint8Array {
-  return new Uint8Array(new Int32Array([value]).buffer);
 }

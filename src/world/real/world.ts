@@ -15,10 +15,12 @@ import { createClock } from './clock.ts';
 import { createFaultHook } from './faults.ts';
 import { createFiles } from './files.ts';
 import { createHttp } from './http.ts';
+import { createIcmp } from './icmp.ts';
 import { createNames } from './names.ts';
 import { createProcesses } from './processes.ts';
 import { createSelf } from './self.ts';
 import { type SocketOptions, createStreams } from './streams.ts';
+import { createUdp } from './udp.ts';
 
 export type Backend = 'netlink' | 'userspace' | 'dry-run';
 
@@ -52,6 +54,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
   const files = createFiles();
   const processes = createProcesses();
   const bfd = createBfd(clock, log);
+  const icmp = createIcmp((address) => self.self().addresses.includes(address));
   const kernels = await openKernels(settings.backend, { clock, streams, files, processes, log }).catch(
     (error: unknown) => {
       self.close();
@@ -66,6 +69,8 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
     http: createHttp(names, authorities, log),
     files,
     streams,
+    udp: createUdp(),
+    icmp,
     bfd,
     ipvs: faults?.ipvs(kernels.ipvs) ?? kernels.ipvs,
     vips: faults?.vips(kernels.vips) ?? kernels.vips,
@@ -78,6 +83,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
       await bfd.stop();
       faults?.close();
       self.close();
+      icmp.close();
       await kernels.close();
     },
   };

@@ -2,12 +2,20 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createRealWorld, type RealWorld } from '../../../src/world/real/world.ts';
-import { type Case, clockCases, filesCases, httpCases, streamsCases } from '../../support/world-conformance.ts';
+import {
+  type Case,
+  clockCases,
+  filesCases,
+  httpCases,
+  streamsCases,
+  udpCases,
+} from '../../support/world-conformance.ts';
 
 const suites: Readonly<Record<string, readonly Case[]>> = {
   clock: clockCases,
   files: filesCases,
   streams: streamsCases,
+  UDP: udpCases,
   HTTP: httpCases,
 };
 

@@ -1,0 +1,42 @@
+// Socket addresses and numbers of Linux's that the files beside this one hand to libc: bits/socket.h, netinet/in.h.
+
+import type { Libc } from '../../ffi/libc.ts';
+import { addressBytes, type Family, familyOf, printAddress } from '../../lib/address.ts';
+import type { Endpoint } from '../world.ts';
+
+/** Where IPv4 and IPv6 have an option each. */
+export type SocketOption = Readonly<Record<Family, readonly [level: number, name: number]>>;
+
+export const AF = { 4: 2, 6: 10 } as const;
+const SOCK_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
+export const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | SOCK_NONBLOCK_CLOEXEC;
+export const SOCK_RAW_NONBLOCK_CLOEXEC = 3 | SOCK_NONBLOCK_CLOEXEC;
+
+/** IP_RECVERR, IPV6_RECVERR: keep what ICMP says of what the socket sent. */
+export const RECEIVE_ERRORS: SocketOption = { 4: [0, 11], 6: [41, 25] };
+
+/** struct sockaddr_in, struct sockaddr_in6. Throws ENODEV for a zone that is not there. */
+export function socketAddress(libc: Libc, { address, port }: Endpoint): Uint8Array {
+  const family = familyOf(address);
+  const bytes = new Uint8Array(family === 4 ? 16 : 28);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, AF[family], true);
+  view.setUint16(2, port);
+  bytes.set(addressBytes(address), family === 4 ? 4 : 8);
+  const zone = address.split('%')[1];
+  if (zone !== undefined) view.setUint32(24, libc.interfaceIndex(zone), true);
+  return bytes;
+}
+
+/** The address in a sockaddr_in or sockaddr_in6, without a zone; null for what is neither (AF_UNSPEC). */
+export function addressIn(bytes: Uint8Array): string | null {
+  if (bytes.length < 2) return null;
+  const family = new DataView(bytes.buffer, bytes.byteOffset).getUint16(0, true);
+  if (family === AF[4] && bytes.length >= 8) return printAddress(bytes.subarray(4, 8));
+  if (family === AF[6] && bytes.length >= 24) return printAddress(bytes.subarray(8, 24));
+  return null;
+}
+
+export function int32(value: number): Uint8Array {
+  return new Uint8Array(new Int32Array([value]).buffer);
+}
