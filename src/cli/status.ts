@@ -89,9 +89,11 @@ function serviceLines(service: ServiceView): readonly string[] {
   return [...lines, ...table(servers.map(serverRow), '  ')];
 }
 
-function serverRow({ host, address, weight, status: text, held, why, monitors }: ServerView): readonly string[] {
+function serverRow(server: ServerView): readonly string[] {
+  const { host, address, weight, listedWeight, status: text, held, why, monitors } = server;
   const checks = monitors.map(({ monitor, is, forSeconds }) => `${monitor} ${is} ${duration(forSeconds)}`).join(', ');
-  return [host, address ?? '-', `weight ${weight}`, held ? `${text} HELD` : text, checks, why === 'up' ? '' : why];
+  const weights = weight === listedWeight ? `weight ${weight}` : `weight ${weight} of ${listedWeight}`;
+  return [host, address ?? '-', weights, held ? `${text} HELD` : text, checks, why === 'up' ? '' : why];
 }
 
 function vipRows({ vips, peers, kernel }: View): readonly (readonly string[])[] {

@@ -124,7 +124,10 @@ export interface MonitorView {
 export interface ServerView {
   readonly host: string;
   readonly address: string | null;
+  /** What it has in the kernel, or would have. */
   readonly weight: number;
+  /** What the pool list says. */
+  readonly listedWeight: number;
   readonly enabled: boolean;
   readonly up: boolean;
   readonly pooled: boolean;

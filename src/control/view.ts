@@ -120,11 +120,12 @@ function serviceView(
 }
 
 function serverView(verdict: ServerVerdict, checks: readonly CheckInput[], now: Mono): ServerView {
-  const { host, address, weight, enabled, pooled, held, cause } = verdict;
+  const { host, address, weight, listedWeight, enabled, pooled, held, cause } = verdict;
   return {
     host,
     address,
     weight,
+    listedWeight,
     enabled,
     up: isUp(verdict),
     pooled,

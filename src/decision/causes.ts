@@ -8,11 +8,16 @@ export const SERVER = {
   disabled: cause('disabled', 'disabled in the pool list'),
   unresolved: cause('unresolved', 'no address of the family of the VIP'),
   up: cause('up', 'up'),
+  weighted: (weight: number, listed: number, reason: string) =>
+    cause('weighted', `up, weight ${weight} instead of ${listed} (${reason})`),
+  draining: (reason: string) => cause('draining', `up, but gets no new connections (${reason})`),
   unmonitored: cause('unmonitored', 'no monitors: taken as up'),
   adopted: cause('adopted', 'found in the kernel, first result awaited'),
   awaited: cause('awaited', 'first result awaited'),
   down: (reason: string) => cause('down', `down: ${reason}`),
   held: (reason: string) => cause('held', `not up (${reason}), held to keep the depool threshold`),
+  heldDraining: (reason: string) =>
+    cause('held', `wants no new connections (${reason}), gets them to keep the depool threshold`),
   frozen: (reason: string) => cause('frozen', `result unknown (${reason}), verdict from before stands`),
   unknown: (reason: string) => cause('unknown', `result unknown for too long (${reason})`),
 } as const;

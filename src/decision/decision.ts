@@ -14,7 +14,12 @@ export interface Cause {
 export interface ServerVerdict {
   readonly host: string;
   readonly address: string | null;
+  /** What it has, or would have, in the kernel. */
   readonly weight: number;
+  /** What the pool list says. */
+  readonly listedWeight: number;
+  /** Its monitors make its weight 0: it is pooled and gets no new connections, unless it is held. */
+  readonly drains: boolean;
   readonly enabled: boolean;
   /** What its monitors say now. */
   readonly health: 'up' | 'down' | 'unknown';
@@ -22,7 +27,7 @@ export interface ServerVerdict {
   readonly stands: 'up' | 'adopted' | 'down' | 'unknown';
   readonly partial: boolean;
   readonly pooled: boolean;
-  /** Pooled only to keep the floor. */
+  /** Pooled, or with its weight though it drains, only to keep the floor. */
   readonly held: boolean;
   /** May be held: it was up or adopted once, or it is here since the service's first round. */
   readonly holdable: boolean;

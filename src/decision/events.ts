@@ -54,6 +54,9 @@ function serverEvents(service: string, before: ServerVerdict | undefined, server
   const wasPooled = before?.pooled ?? false;
   const wasHeld = before?.held ?? false;
   const data = { service, server: host, cause: cause.code };
+  if (held && !wasHeld && server.drains) {
+    return [{ level: 'warn', system: 'coordinator', text: `[${service}] Server ${host} ${cause.text}`, data }];
+  }
   if (held && !wasHeld) {
     // PyBal's words for the two ways in: kept although down, or brought back to meet the threshold.
     return wasPooled
@@ -66,6 +69,17 @@ function serverEvents(service: string, before: ServerVerdict | undefined, server
             data,
           },
         ];
+  }
+  if (pooled && before !== undefined && wasPooled) {
+    const rests = server.drains && !held;
+    if (rests !== (before.drains && !wasHeld)) {
+      const text = rests ? `Draining server ${host}: ${cause.text}` : `Server ${host} gets new connections again`;
+      return [{ level: 'info', system: service, text: `${text}, weight ${server.weight}`, data }];
+    }
+    if (server.weight !== before.weight && server.listedWeight === before.listedWeight) {
+      const text = `Server ${host} has weight ${server.weight} now, and had ${before.weight}: ${cause.text}`;
+      return [{ level: 'debug', system: service, text, data }];
+    }
   }
   if (pooled && !held && wasHeld) {
     return [{ level: 'info', system: service, text: `Leaving previously pooled server ${host} pooled`, data }];

@@ -26,6 +26,20 @@ export interface ServerHealth {
   readonly reason: string;
   /** Some monitor is up (PyBal's "partially up"). */
   readonly partial: boolean;
+  /** What monitors that are up say of its weight; absent: nothing. */
+  readonly weighting?: Weighting;
+}
+
+/** How much a server should get, in its own words (an agent's, or a check's): it counts while the server is up. */
+export interface Weighting {
+  /** In the place of the pool list's weight; null: nobody said so. */
+  readonly weight: number | null;
+  /** Of that weight. */
+  readonly percent: number;
+  /** No new connections; those that it has may end. */
+  readonly drain: boolean;
+  /** Who said so: `Agent: 50%`. */
+  readonly reason: string;
 }
 
 export interface PeerState {

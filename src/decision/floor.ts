@@ -7,9 +7,11 @@ export interface Candidate {
   readonly eligible: boolean;
   /** Counts as up. */
   readonly up: boolean;
+  /** Is up and wants no new connections: pooled with weight 0, and so no help to the floor. */
+  readonly drains: boolean;
   /** May be pooled although it is not up. */
   readonly holdable: boolean;
-  /** Was pooled by the previous decision, or stands in an adopted table. */
+  /** Was pooled by the previous decision, or stands in an adopted table. Of one that drains: and had a weight. */
   readonly wasPooled: boolean;
   /** How long its current or last stretch of being up lasted, ms; 0 if it was never up. */
   readonly upForMs: number;
@@ -17,7 +19,7 @@ export interface Candidate {
 
 export interface PoolChoice {
   readonly pooled: ReadonlySet<string>;
-  /** The part of `pooled` that is not up. */
+  /** The part of `pooled` that is not up, or gets its weight though it drains. */
   readonly held: ReadonlySet<string>;
   readonly floor: number;
   readonly met: boolean;
@@ -31,14 +33,24 @@ export function floorOf(threshold: number, count: number): number {
 export function choosePool(candidates: readonly Candidate[], threshold: number): PoolChoice {
   const floor = floorOf(threshold, candidates.length);
   const pooled = new Set(candidates.filter(({ eligible, up }) => eligible && up).map(({ host }) => host));
-  const spare = candidates.filter(({ eligible, up, holdable }) => eligible && !up && holdable).sort(byClaim);
-  const held = new Set(spare.slice(0, Math.max(0, floor - pooled.size)).map(({ host }) => host));
+  const taking = candidates.filter(({ eligible, up, drains }) => eligible && up && !drains).length;
+  const spare = candidates.filter(({ eligible, up, drains, holdable }) => eligible && (up ? drains : holdable));
+  const held = new Set(
+    spare
+      .sort(byClaim)
+      .slice(0, Math.max(0, floor - taking))
+      .map(({ host }) => host),
+  );
   for (const host of held) pooled.add(host);
-  return { pooled, held, floor, met: pooled.size >= floor };
+  return { pooled, held, floor, met: taking + held.size >= floor };
 }
 
-/** Pooled already, then up the longest, then by name: so a held server is never swapped for another. */
+/**
+ * One that drains still works, one that is down does not. Then: pooled already, up the longest, by name. So a held server is
+ * never swapped for another that is no better.
+ */
 function byClaim(a: Candidate, b: Candidate): number {
+  if (a.drains !== b.drains) return a.drains ? -1 : 1;
   if (a.wasPooled !== b.wasPooled) return a.wasPooled ? -1 : 1;
   if (a.upForMs !== b.upForMs) return b.upForMs - a.upForMs;
   return a.host < b.host ? -1 : 1;

@@ -12,11 +12,12 @@ import {
 } from '../ipvs/table.ts';
 import type { ServiceConfig } from '../config/types.ts';
 import type { Mono } from '../world/world.ts';
-import type { PoolHost, ServerHealth, ServiceFacts } from './facts.ts';
+import type { PoolHost, ServerHealth, ServiceFacts, Weighting } from './facts.ts';
 import type { ServerVerdict, ServiceVerdict, Vote } from './decision.ts';
 import { SERVER, VOTE } from './causes.ts';
-import { type PoolChoice, choosePool, floorOf } from './floor.ts';
+import { type Candidate, type PoolChoice, choosePool, floorOf } from './floor.ts';
 import { keyOf } from './learn.ts';
+import { weightOf } from './weight.ts';
 
 interface Timing {
   readonly now: Mono;
@@ -34,8 +35,9 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const graceEnds = facts.since + config.startGraceSeconds * 1000;
   const firstRound = !roundOpen || roundComplete(facts, standings) || now >= graceEnds;
   const allSeen = firstRound && !standings.some((server) => isAwaited(facts, server));
-  const choice = choosePool(standings.map(asCandidate(now, allSeen)), config.depoolThreshold);
-  const servers = standings.map((server) => placed(server, choice));
+  const candidates = standings.map((server) => asCandidate(server, before.get(server.host) ?? null, allSeen, now));
+  const choice = choosePool(candidates, config.depoolThreshold);
+  const servers = standings.map((server) => placed(server, choice, facts.health.get(server.host)?.weighting));
   const draining = drains(facts, servers, previous, now);
   const lost = servers.some(({ enabled, address }) => enabled && address === null);
   const unplaced = firstRound && !lost ? [] : unplacedAdopted(facts, servers, previous?.desired ?? null);
@@ -49,7 +51,7 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
     floor: choice.floor,
     floorMet: choice.met,
     canDepool:
-      servers.filter(({ enabled, stands }) => enabled && isUp(stands)).length >=
+      servers.filter(({ enabled, stands, drains }) => enabled && isUp(stands) && !drains).length >=
       floorOf(config.depoolThreshold, servers.length),
     firstRound,
     proven: previous?.proven === true || servers.some(({ stands }) => stands === 'up'),
@@ -104,7 +106,7 @@ const isUp = (stands: ServerVerdict['stands']): boolean => stands === 'up' || st
  */
 function standing(
   facts: ServiceFacts,
-  { host, weight, enabled }: PoolHost,
+  { host, weight: listedWeight, enabled }: PoolHost,
   before: ServerVerdict | null,
   roundOpen: boolean,
   now: Mono,
@@ -117,10 +119,13 @@ function standing(
   const unknownSince = is === 'unknown' && known ? (before.unknownSince ?? now) : null;
   const stands = standsFor(facts, is, before, address, unknownSince, now);
   const upNow = stands === 'up';
+  const weight = standingWeight(facts, listedWeight, stands, address, health);
   return {
     host,
     address,
     weight,
+    listedWeight,
+    drains: isUp(stands) && weight === 0 && listedWeight > 0,
     enabled,
     health: is,
     stands,
@@ -137,6 +142,19 @@ function standing(
     unknownSince,
     cause: causeOf(stands, is, health, facts.config.monitors.length === 0),
   };
+}
+
+/** What its monitors say counts while it is up; the kernel's weight is part of the entry that stays until there is a result. */
+function standingWeight(
+  { adopted, config }: ServiceFacts,
+  listed: number,
+  stands: ServerVerdict['stands'],
+  address: string | null,
+  health: ServerHealth | null,
+): number {
+  if (stands === 'up') return weightOf(listed, health?.weighting);
+  if (stands !== 'adopted' || address === null || listed === 0) return listed;
+  return adopted?.destinations.get(destinationKey(address, config.realPort))?.weight ?? listed;
 }
 
 const UNMONITORED: ServerHealth = { is: 'up', since: 0 as Mono, reason: 'no monitors', partial: true };
@@ -174,25 +192,38 @@ function causeOf(
 }
 
 /** While somebody awaits a first result nobody new is brought in to be held: that result may make it needless. */
-const asCandidate = (now: Mono, allSeen: boolean) => (server: ServerVerdict) => ({
-  host: server.host,
-  eligible: server.enabled && server.address !== null,
-  up: isUp(server.stands),
-  holdable: server.holdable && (allSeen || server.pooled),
-  wasPooled: server.pooled,
-  upForMs: server.upSince === null ? 0 : (server.upUntil ?? now) - server.upSince,
-});
+function asCandidate(server: ServerVerdict, before: ServerVerdict | null, allSeen: boolean, now: Mono): Candidate {
+  const { host, enabled, address, stands, drains, holdable, pooled, upSince, upUntil } = server;
+  return {
+    host,
+    eligible: enabled && address !== null,
+    up: isUp(stands),
+    drains,
+    holdable: holdable && (allSeen || pooled),
+    wasPooled: pooled && (!drains || before === null || before.weight > 0),
+    upForMs: upSince === null ? 0 : (upUntil ?? now) - upSince,
+  };
+}
 
 function inKernel(facts: ServiceFacts, address: string | null): boolean {
   return address !== null && facts.kernel?.destinations.has(destinationKey(address, facts.config.realPort)) === true;
 }
 
-function placed(server: ServerVerdict, choice: PoolChoice): ServerVerdict {
+function placed(server: ServerVerdict, choice: PoolChoice, weighting: Weighting | undefined): ServerVerdict {
   const pooled = choice.pooled.has(server.host);
   const held = choice.held.has(server.host);
   if (!server.enabled) return { ...server, pooled, cause: SERVER.disabled };
   if (server.address === null) return { ...server, pooled, cause: SERVER.unresolved };
-  return { ...server, pooled, held, cause: held ? SERVER.held(server.cause.text) : server.cause };
+  if (held && !server.drains) return { ...server, pooled, held, cause: SERVER.held(server.cause.text) };
+  const { weight, listedWeight, drains, stands, health } = server;
+  const reason = stands === 'up' ? (weighting?.reason ?? '') : 'weight 0 in the kernel';
+  if (held) return { ...server, pooled, held, weight: listedWeight, cause: SERVER.heldDraining(reason) };
+  if (weight === listedWeight || health !== 'up') return { ...server, pooled };
+  return {
+    ...server,
+    pooled,
+    cause: drains ? SERVER.draining(reason) : SERVER.weighted(weight, listedWeight, reason),
+  };
 }
 
 /** Every server that could be pooled has a result: of a health check, or of the lookup of its name. */
@@ -345,7 +376,7 @@ function vote(
 }
 
 function upCount(servers: readonly ServerVerdict[]): number {
-  return servers.filter(({ pooled, stands, held }) => pooled && !held && stands === 'up').length;
+  return servers.filter(({ pooled, stands, held, drains }) => pooled && !held && !drains && stands === 'up').length;
 }
 
 /** Servers of which our own fault tells us nothing, and that do not count as up already. */

@@ -9,6 +9,7 @@ import type { Loop } from './poll.ts';
 import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from './rise.ts';
 import type { Probe } from './server.ts';
 import type { Service, ServiceMonitor } from './service.ts';
+import { sameWish } from './weighting.ts';
 
 const MAX_SERIES = 200;
 
@@ -116,7 +117,8 @@ export class Check {
     if (blindnessChanged) this.#onBlindness(after.blind);
     const downAgain = before.inherited && !after.inherited && after.known === 'down';
     if (after.known === 'down' && (before.known !== 'down' || downAgain)) this.#sayDown(after.reason);
-    if (blindnessChanged || after.known !== before.known) this.#probe.server.onTransition(this.#probe);
+    if (blindnessChanged || after.known !== before.known || !sameWish(after.wish, before.wish))
+      this.#probe.server.onTransition(this.#probe);
   }
 
   #sayDown(reason: string): void {

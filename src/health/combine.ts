@@ -4,6 +4,7 @@
 import type { ServerHealth } from '../decision/facts.ts';
 import type { Mono } from '../world/world.ts';
 import { isNow, type MonitorState } from './rise.ts';
+import { combineWishes } from './weighting.ts';
 
 export interface NamedState {
   readonly name: string;
@@ -25,11 +26,17 @@ export function combine(
   const reasons = monitors.filter(({ state }) => isNow(state) === is).map((monitor) => reasonOf(monitor, is));
   const up = verdicts.filter((verdict) => verdict === 'up').length;
   const counted = is !== 'up' && needed < monitors.length ? [`${up} of ${monitors.length} up, ${needed} needed`] : [];
+  const weighting = combineWishes(
+    monitors.flatMap(({ name, state }) =>
+      state.known === 'up' && state.wish !== null ? [{ name, wish: state.wish, said: state.reason }] : [],
+    ),
+  );
   return {
     is,
     since: previous?.is === is ? previous.since : now,
     reason: monitors.length === 0 ? 'no monitors' : [...counted, ...reasons].join('; '),
     partial: monitors.length === 0 || monitors.some(({ state }) => state.known === 'up'),
+    ...(weighting === undefined ? {} : { weighting }),
   };
 }
 

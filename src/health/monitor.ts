@@ -52,7 +52,16 @@ export interface Target {
 }
 
 export type Health =
-  | { readonly is: 'up'; readonly detail?: string; readonly weight?: number; readonly drain?: boolean }
+  | {
+      readonly is: 'up';
+      readonly detail?: string;
+      /** Stands in the place of the pool list's weight for as long as results say so. */
+      readonly weight?: number;
+      /** So much of the weight, in percent. */
+      readonly percent?: number;
+      /** No new connections, please; those that it has may end. */
+      readonly drain?: boolean;
+    }
   | { readonly is: 'down'; readonly reason: string }
   /** Our own fault: it says nothing about the server. */
   | { readonly is: 'unknown'; readonly reason: string };

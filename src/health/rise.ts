@@ -2,6 +2,7 @@
 
 import type { Mono } from '../world/world.ts';
 import type { Health } from './monitor.ts';
+import { type Wish, wishIn } from './weighting.ts';
 
 export interface Counts {
   /** Good results in a row that make a server up again. */
@@ -22,6 +23,8 @@ export interface MonitorState {
   readonly blind: string | null;
   /** What the last result that agreed with the verdict said; empty if it said nothing. */
   readonly reason: string;
+  /** What it said of the server's weight, while it is up. */
+  readonly wish: Wish | null;
   /** Since when verdict and blindness are as they are. */
   readonly since: Mono;
   /** The verdict is of an earlier run of the monitor (other options): the next result replaces it at once. */
@@ -29,7 +32,7 @@ export interface MonitorState {
 }
 
 export function noResult(now: Mono): MonitorState {
-  return { known: null, against: 0, blind: null, reason: '', since: now, inherited: false };
+  return { known: null, against: 0, blind: null, reason: '', wish: null, since: now, inherited: false };
 }
 
 /** The state to go on with when a monitor starts again, asking differently. */
@@ -48,9 +51,10 @@ export function learnResult(state: MonitorState, health: Health, counts: Counts,
   }
   const seen = state.blind === null ? state : { ...state, blind: null, since: now };
   const reason = health.is === 'down' ? health.reason : (health.detail ?? '');
-  if (health.is === state.known) return { ...seen, against: 0, reason, inherited: false };
+  const wish = wishIn(health);
+  if (health.is === state.known) return { ...seen, against: 0, reason, wish, inherited: false };
   const against = state.against + 1;
   const needed = state.known === null || state.inherited ? 1 : health.is === 'up' ? counts.rise : counts.fall;
   if (against < needed) return { ...seen, against };
-  return { known: health.is, against: 0, blind: null, reason, since: now, inherited: false };
+  return { known: health.is, against: 0, blind: null, reason, wish, since: now, inherited: false };
 }

@@ -5,6 +5,7 @@ import type { ServerHealth } from '../decision/facts.ts';
 import { Check } from './check.ts';
 import { atLeast, combine } from './combine.ts';
 import type { Service } from './service.ts';
+import { sameWish } from './weighting.ts';
 
 export class Server {
   readonly service: Service;
@@ -115,7 +116,8 @@ export class Server {
       before !== null &&
       before.is === health.is &&
       before.partial === health.partial &&
-      before.reason === health.reason
+      before.reason === health.reason &&
+      sameWish(before.weighting, health.weighting)
     )
       return;
     if (health.is === 'up' && before?.is !== 'up') {

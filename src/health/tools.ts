@@ -253,11 +253,22 @@ function lateText(lateMs: number): string {
 /** What a monitor returned, if it keeps to the contract. A monitor's bug says nothing about the server. */
 export function asHealth(value: unknown): Health {
   if (typeof value === 'object' && value !== null && 'is' in value) {
-    if (value.is === 'up') return value as Health;
+    if (value.is === 'up') return asUp(value as Health & { is: 'up' });
     const reason = 'reason' in value && typeof value.reason === 'string' ? value.reason : '(reason unknown)';
     if (value.is === 'down' || value.is === 'unknown') return { is: value.is, reason: bounded(reason) };
   }
   return { is: 'unknown', reason: 'the monitor returned no health' };
+}
+
+function asUp(health: Health & { is: 'up' }): Health {
+  for (const [name, number] of [
+    ['weight', health.weight],
+    ['percent', health.percent],
+  ] as const) {
+    if (number === undefined || (Number.isFinite(number) && number >= 0)) continue;
+    return { is: 'unknown', reason: `the monitor returned ${name} ${bounded(String(number))}` };
+  }
+  return health;
 }
 
 function bounded(text: string): string {

@@ -56,6 +56,8 @@ export function server(host: string, is: Partial<ServerVerdict> & { held?: boole
     host,
     address: '10.1.0.1',
     weight: 10,
+    listedWeight: is.weight ?? 10,
+    drains: false,
     enabled: true,
     health: stands === 'up' ? 'up' : stands === 'down' ? 'down' : 'unknown',
     stands,

@@ -119,6 +119,18 @@ Kernel
 `);
   });
 
+  it("shows a weight that is not the list's beside it, and why", async () => {
+    const cause = { code: 'weighted', text: 'up, weight 5 instead of 10 (Agent: 50%)' };
+    const view = makeView(
+      await inputs(({ config, services }) => {
+        const [text80] = config.services;
+        const halved = server('cp1', { weight: 5, listedWeight: 10, cause });
+        if (text80 !== undefined) services.set('text_80', serviceVerdict(text80, [halved]));
+      }),
+    );
+    expect(printStatus(view)).to.match(/cp1 .* weight 5 of 10 .* up, weight 5 instead of 10 \(Agent: 50%\)$/m);
+  });
+
   it('in a dry run announces nothing', async () => {
     const dry = await inputs();
     const { reconciler } = dry;

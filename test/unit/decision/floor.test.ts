@@ -19,7 +19,16 @@ function pybalLeaves(all: number, threshold: number): number {
 const name = (index: number): string => `cp${String(index).padStart(2, '0')}`;
 
 function candidate(index: number, is: Partial<Candidate> = {}): Candidate {
-  return { host: name(index), eligible: true, up: true, holdable: true, wasPooled: true, upForMs: 1000, ...is };
+  return {
+    host: name(index),
+    eligible: true,
+    up: true,
+    drains: false,
+    holdable: true,
+    wasPooled: true,
+    upForMs: 1000,
+    ...is,
+  };
 }
 
 /** Servers fail in this order, each seen by itself. */
@@ -92,18 +101,39 @@ describe('decision/floor', () => {
     expect({ pooled: [...pooled], met, floor }).to.deep.equal({ pooled: ['cp01'], met: false, floor: 2 });
   });
 
+  it('counts on nobody who drains, and holds the last of them rather than one that is down', () => {
+    const drains = { drains: true };
+    const pooled = {
+      host: 'cp09',
+      eligible: true,
+      up: false,
+      drains: false,
+      holdable: true,
+      wasPooled: true,
+      upForMs: 9,
+    };
+    const choose = (...servers: Candidate[]) => choosePool(servers, 0.5);
+    const some = choose(candidate(1, drains), candidate(2));
+    expect([...some.pooled, some.held.size]).to.deep.equal(['cp01', 'cp02', 0]);
+    const all = choose(candidate(1, { ...drains, wasPooled: false }), candidate(2, drains));
+    expect([...all.pooled, '|', ...all.held]).to.deep.equal(['cp01', 'cp02', '|', 'cp02']);
+    expect([...choose(candidate(1, { ...drains, wasPooled: false, upForMs: 0 }), pooled).held]).to.deep.equal(['cp01']);
+    expect(choose(candidate(1, drains), candidate(2, { eligible: false }), candidate(3)).met).to.equal(true);
+  });
+
   const arbitraryCandidates = fc
     .array(
       fc.record({
         eligible: fc.boolean(),
         up: fc.boolean(),
+        drains: fc.boolean(),
         holdable: fc.boolean(),
         wasPooled: fc.boolean(),
         upForMs: fc.integer({ min: 0, max: 3 }),
       }),
       { maxLength: 12 },
     )
-    .map((list) => list.map((is, index) => candidate(index, is)));
+    .map((list) => list.map((is, index) => candidate(index, { ...is, drains: is.up && is.drains })));
   const arbitraryThreshold = fc.constantFrom(...THRESHOLDS);
 
   it('never pools who is not eligible, never leaves out who is up, never holds more than it must', () => {
@@ -111,15 +141,18 @@ describe('decision/floor', () => {
       fc.property(arbitraryCandidates, arbitraryThreshold, (servers, threshold) => {
         const { pooled, held, floor, met } = choosePool(servers, threshold);
         expect(floor).to.equal(floorOf(threshold, servers.length));
-        for (const { host, eligible, up, holdable } of servers) {
+        for (const { host, eligible, up, drains, holdable } of servers) {
           if (!eligible) expect(pooled.has(host)).to.equal(false);
-          if (eligible && up) expect(pooled.has(host) && !held.has(host)).to.equal(true);
-          if (held.has(host)) expect(!up && holdable && pooled.has(host)).to.equal(true);
+          if (eligible && up) expect(pooled.has(host) && (drains || !held.has(host))).to.equal(true);
+          if (held.has(host)) expect((up ? drains : holdable) && pooled.has(host)).to.equal(true);
         }
-        expect(held.size === 0 || pooled.size <= floor).to.equal(true);
-        expect(met).to.equal(pooled.size >= floor);
+        const taking = servers.filter(({ eligible, up, drains }) => eligible && up && !drains).length + held.size;
+        expect(held.size === 0 || taking <= floor).to.equal(true);
+        expect(met).to.equal(taking >= floor);
         const possible = servers.filter(({ eligible, up, holdable }) => eligible && (up || holdable)).length;
-        expect(pooled.size).to.be.at.least(Math.min(floor, possible));
+        expect(taking).to.be.at.least(Math.min(floor, possible));
+        const drained = servers.some(({ eligible, drains, host }) => eligible && drains && !held.has(host));
+        expect(drained && servers.some(({ up, host }) => !up && held.has(host))).to.equal(false);
       }),
       { numRuns: 150, seed: 1 },
     );

@@ -25,6 +25,7 @@ type Name = (typeof SERVICES)[number];
 
 type Step =
   | { readonly do: 'health'; readonly service: Name; readonly host: string; readonly is: 'up' | 'down' | 'unknown' }
+  | { readonly do: 'weigh'; readonly service: Name; readonly host: string; readonly percent: number }
   | { readonly do: 'list'; readonly service: Name; readonly hosts: readonly string[]; readonly lost: readonly string[] }
   | { readonly do: 'pass'; readonly ms: number }
   | { readonly do: 'program' | 'read' | 'refuse' | 'program addresses' | 'reload' }
@@ -50,6 +51,15 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
       service,
       host: fc.constantFrom(...HOSTS),
       is: fc.constantFrom('up', 'up', 'down', 'unknown'),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('weigh' as const),
+      service,
+      host: fc.constantFrom(...HOSTS),
+      percent: fc.constantFrom(0, 0, 20, 100),
     }),
   },
   {
@@ -114,6 +124,12 @@ class Life {
       case 'health':
         scene.tell(scene.health(step.is, step.host, step.service));
         return;
+      case 'weigh': {
+        const weighting = { weight: null, percent: step.percent, drain: false, reason: 'Agent' };
+        const health = { is: 'up', since: scene.now, reason: '', partial: true, weighting } as const;
+        scene.tell({ is: 'health', service: step.service, host: step.host, health });
+        return;
+      }
       case 'list':
         if (names.has(step.service)) scene.list(step.hosts, step.service, step.lost);
         return;
@@ -196,10 +212,12 @@ class Life {
       expect(verdict.servers.map(({ host }) => host)).to.deep.equal(list.hosts.map(({ host }) => host));
       expect(verdict.floor).to.equal(floorOf(verdict.basis.config.depoolThreshold, list.hosts.length));
       const pooled = verdict.servers.filter((server) => server.pooled);
-      for (const { enabled, address, held, stands, host } of pooled) {
+      for (const { enabled, address, held, stands, host, drains, weight, listedWeight } of pooled) {
         expect(enabled && address !== null, `${host} is pooled`).to.equal(true);
-        expect(held, `${host} is held`).to.equal(stands !== 'up' && stands !== 'adopted');
+        if (!drains) expect(held, `${host} is held`).to.equal(stands !== 'up' && stands !== 'adopted');
+        if (held) expect(weight, `${host} is held with its weight`).to.equal(listedWeight);
       }
+      const taking = pooled.filter(({ drains, held }) => held || !drains);
       const someAwaited =
         !verdict.firstRound ||
         verdict.servers.some(
@@ -211,7 +229,7 @@ class Life {
           address !== null &&
           (stands === 'up' || stands === 'adopted' || (holdable && (isPooled || !someAwaited))),
       );
-      expect(pooled.length).to.be.at.least(Math.min(verdict.floor, could.length));
+      expect(taking.length).to.be.at.least(Math.min(verdict.floor, could.length));
       for (const { address } of pooled) {
         expect(verdict.desired.destinations.has(`${address}:${verdict.basis.config.realPort}`)).to.equal(true);
       }
@@ -285,7 +303,7 @@ class Life {
       expect(decision.desired.ipvs).to.equal(before.desired.ipvs);
       expect(decision.desired.routes).to.equal(before.desired.routes);
     }
-    if (step.do === 'health' || step.do === 'list') {
+    if (step.do === 'health' || step.do === 'weigh' || step.do === 'list') {
       const elsewhere = [...decision.services.values()].filter(
         ({ name, vip }) => name !== step.service && vip !== decision.services.get(step.service)?.vip,
       );

@@ -287,10 +287,12 @@ describe('decision: the pool of a service', () => {
       expect(other.wanted()).to.deep.equal(['10.9.0.1:80 10', '10.9.0.2:80 10']);
     });
 
-    it('sets the weight of the list on an entry that it keeps', () => {
-      const scene = adopted(['cp1']);
-      scene.list(['cp1 weight 3']);
-      expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 3']);
+    it('keeps the weight too until the first result, unless the list says 0', () => {
+      const scene = adopted(['cp1', 'cp2']);
+      scene.list(['cp1 weight 3', 'cp2 weight 0']);
+      expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 10', '10.9.0.2:80 0']);
+      scene.up('cp1', 'cp2');
+      expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 3', '10.9.0.2:80 0']);
     });
 
     it('leaves all alone before there is a list', () => {

@@ -65,6 +65,42 @@ describe('rise and fall', () => {
   });
 });
 
+describe('what a result says of the weight', () => {
+  const half: Health = { is: 'up', detail: '50%', percent: 50 };
+  const drain: Health = { is: 'up', drain: true };
+  const combined = (...states: readonly (readonly Health[])[]) =>
+    combine(
+      states.map((results, i) => ({ name: `M${i}`, state: after(results, { rise: 2, fall: 2 }) })),
+      states.length,
+      null,
+      at(9),
+    ).weighting;
+
+  it('counts while the server is up: from the result that makes it up, until the one that makes it down', () => {
+    expect(combined([UP])).to.equal(undefined);
+    expect(combined([half])).to.deep.equal({ weight: null, percent: 50, drain: false, reason: 'M0: 50%' });
+    expect(combined([half, UP])).to.equal(undefined);
+    expect(combined([half, DOWN])).to.include({ percent: 50 });
+    expect(combined([half, DOWN, DOWN])).to.equal(undefined);
+    expect(combined([DOWN, half])).to.equal(undefined);
+    expect(combined([DOWN, half, drain])).to.include({ percent: 100, drain: true });
+  });
+
+  it('stays as it was while nothing can be told', () => {
+    expect(combined([half, UNKNOWN])).to.include({ percent: 50 });
+  });
+
+  it('is the least that any monitor gives', () => {
+    expect(combined([half], [{ is: 'up', weight: 7 }], [UP], [{ is: 'up', weight: 5, percent: 80 }])).to.deep.equal({
+      weight: 5,
+      percent: 50,
+      drain: false,
+      reason: 'M0: 50%; M1: weight 7; M3: 80 % of weight 5',
+    });
+    expect(combined([half], [drain])).to.include({ drain: true, reason: 'M0: 50%; M1: drain' });
+  });
+});
+
 describe('combine', () => {
   const named = (...states: readonly (readonly Health[])[]) =>
     states.map((results, i) => ({ name: `M${i}`, state: after(results) }));

@@ -145,6 +145,29 @@ describe('HealthRunner with polls', () => {
     expect(asked.length).to.be.at.most(12);
   });
 
+  it("tells a new weight at once, the same one never again, and a monitor's nonsense as unknown", async () => {
+    const { fake, runner, configure, facts, told } = lab();
+    const { module, script } = scriptedPoll('A');
+    configure([module], { rise: 3, fall: 3 });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    const weighting = () => {
+      const fact = facts.at(-1);
+      return fact?.is === 'health' ? fact.health?.weighting : null;
+    };
+    script.auto = () => ({ is: 'up', percent: 25, detail: `load ${facts.length}` });
+    await fake.clock.advance(10_000);
+    expect(weighting()).to.include({ percent: 25 });
+    const count = facts.length;
+    await fake.clock.advance(50_000);
+    expect(facts).to.have.length(count);
+    script.auto = () => ({ is: 'up', weight: Number.NaN });
+    await fake.clock.advance(10_000);
+    expect(told().at(-1)).to.equal('cp1 unknown');
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'A: the monitor returned weight NaN');
+    expect(weighting()).to.include({ percent: 25 });
+  });
+
   it('takes a throw as down and our own fault as unknown, which freezes what was known', async () => {
     const connect = () => Promise.reject(new SystemError('EMFILE', 'connect'));
     const { fake, runner, configure, facts, told } = lab({ streams: { connect, secure: connect, listen: connect } });
