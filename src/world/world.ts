@@ -31,6 +31,8 @@ export interface Endpoint {
 export interface ConnectOptions extends Endpoint {
   /** Source address; the kernel chooses when absent. */
   readonly localAddress?: string;
+  /** Source port: EADDRINUSE or EADDRNOTAVAIL while a connection has it, from there to the same place. */
+  readonly localPort?: number;
   /** Sent as soon as it is connected, before anything of TLS: a PROXY header. */
   readonly preface?: Uint8Array;
   readonly tls?: TlsOptions;
@@ -80,6 +82,8 @@ export interface TcpOptions {
   /** RFC 5082: what comes with less is dropped by the kernel before anybody sees it. */
   readonly minTtl?: number;
   readonly dscp?: number;
+  /** SO_MARK, from the first packet on: what policy routing and IPVS choose by. EPERM without CAP_NET_ADMIN. */
+  readonly mark?: number;
   /** What is not acknowledged for so long ends the connection (ETIMEDOUT). */
   readonly userTimeoutMs?: number;
   /** RFC 2385: what is not signed with it is dropped by the kernel. */

@@ -41,6 +41,13 @@ export class Host {
     this.name = name;
   }
 
+  /** Is there no connection from this port to there? */
+  mayUse(port: number, { address, port: remotePort }: Endpoint): boolean {
+    for (const { local, remote } of this.ends)
+      if (local.port === port && remote.port === remotePort && remote.address === address) return false;
+    return true;
+  }
+
   listening(address: string, port: number): Listening | undefined {
     const any = address.includes(':') ? '::' : '0.0.0.0';
     return (
@@ -193,6 +200,10 @@ export class Network {
         later(0.01, () => fail(code));
         return;
       }
+      if (options.localPort !== undefined && !from.mayUse(options.localPort, options)) {
+        later(0.01, () => fail('EADDRNOTAVAIL'));
+        return;
+      }
       if (options.localAddress !== undefined && !from.addresses.has(options.localAddress)) {
         later(0.01, () => fail('EADDRNOTAVAIL'));
         return;
@@ -238,7 +249,7 @@ export class Network {
     resolve: (stream: Stream) => void,
   ): void {
     if (!life.alive || !to.power) return;
-    const port = this.freePort(from);
+    const port = options.localPort ?? this.freePort(from);
     const v6 = options.address.includes(':');
     const source = options.localAddress ?? [...from.addresses].find((a) => a.includes(':') === v6) ?? options.address;
     const local = { address: source, port };

@@ -1,5 +1,5 @@
-// setsockopt(2) for what Node has no call for: TTL and its check (RFC 5082), DSCP, TCP-MD5 (RFC 2385), how long data may wait
-// for its acknowledgement, how often keep-alive probes are repeated, and a reset below TLS.
+// setsockopt(2) for what Node has no call for: TTL and its check (RFC 5082), DSCP, marks, TCP-MD5 (RFC 2385), how long data
+// may wait for its acknowledgement, how often keep-alive probes are repeated, and a reset below TLS.
 
 import { openLibc } from '../../ffi/libc.ts';
 import { addressBytes, familyOf } from '../../lib/address.ts';
@@ -15,6 +15,7 @@ const TRAFFIC_CLASS = { 4: [IPPROTO.ip, 1], 6: [IPPROTO.ipv6, 67] } as const;
 const TCP = { keepInterval: 5, keepCount: 6, md5: 14, userTimeout: 18, aoInfo: 40 } as const;
 const SOL_SOCKET = 1;
 const SO_LINGER = 13;
+const SO_MARK = 36;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
@@ -37,11 +38,12 @@ export function openSocketOptions(): SocketOptions {
     }
   };
   return {
-    apply(fd, socketFamily, address, { ttl, minTtl, dscp, userTimeoutMs, md5Key, ao }: TcpOptions) {
+    apply(fd, socketFamily, address, { ttl, minTtl, dscp, mark, userTimeoutMs, md5Key, ao }: TcpOptions) {
       const family = familyOf(address);
       if (ttl !== undefined) setOne(fd, TTL[family], ttl);
       if (minTtl !== undefined) setOne(fd, MIN_TTL[family], minTtl);
       if (dscp !== undefined) setOne(fd, TRAFFIC_CLASS[family], dscp << 2);
+      if (mark !== undefined) setMark(() => set(fd, SOL_SOCKET, SO_MARK, mark));
       if (userTimeoutMs !== undefined) set(fd, IPPROTO.tcp, TCP.userTimeout, userTimeoutMs);
       if (md5Key !== undefined) setMd5Key(fd, socketFamily, address, md5Key);
       if (ao === true) refuseAo(() => set(fd, IPPROTO.tcp, TCP.aoInfo, 0));
@@ -61,6 +63,15 @@ export function openSocketOptions(): SocketOptions {
       set(fd, SOL_SOCKET, SO_LINGER, 1, 0);
     },
   };
+}
+
+function setMark(set: () => void): void {
+  try {
+    set();
+  } catch (error) {
+    const code = error instanceof SystemError ? error.code : 'EIO';
+    throw new SystemError(code, 'set the mark of a socket', code === 'EPERM' ? 'CAP_NET_ADMIN is needed' : '');
+  }
 }
 
 /** null deletes the key of this address. On a socket of IPv6 an IPv4 address is the mapped one (RFC 4291 §2.5.5.2). */

@@ -117,7 +117,7 @@ function connectTcp(
     if (!Number.isInteger(options.port) || options.port < 1 || options.port > 65_535) {
       throw new SystemError('EINVAL', call, 'not a port');
     }
-    const { localAddress, keepAlive, tcp } = options;
+    const { localAddress, localPort, keepAlive, tcp } = options;
     if (tcp !== undefined && protects(tcp)) needed(socketOptions, call);
     const socket = new Socket({ allowHalfOpen: true });
     // Paused, or Node would read ahead of `on`.
@@ -158,12 +158,14 @@ function connectTcp(
       }
     });
     const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call)));
-    const source = localAddress ?? (tcp === undefined ? undefined : family === 4 ? '0.0.0.0' : '::');
+    const bound = tcp !== undefined || localPort !== undefined;
+    const source = localAddress ?? (bound ? (family === 4 ? '0.0.0.0' : '::') : undefined);
     try {
       socket.connect({
         host: options.address,
         port: options.port,
         ...(source === undefined ? {} : { localAddress: source }),
+        ...(localPort === undefined ? {} : { localPort }),
       });
     } catch (error) {
       settle(systemError(error, call));
@@ -171,9 +173,9 @@ function connectTcp(
   });
 }
 
-/** Without these a connection would be open to others; the rest is a help that may be missing. */
-function protects({ ttl, minTtl, md5Key, ao }: TcpOptions): boolean {
-  return ttl !== undefined || minTtl !== undefined || md5Key !== undefined || ao === true;
+/** Without these a connection would be open to others, or go elsewhere; the rest is a help that may be missing. */
+function protects({ ttl, minTtl, mark, md5Key, ao }: TcpOptions): boolean {
+  return [ttl, minTtl, mark, md5Key].some((value) => value !== undefined) || ao === true;
 }
 
 function needed(socketOptions: SocketOptions | null, call: string): SocketOptions {

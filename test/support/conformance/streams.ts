@@ -49,6 +49,26 @@ async function pair({ world, address }: Bench) {
 
 export const streamsCases: readonly Case[] = [
   {
+    title: 'a source port is taken as asked for, shared between destinations, and once at a time towards each of them',
+    async run({ world, address, port }) {
+      const accepted: Stream[] = [];
+      const listen = () => world.streams.listen({ address, port: 0 }, (stream) => void accepted.push(stream));
+      const listeners = [await listen(), await listen()] as const;
+      const from = (listener: Listener) =>
+        world.streams.connect({ ...listener.local, localAddress: address, localPort: port }, new Knife());
+      const first = await from(listeners[0]);
+      expect(first.local).to.deep.equal({ address, port });
+      const second = await from(listeners[1]);
+      expect(second.local.port).to.equal(port);
+      expect(await codeOf(from(listeners[0]))).to.be.oneOf(['EADDRNOTAVAIL', 'EADDRINUSE']);
+      first.close('rst');
+      await world.clock.sleep(20);
+      const again = await from(listeners[0]);
+      for (const stream of [second, again, ...accepted]) stream.close('rst');
+      for (const listener of listeners) await listener.close();
+    },
+  },
+  {
     title: 'bytes arrive in both directions, whole and in order',
     async run(bench) {
       const { listener, client, server } = await pair(bench);

@@ -320,6 +320,26 @@ describe('A TCP stream', () => {
     );
   });
 
+  it('has its mark before its first packet, or is not opened', async () => {
+    const options = openSocketOptions();
+    const marked: (number | undefined)[] = [];
+    const spied = createStreams(systemAuthorities(), {
+      ...options,
+      apply: (_fd, _family, _address, { mark }) => void marked.push(mark),
+    });
+    const connected = await spied.connect({ address: '127.0.0.1', port, tcp: { mark: 0x0a000001 } }, new Knife());
+    connected.close('rst');
+    expect(marked).to.deep.equal([0x0a000001]);
+    const refusing = createStreams(systemAuthorities(), {
+      ...options,
+      apply() {
+        throw new SystemError('EPERM', 'set the mark of a socket', 'CAP_NET_ADMIN is needed');
+      },
+    });
+    const refused = refusing.connect({ address: '127.0.0.1', port, tcp: { mark: 7 } }, new Knife());
+    expect(await codeOf(refused)).to.equal('EPERM');
+  });
+
   it('comes from the local address that it was given', async () => {
     const stream = await streams.connect({ address: '127.0.0.1', port, localAddress: '127.0.0.77' }, new Knife());
     expect(stream.local.address).to.equal('127.0.0.77');
