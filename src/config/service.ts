@@ -3,9 +3,10 @@
 
 import { addressBytes, type Family, familyOf, parseAddress } from '../lib/address.ts';
 import type { MonitorModule } from '../health/monitor.ts';
+import { errorText } from '../lib/errors.ts';
 import { FLAG, type Protocol } from '../ipvs/table.ts';
 import { EVERY_MONITOR_OPTIONS, GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
-import type { OptionsOf } from './rows.ts';
+import type { OptionRow, OptionsOf } from './rows.ts';
 import { peek, type Report, readOptions, textOf, unknownKey } from './section.ts';
 import { didYouMean } from './suggest.ts';
 import type { Section } from './text.ts';
@@ -120,6 +121,7 @@ function readMonitors(
       const prefixes = prefixesOf(name, module);
       const options = readOptions(module.options, section, report, prefixes);
       const own = readOptions(EVERY_MONITOR_OPTIONS, section, report, prefixes);
+      if (options !== null) reportRefusals(module, options, section, prefixes, report);
       if (options !== null && own !== null && service !== null)
         monitors.push({ name: module.name, options, pace: paceOf(own, service) });
     }
@@ -127,6 +129,24 @@ function readMonitors(
   if (names !== null && monitors.length === 0 && !report.failed)
     report.warning('monitors', 'none of them can run: every server counts as up');
   return monitors;
+}
+
+/** What the monitor itself has to say against its options. */
+function reportRefusals(
+  module: MonitorModule,
+  options: OptionsOf<readonly OptionRow[]>,
+  section: Section,
+  prefixes: readonly string[],
+  report: Report,
+): void {
+  try {
+    for (const { option, why } of module.refuse?.(options) ?? []) {
+      const keys = prefixes.map((prefix) => prefix + option);
+      report.error(keys.find((key) => section.entries.has(key)) ?? keys[0] ?? option, why);
+    }
+  } catch (error) {
+    report.error('monitors', `${module.name} fails on its options: ${errorText(error)}`);
+  }
 }
 
 function paceOf(own: OptionsOf<typeof EVERY_MONITOR_OPTIONS>, service: Options): Pace {

@@ -96,10 +96,14 @@ interface Common<R extends readonly OptionRow[]> {
   readonly name: string;
   readonly aliases?: readonly string[];
   readonly options: R;
+  /** What is wrong with options whose rows are all right, each alone. Shown with the option's file and line; refuses the section. */
+  refuse?(options: OptionsOf<R>): readonly { readonly option: R[number]['name']; readonly why: string }[];
 }
 
 export interface PollInstance {
   check(target: Target, cut: Cut): Promise<Health>;
+  /** No check of this target is under way, and there will be none: let go of what is held for it, such as a connection. */
+  forget?(target: Target): void;
 }
 
 /** Asked every `interval` seconds, with a deadline of `timeout` seconds; both are options of the monitor, or `timing` says otherwise. */

@@ -88,6 +88,11 @@ export class PollLoop implements Loop {
     this.#cancelTick();
     this.#run?.cut.abort();
     await this.#run?.ended;
+    try {
+      this.#instance.forget?.(this.#context.target());
+    } catch {
+      // A bug in the monitor. There is nothing left that it could spoil, and nobody to tell.
+    }
   }
 
   /** `notBeforeMs`: the next one is at least this far away, whatever the clock's rounding says of the grid. */

@@ -4,6 +4,7 @@ import { decodeConfig } from '../../../src/config/decode.ts';
 import { GLOBAL_OPTIONS, SERVICE_OPTIONS } from '../../../src/config/options.ts';
 import { PEER_OPTIONS } from '../../../src/config/options-bgp.ts';
 import { scanText } from '../../../src/config/text.ts';
+import type { MonitorModule } from '../../../src/health/monitor.ts';
 import { printComplaint } from '../../../src/lib/errors.ts';
 import { FLAG } from '../../../src/ipvs/table.ts';
 import { configOf, decodeText } from '../../support/config.ts';
@@ -233,6 +234,30 @@ ${more}`;
         pace: AS_ALWAYS,
       },
     ]);
+  });
+
+  it('shows what a monitor has against its options where they stand, and refuses only that section', async () => {
+    const refusing = async (refuse: NonNullable<MonitorModule['refuse']>) => {
+      const text = `${web("fetch.url = 'http://h/'")}\n${web('', 'other', 81)}`.replace("'IdleConnection'", "'Fetch'");
+      const scanned = scanText(text, 'f');
+      const monitor = async (name: string) => {
+        const found = await fakeMonitor(name);
+        return found?.name === 'ProxyFetch' ? { ...found, refuse } : found;
+      };
+      const decoded = await decodeConfig(scanned, { monitor, lastGood: new Map(), strict: false });
+      expect(decoded.config?.services.map(({ name }) => name)).to.deep.equal(['other']);
+      return decoded.complaints.filter(({ severity }) => severity === 'error').map(printComplaint);
+    };
+    expect(await refusing(({ url }) => [{ option: 'url', why: `${String(url)} is ugly` }])).to.deep.equal([
+      'f:9: [web] fetch.url: http://h/ is ugly',
+    ]);
+    expect(await refusing(() => [{ option: 'interval', why: 'too short' }])).to.deep.equal([
+      'f:3: [web] fetch.interval: too short',
+    ]);
+    const boom = () => {
+      throw new Error('boom');
+    };
+    expect(await refusing(boom)).to.deep.equal(['f:8: [web] monitors: ProxyFetch fails on its options: boom']);
   });
 
   it('an empty list of arguments is the default, one empty argument, as in PyBal', async () => {

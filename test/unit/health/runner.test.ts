@@ -459,6 +459,39 @@ describe('HealthRunner when configuration changes', () => {
     expect(fake.clock.pending).to.equal(0);
   });
 
+  it('tells a monitor which targets it will not be asked about any more, after the last check of each', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked, script } = scriptedPoll('A');
+    const forgotten: string[] = [];
+    const forgetting: MonitorModule = {
+      ...module,
+      create: (options, tools) => ({
+        ...module.create(options, tools),
+        forget({ host, address }) {
+          forgotten.push(`${host} ${address}`);
+          throw new Error('a bug');
+        },
+      }),
+    };
+    script.auto = null;
+    configure([forgetting], { hosts: ['cp1', 'cp2'] });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    runner.candidate('text_80', 'cp2', '10.0.0.8');
+    await fake.clock.advance(1000);
+    configure([forgetting], { hosts: ['cp2'] });
+    await settle();
+    expect(forgotten).to.deep.equal([]);
+    for (const { answer } of asked) answer({ is: 'up' });
+    await settle();
+    expect(forgotten).to.deep.equal(['cp1 10.0.0.9']);
+    runner.candidate('text_80', 'cp2', '10.0.0.7');
+    script.auto = () => ({ is: 'up' });
+    await fake.clock.advance(20_000);
+    expect(forgotten.slice(1)).to.deep.equal(['cp2 10.0.0.8']);
+    await runner.stop();
+    expect(forgotten.slice(2)).to.deep.equal(['cp2 10.0.0.7']);
+  });
+
   it('does not wait for ever for a check that ignores being stopped', async () => {
     const { fake, runner, configure } = lab();
     const { module, script } = scriptedPoll('A');
