@@ -252,7 +252,7 @@ ${more}`;
       'f:9: [web] fetch.url: http://h/ is ugly',
     ]);
     expect(await refusing(() => [{ option: 'interval', why: 'too short' }])).to.deep.equal([
-      'f:3: [web] fetch.interval: too short',
+      'f:2: [web] fetch.interval: too short',
     ]);
     const boom = () => {
       throw new Error('boom');
