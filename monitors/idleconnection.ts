@@ -65,6 +65,7 @@ export default {
   apiVersion: 1,
   name: 'IdleConnection',
   kind: 'watch',
+  asks: 'endpoint',
   options,
   timing: (o) => ({
     connectTimeoutSeconds: o['connect-timeout'],

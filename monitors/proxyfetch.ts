@@ -67,6 +67,7 @@ export default {
   apiVersion: 1,
   name: 'ProxyFetch',
   kind: 'poll',
+  asks: 'endpoint',
   options,
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => {

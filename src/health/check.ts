@@ -2,10 +2,10 @@
 // asks is poll.ts or watch.ts.
 
 import type { LogLevel } from '../log/record.ts';
-import type { Mono } from '../world/world.ts';
+import type { Clock, Mono, Self } from '../world/world.ts';
+import type { Asker, Asking } from './instance.ts';
 import type { Health, Target } from './monitor.ts';
 import { intervalFor } from './pace.ts';
-import type { Loop } from './poll.ts';
 import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from './rise.ts';
 import type { Probe } from './server.ts';
 import type { Service, ServiceMonitor } from './service.ts';
@@ -45,10 +45,11 @@ export interface CheckStatus {
 }
 
 /** One monitor of one server at one address. */
-export class Check {
+export class Check implements Asker {
   readonly monitor: ServiceMonitor;
+  readonly phase: number;
   readonly #probe: Probe;
-  readonly #loop: Loop;
+  readonly #asking: Asking;
   readonly #results = { up: 0, down: 0, unknown: 0 };
   readonly #transitions = { up: 0, down: 0 };
   readonly #series = new Map<string, { -readonly [K in keyof Observation]: Observation[K] }>();
@@ -62,18 +63,19 @@ export class Check {
     this.monitor = monitor;
     const { world } = this.#service.around;
     this.#state = before === null ? noResult(world.clock.now()) : inherit({ ...before, blind: null });
-    this.#loop = monitor.start({
-      clock: world.clock,
-      random: () => world.random(),
-      self: () => world.self(),
-      phase: phaseOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`),
-      target: () => this.#target(),
-      onResult: (health, latencyMs) => this.#onResult(health, latencyMs),
-      intervalMs: (ownMs) => this.#intervalMs(ownMs),
-      onAbandoned: (last) => this.#onAbandoned(last),
-    });
+    this.phase = phaseOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`);
+    this.#asking = monitor.instance.join(this);
   }
 
+  get clock(): Clock {
+    return this.#service.around.world.clock;
+  }
+  random(): number {
+    return this.#service.around.world.random();
+  }
+  self(): Self {
+    return this.#service.around.world.self();
+  }
   get #service(): Service {
     return this.#probe.server.service;
   }
@@ -81,7 +83,7 @@ export class Check {
     return this.#state;
   }
 
-  #target(): Target {
+  target(): Target {
     const { config } = this.#service;
     const { host, weight } = this.#probe.server;
     return {
@@ -96,12 +98,12 @@ export class Check {
     };
   }
 
-  #intervalMs(ownMs: number): number {
+  intervalMs(ownMs: number): number {
     const pace = this.#service.pace(this.monitor.module.name);
     return pace === undefined ? ownMs : intervalFor(this.#state, pace, ownMs, this.#service.around.world.clock.now());
   }
 
-  #onResult(health: Health, latencyMs: number): void {
+  onResult(health: Health, latencyMs: number): void {
     if (this.#stopped) return;
     const { world } = this.#service.around;
     const now = world.clock.now();
@@ -139,15 +141,10 @@ export class Check {
     this.log('debug', `cannot tell: ${blind}`);
   }
 
-  #onAbandoned(last: boolean): void {
+  onAbandoned(last: boolean): void {
     this.#abandoned++;
     const more = last ? 'no more are started' : 'starting another';
     this.log('error', `a check does not end after its deadline, ${this.#abandoned} so far: ${more}`);
-  }
-
-  /** The monitor is broken: what is under way is cut, and unknown for this reason. */
-  fail(bug: string): void {
-    this.#loop.fail(bug);
   }
 
   get #name(): string {
@@ -191,7 +188,7 @@ export class Check {
       last: this.#last?.text ?? '',
       lastAt: this.#last?.at ?? null,
       lastLatencyMs: this.#last?.latencyMs ?? null,
-      busy: this.#loop.busy,
+      busy: this.#asking.busy,
       results: { ...this.#results },
       transitions: { ...this.#transitions },
       abandoned: this.#abandoned,
@@ -203,7 +200,7 @@ export class Check {
     if (this.#stopped) return;
     this.#stopped = true;
     if (this.#state.blind !== null) this.#service.forgetBlind();
-    this.#service.around.onStopping(this.#loop.stop());
+    this.#service.around.onStopping(this.#asking.stop());
   }
 }
 

@@ -98,6 +98,11 @@ interface Common<R extends readonly OptionRow[]> {
   readonly options: R;
   /** What is wrong with options whose rows are all right, each alone. Shown with the option's file and line; refuses the section. */
   refuse?(options: OptionsOf<R>): readonly { readonly option: R[number]['name']; readonly why: string }[];
+  /**
+   * What the answer depends on besides the options. 'endpoint': on nothing of the target but `host`, `address` and `port`, so
+   * services that ask with equal options share one check. Not given: on everything.
+   */
+  readonly asks?: 'endpoint';
 }
 
 export interface PollInstance {

@@ -33,6 +33,8 @@ export interface LoopContext {
 export interface Loop {
   /** A check is under way, or a connection held. */
   readonly busy: boolean;
+  /** Who asks may want another pace now. Not there where nothing is asked in intervals. */
+  repace?(): void;
   /** The monitor is broken: cut what is under way, and call it unknown for this reason. */
   fail(bug: string): void;
   /** Cut what is under way and report nothing any more. Resolves when it ended. */
@@ -58,6 +60,9 @@ export class PollLoop implements Loop {
   #run: Run | null = null;
   #abandoned = 0;
   #stopped = false;
+  #lastStart: number;
+  /** The next tick is where the pace wants it. */
+  #offGrid = false;
 
   constructor(
     context: LoopContext,
@@ -68,6 +73,7 @@ export class PollLoop implements Loop {
     this.#instance = instance;
     this.#intervalMs = Math.max(1, timing.intervalSeconds * 1000);
     this.#timeoutMs = timing.timeoutSeconds * 1000;
+    this.#lastStart = context.clock.now();
     this.#gridStart = context.clock.now() + context.phase * this.#intervalMs;
     const first = context.phase * Math.min(FIRST_SPREAD_MS, this.#intervalMs);
     // The first check comes early; one on the grid right after it would only repeat it.
@@ -101,6 +107,7 @@ export class PollLoop implements Loop {
     const steps = Math.floor((now + notBeforeMs - this.#gridStart) / this.#intervalMs) + 1;
     const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
     this.#cancelTick = this.#context.clock.at(next - now, () => this.#tick());
+    this.#offGrid = false;
     const run = this.#run;
     if (run === null) this.#start(now);
     else if (run.told) this.#stillStuck(run, now);
@@ -123,6 +130,7 @@ export class PollLoop implements Loop {
   #start(now: number): void {
     const { clock } = this.#context;
     const cut = new CheckCut();
+    this.#lastStart = now;
     const checking = promised(() => this.#instance.check(this.#context.target(), cut));
     const cancelDeadline = this.#timeoutMs > 0 ? clock.at(this.#timeoutMs, () => this.#onDeadline(run)) : () => {};
     const ended = checking.then(
@@ -149,17 +157,20 @@ export class PollLoop implements Loop {
     const lateMs = Math.max(this.#context.self().loopLateMs, latencyMs - this.#timeoutMs - LAST_WORDS_MS);
     const health = judge({ ...how, timedOut: run.timedOut }, run.cut, lateMs, this.#timeoutMs);
     this.#context.onResult(health, latencyMs);
-    this.#repace(run.startedAt);
+    this.repace();
   }
 
-  /** The tick that started this check has set the next one on the grid: it may have to come sooner, or can wait. */
-  #repace(startedAt: number): void {
+  /** A tick sets the next one on the grid: it may have to come sooner, or can wait. */
+  repace(): void {
+    if (this.#stopped) return;
     const wantedMs = this.#context.intervalMs(this.#intervalMs);
-    if (wantedMs === this.#intervalMs || this.#stopped) return;
+    if (wantedMs === this.#intervalMs && !this.#offGrid) return;
+    this.#offGrid = wantedMs !== this.#intervalMs;
+    const due = this.#lastStart + wantedMs;
+    const onGrid = Math.floor((due - this.#gridStart) / this.#intervalMs) * this.#intervalMs + this.#gridStart;
     const { clock } = this.#context;
-    const late = Math.floor((startedAt + wantedMs - this.#gridStart) / this.#intervalMs);
-    const next = wantedMs < this.#intervalMs ? startedAt + wantedMs : this.#gridStart + late * this.#intervalMs;
     this.#cancelTick();
+    const next = wantedMs < this.#intervalMs ? due : onGrid;
     this.#cancelTick = clock.at(Math.max(0, next - clock.now()), () => this.#tick());
   }
 

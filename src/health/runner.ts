@@ -4,11 +4,13 @@
 import type { Fact } from '../decision/facts.ts';
 import type { World } from '../world/world.ts';
 import type { CheckStatus } from './check.ts';
+import { SharedInstances } from './instance.ts';
 import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { makeGates } from './tools.ts';
 
 export type { CheckStatus, Observation } from './check.ts';
-export { missingMonitor, type MonitorToRun, type ServiceToCheck } from './service.ts';
+export type { MonitorToRun } from './instance.ts';
+export { missingMonitor, type ServiceToCheck } from './service.ts';
 
 /** How long stop() waits for checks to end after they were cut. */
 const STOP_LIMIT_MS = 2000;
@@ -24,9 +26,11 @@ export class HealthRunner {
   /** `describe` gives PyBal's `enabled/up/pooled` of a server, for log lines. `emit` must not call back into the runner. */
   constructor(world: World, emit: (fact: Fact) => void, describe: (service: string, host: string) => string) {
     this.#world = world;
+    const gates = makeGates();
     this.#around = {
       world,
-      gates: makeGates(),
+      gates,
+      shared: new SharedInstances(world, gates),
       emit,
       describe,
       onStopping: (done) => {

@@ -69,12 +69,6 @@ export class Server {
     }
   }
 
-  find(address: string, monitor: string, start: unknown): Check | undefined {
-    const probe = this.#current?.address === address ? this.#current : this.#next;
-    const check = probe?.address === address ? probe.checks.get(monitor) : undefined;
-    return check?.monitor.start === start ? check : undefined;
-  }
-
   *checks(): Iterable<Check> {
     for (const probe of [this.#current, this.#next]) if (probe !== null) yield* probe.checks.values();
   }
@@ -148,13 +142,16 @@ export class Probe {
   sync(): void {
     const wanted = this.server.service.monitors;
     for (const [name, check] of this.checks) {
-      if (wanted.get(name) === check.monitor) continue;
+      if (wanted.has(name)) continue;
       check.stop();
-      if (!wanted.has(name)) this.checks.delete(name);
+      this.checks.delete(name);
     }
     for (const [name, monitor] of wanted) {
       const known = this.checks.get(name);
-      if (known?.monitor !== monitor) this.checks.set(name, new Check(this, monitor, known?.state ?? null));
+      if (known?.monitor === monitor) continue;
+      // The new one first: what both share must not end.
+      this.checks.set(name, new Check(this, monitor, known?.state ?? null));
+      known?.stop();
     }
   }
 

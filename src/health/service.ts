@@ -5,15 +5,13 @@
 import type { Pace, ServiceConfig } from '../config/types.ts';
 import type { Fact, PoolHost } from '../decision/facts.ts';
 import { equal } from '../lib/equal.ts';
-import { errorText } from '../lib/errors.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { World } from '../world/world.ts';
 import type { Check } from './check.ts';
-import type { MonitorModule, OptionRow, OptionsOf, Target } from './monitor.ts';
-import { type Loop, type LoopContext, PollLoop } from './poll.ts';
+import { Instance, type MonitorToRun, type SharedInstances } from './instance.ts';
+import type { MonitorModule } from './monitor.ts';
 import { Server } from './server.ts';
-import { type Gates, makeTools, type Notes } from './tools.ts';
-import { WatchLoop } from './watch.ts';
+import type { Gates } from './tools.ts';
 
 /** One service to check, as the daemon hands it over. */
 export interface ServiceToCheck {
@@ -22,15 +20,11 @@ export interface ServiceToCheck {
   readonly hosts: readonly PoolHost[];
 }
 
-export interface MonitorToRun {
-  readonly module: MonitorModule;
-  readonly options: Readonly<Record<string, unknown>>;
-}
-
 /** What everything here shares. */
 export interface Surroundings {
   readonly world: World;
   readonly gates: Gates;
+  readonly shared: SharedInstances;
   emit(fact: Fact): void;
   /** `enabled/up/pooled`, for the log. */
   describe(service: string, host: string): string;
@@ -38,9 +32,9 @@ export interface Surroundings {
   onStopping(done: Promise<void>): void;
 }
 
-/** A monitor of a service with its options: one instance for all of its servers. */
+/** A monitor of a service with its options: one instance for all of its servers, perhaps for those of other services too. */
 export interface ServiceMonitor extends MonitorToRun {
-  start(context: LoopContext): Loop;
+  readonly instance: Instance;
 }
 
 export class Service {
@@ -81,10 +75,12 @@ export class Service {
     this.#paces = new Map(config.monitors.map(({ name, pace }) => [name, pace]));
     const asksElsewhere =
       before.vip !== config.vip || before.port !== config.port || before.realPort !== config.realPort;
+    const replaced = this.#monitors;
     const monitorsChanged =
       this.#updateMonitors(monitors, asksElsewhere) || before.monitorsNeeded !== config.monitorsNeeded;
     if (hosts !== this.#hosts) this.#updateHosts(hosts, candidates);
     if (monitorsChanged) for (const server of this.#servers.values()) server.syncMonitors();
+    this.#release(replaced);
     if (before.family !== config.family) for (const server of this.#servers.values()) server.forgetAddress();
   }
 
@@ -134,6 +130,15 @@ export class Service {
   stop(): void {
     for (const server of this.#servers.values()) server.stop();
     this.#servers.clear();
+    const all = this.#monitors;
+    this.#monitors = new Map();
+    this.#release(all);
+  }
+
+  /** Those of these monitors that are not in use any more. */
+  #release(monitors: ReadonlyMap<string, ServiceMonitor>): void {
+    for (const [name, monitor] of monitors)
+      if (this.#monitors.get(name) !== monitor) this.#around.shared.release(monitor.instance);
   }
 
   *checks(): Iterable<Check> {
@@ -156,38 +161,13 @@ export class Service {
     this.#blind--;
   }
 
-  /** One instance of a monitor. If it cannot be made, its checks are unknown and say why: nothing else suffers. */
+  /** If it cannot be made, its checks are unknown and say why: nothing else suffers. */
   #makeMonitor(monitor: MonitorToRun): ServiceMonitor {
-    const { module } = monitor;
-    const options = monitor.options as OptionsOf<readonly OptionRow[]>;
-    const find = (target: Target) => this.#servers.get(target.host)?.find(target.address, module.name, start);
-    const notes: Notes = {
-      log: (level, target, text) => find(target)?.log(level, text),
-      observe: (target, name, value, labels) => find(target)?.observe('gauge', name, value, labels ?? {}),
-      count: (target, name, labels) => find(target)?.observe('counter', name, 1, labels ?? {}),
-    };
-    // Whose timer it was is not known: none of those under way can be trusted to end.
-    const onBug = (bug: string) => {
-      for (const check of [...this.checks()]) if (check.monitor.start === start) check.fail(bug);
-    };
-    const tools = makeTools(this.#around.world, this.#around.gates, notes, onBug);
-    let start: ServiceMonitor['start'];
-    try {
-      if (module.kind === 'poll') {
-        const instance = module.create(options, tools);
-        const timing = module.timing(options);
-        start = (context) => new PollLoop(context, instance, timing);
-      } else {
-        const instance = module.create(options, tools);
-        const timing = module.timing(options);
-        start = (context) => new WatchLoop(context, instance, timing);
-      }
-    } catch (error) {
-      const reason = `${module.name} cannot be set up: ${errorText(error)}`;
-      this.log('error', reason, { event: 'monitor-broken' });
-      start = (context) => brokenLoop(context, reason);
-    }
-    return { ...monitor, start };
+    const { world, gates, shared } = this.#around;
+    const sharing = monitor.module.asks === 'endpoint';
+    const instance = sharing ? shared.acquire(monitor) : new Instance(monitor, world, gates);
+    if (instance.broken !== null) this.log('error', instance.broken, { event: 'monitor-broken' });
+    return { ...monitor, instance };
   }
 }
 
@@ -204,9 +184,4 @@ export function missingMonitor(name: string, why: string): MonitorModule {
     create,
     timing: () => ({ intervalSeconds: 0, timeoutSeconds: 0 }),
   };
-}
-
-function brokenLoop(context: LoopContext, reason: string): Loop {
-  const cancel = context.clock.at(0, () => context.onResult({ is: 'unknown', reason }, 0));
-  return { busy: false, fail: () => {}, stop: () => Promise.resolve(cancel()) };
 }

@@ -1,0 +1,198 @@
+// A monitor with one set of options: what its create() returned, its tools, and a loop for each server that it is asked about.
+// A service has one of its own, or shares it with all services that want to know the same, where the monitor says that its
+// question is about the endpoint alone. Whoever asks about the same server then gets the results of one loop. Used by
+// service.ts and check.ts.
+
+import type { LogLevel } from '../log/record.ts';
+import { equal } from '../lib/equal.ts';
+import { errorText } from '../lib/errors.ts';
+import type { Clock, Mono, Self, World } from '../world/world.ts';
+import type { Health, MonitorModule, OptionRow, OptionsOf, Target } from './monitor.ts';
+import { type Loop, type LoopContext, PollLoop } from './poll.ts';
+import { type Gates, makeTools, type Notes } from './tools.ts';
+import { WatchLoop } from './watch.ts';
+
+export interface MonitorToRun {
+  readonly module: MonitorModule;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** Who wants to know: a check, with what the monitor notes about its target. */
+export interface Asker extends LoopContext {
+  log(level: LogLevel, text: string): void;
+  observe(kind: 'gauge' | 'counter', name: string, value: number, labels: Readonly<Record<string, string>>): void;
+}
+
+/** What an asker holds of its loop. */
+export type Asking = Pick<Loop, 'busy' | 'stop'>;
+
+export class Instance {
+  readonly monitor: MonitorToRun;
+  /** Why the monitor could not be made: its checks are unknown, for this reason. */
+  readonly broken: string | null = null;
+  readonly #start: (context: LoopContext) => Loop;
+  /** How old a result may be for somebody who joins. */
+  readonly #freshMs: number = Number.POSITIVE_INFINITY;
+  readonly #questions = new Map<string, Question>();
+
+  constructor(monitor: MonitorToRun, world: World, gates: Gates) {
+    this.monitor = monitor;
+    const { module } = monitor;
+    const options = monitor.options as OptionsOf<readonly OptionRow[]>;
+    const about = (target: Target) => this.#questions.get(keyOf(target))?.askers ?? [];
+    const notes: Notes = {
+      log: (level, target, text) => {
+        for (const asker of about(target)) asker.log(level, text);
+      },
+      observe: (target, name, value, labels) => {
+        for (const asker of about(target)) asker.observe('gauge', name, value, labels ?? {});
+      },
+      count: (target, name, labels) => {
+        for (const asker of about(target)) asker.observe('counter', name, 1, labels ?? {});
+      },
+    };
+    // Whose timer it was is not known: none of those under way can be trusted to end.
+    const onBug = (bug: string) => {
+      for (const { loop } of [...this.#questions.values()]) loop.fail(bug);
+    };
+    const tools = makeTools(world, gates, notes, onBug);
+    try {
+      if (module.kind === 'poll') {
+        const made = module.create(options, tools);
+        const timing = module.timing(options);
+        this.#freshMs = (timing.intervalSeconds + timing.timeoutSeconds) * 1000;
+        this.#start = (context) => new PollLoop(context, made, timing);
+      } else {
+        const made = module.create(options, tools);
+        const timing = module.timing(options);
+        this.#start = (context) => new WatchLoop(context, made, timing);
+      }
+    } catch (error) {
+      const reason = `${module.name} cannot be set up: ${errorText(error)}`;
+      this.broken = reason;
+      this.#start = (context) => brokenLoop(context, reason);
+    }
+  }
+
+  /** Ask about the asker's target, or get the answers of the loop that does so already: the last one at once if it is fresh. */
+  join(asker: Asker): Asking {
+    const key = keyOf(asker.target());
+    let question = this.#questions.get(key);
+    if (question === undefined) {
+      question = new Question(asker, this.#start);
+      this.#questions.set(key, question);
+    } else question.join(asker, this.#freshMs);
+    const { loop } = question;
+    const asked = question;
+    return {
+      get busy() {
+        return loop.busy;
+      },
+      stop: () => {
+        if (asked.leave(asker)) return Promise.resolve();
+        this.#questions.delete(key);
+        return loop.stop();
+      },
+    };
+  }
+}
+
+function keyOf({ host, address, port }: Target): string {
+  return `${host}\n${address}\n${port}`;
+}
+
+/** One loop about one server, and everybody who wants to know. To the loop it is the one that asks. */
+class Question implements LoopContext {
+  readonly clock: Clock;
+  readonly phase: number;
+  readonly loop: Loop;
+  /** Never empty while the loop runs. */
+  askers: readonly [Asker, ...Asker[]];
+  #last: { readonly health: Health; readonly latencyMs: number; readonly at: Mono } | null = null;
+
+  constructor(first: Asker, start: (context: LoopContext) => Loop) {
+    this.askers = [first];
+    this.clock = first.clock;
+    this.phase = first.phase;
+    this.loop = start(this);
+  }
+
+  random(): number {
+    return this.askers[0].random();
+  }
+  self(): Self {
+    return this.askers[0].self();
+  }
+  target(): Target {
+    return this.askers[0].target();
+  }
+
+  onResult(health: Health, latencyMs: number): void {
+    this.#last = { health, latencyMs, at: this.clock.now() };
+    for (const asker of this.askers) asker.onResult(health, latencyMs);
+  }
+
+  /** The pace of whoever is in the greatest hurry. */
+  intervalMs(ownMs: number): number {
+    return this.askers.reduce((least, asker) => Math.min(least, asker.intervalMs(ownMs)), Number.POSITIVE_INFINITY);
+  }
+
+  onAbandoned(last: boolean): void {
+    for (const asker of this.askers) asker.onAbandoned(last);
+  }
+
+  join(asker: Asker, freshMs: number): void {
+    this.askers = [...this.askers, asker];
+    const last = this.#last;
+    if (last !== null && this.clock.now() - last.at <= freshMs) {
+      this.clock.at(0, () => {
+        if (this.askers.includes(asker) && this.#last === last) asker.onResult(last.health, last.latencyMs);
+      });
+    }
+    // The others may have slowed it down.
+    this.loop.repace?.();
+  }
+
+  /** False if nobody else is left: then the loop has to be stopped. */
+  leave(asker: Asker): boolean {
+    const [first, ...others] = this.askers.filter((other) => other !== asker);
+    if (first === undefined) return false;
+    this.askers = [first, ...others];
+    return true;
+  }
+}
+
+/** The instances that services share: one for each monitor and set of options that is in use. */
+export class SharedInstances {
+  readonly #world: World;
+  readonly #gates: Gates;
+  readonly #held = new Map<Instance, { users: number }>();
+
+  constructor(world: World, gates: Gates) {
+    this.#world = world;
+    this.#gates = gates;
+  }
+
+  /** Give it back by `release`. */
+  acquire(monitor: MonitorToRun): Instance {
+    for (const [instance, held] of this.#held) {
+      const { module, options } = instance.monitor;
+      if (module !== monitor.module || !equal(options, monitor.options)) continue;
+      held.users++;
+      return instance;
+    }
+    const instance = new Instance(monitor, this.#world, this.#gates);
+    this.#held.set(instance, { users: 1 });
+    return instance;
+  }
+
+  release(instance: Instance): void {
+    const held = this.#held.get(instance);
+    if (held !== undefined && --held.users === 0) this.#held.delete(instance);
+  }
+}
+
+function brokenLoop(context: LoopContext, reason: string): Loop {
+  const cancel = context.clock.at(0, () => context.onResult({ is: 'unknown', reason }, 0));
+  return { busy: false, fail: () => {}, stop: () => Promise.resolve(cancel()) };
+}
