@@ -60,6 +60,8 @@ export function closedWorld(): Pick<World, 'http' | 'streams' | 'udp' | 'icmp' |
     served,
     http: {
       get: absent('get'),
+      post: absent('post'),
+      stream: absent('stream'),
       serve: async (at, handle) => {
         if ('path' in at) served.set(at.path, handle);
         return { close: async () => {} };

@@ -29,6 +29,8 @@ const DEBIAN = {
   gobgpd: 'gobgpd',
   bgpctl: 'openbgpd',
   exabgp: 'exabgp',
+  etcd: 'etcd-server',
+  etcdctl: 'etcd-client',
   nginx: 'nginx-light',
   ipvsadm: 'ipvsadm',
   curl: 'curl',

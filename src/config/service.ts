@@ -10,7 +10,15 @@ import type { OptionRow, OptionsOf } from './rows.ts';
 import { peek, type Report, readOptions, textOf, unknownKey } from './section.ts';
 import { didYouMean } from './suggest.ts';
 import type { Section } from './text.ts';
-import type { AnnouncePolicy, MonitorConfig, Pace, Quarantined, ServiceConfig, VipPresence } from './types.ts';
+import type {
+  AnnouncePolicy,
+  MonitorConfig,
+  Pace,
+  Quarantined,
+  ServiceConfig,
+  SourceAccess,
+  VipPresence,
+} from './types.ts';
 
 /** A monitor's module by the name in the file; null: there is none; text: why it can not be loaded. */
 export type Modules = ReadonlyMap<string, MonitorModule | null | string>;
@@ -38,6 +46,7 @@ export function readService(section: Section, modules: Modules, file: string, re
     report.error('announce-quorum-low', `${low} is more than announce-quorum, ${options['announce-quorum']}`);
   if (options['vip-presence'] === 'route') report.error('vip-presence', 'route is not in this version');
   const monitorsNeeded = readNeeded(options['monitors-combine'], monitors.length, report);
+  const sourceAccess = readAccess(options, report);
   if (report.failed) return null;
   return {
     name: section.name,
@@ -53,6 +62,7 @@ export function readService(section: Section, modules: Modules, file: string, re
     forward,
     realPort,
     source: options.config,
+    sourceAccess,
     depoolThreshold: options['depool-threshold'],
     monitors,
     monitorsNeeded,
@@ -227,6 +237,23 @@ function checkVip(vip: string, report: Report): void {
   else if (bytes.length === 4 ? first >= 224 : first === 0xff) report.error('ip', `${vip} is not a unicast address`);
   else if (vip.includes('%') || (bytes.length === 16 && first === 0xfe && ((bytes[1] ?? 0) & 0xc0) === 0x80))
     report.error('ip', `${vip} is link-local and can not be announced`);
+}
+
+function readAccess(options: Options, report: Report): SourceAccess {
+  const pair = (a: keyof Options, b: keyof Options): void => {
+    if (options[a] !== null && options[b] === null) report.error(a, `nothing without ${b}`);
+    if (options[a] === null && options[b] !== null) report.error(b, `nothing without ${a}`);
+  };
+  pair('config-certificate', 'config-key');
+  pair('config-user', 'config-password-file');
+  return {
+    tls: options['config-tls'] as SourceAccess['tls'],
+    caFile: options['config-ca'],
+    certificateFile: options['config-certificate'],
+    keyFile: options['config-key'],
+    user: options['config-user'],
+    passwordFile: options['config-password-file'],
+  };
 }
 
 function readFlags(options: Options, report: Report): number {

@@ -41,8 +41,9 @@ export interface ServiceConfig {
   readonly forward: Exclude<ForwardMethod, 'local' | 'bypass'>;
   /** Port on the real servers: equals `port` unless forward is nat. */
   readonly realPort: number;
-  /** file://, http://, https:// … */
+  /** file://, http://, https://, etcd:// */
   readonly source: string;
+  readonly sourceAccess: SourceAccess;
   readonly depoolThreshold: number;
   readonly monitors: readonly MonitorConfig[];
   /** How many of them must be up for a server to be up: all of them unless monitors-combine says otherwise. */
@@ -68,6 +69,16 @@ export interface ServiceConfig {
   /** Smallest share of the last accepted list's length that a new list may have without being suspect. */
   readonly poolShrinkLimit: number;
   readonly poolShrinkConfirmSeconds: number;
+}
+
+/** How a pool source is reached: what of it is not in its URL. Paths of files, which are read when they are needed. */
+export interface SourceAccess {
+  readonly tls: 'verify' | 'insecure' | 'off';
+  readonly caFile: string | null;
+  readonly certificateFile: string | null;
+  readonly keyFile: string | null;
+  readonly user: string | null;
+  readonly passwordFile: string | null;
 }
 
 /** A key in the configuration itself, or where it is: the text of a secret never leaves the configuration but through keys.ts. */

@@ -5,10 +5,9 @@ import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
 import type { HttpResponse, Mono, World } from '../world/world.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
-import { POLL_MS, sameBytes, SETTLE_MS, showUrl, type Answer, type Source } from './source.ts';
+import { backOffMs, POLL_MS, sameBytes, SETTLE_MS, showUrl, type Answer, type Source } from './source.ts';
 
 const TIMEOUT_MS = 5000;
-const MAX_DELAY_MS = 30_000;
 
 export function httpSource(world: Pick<World, 'clock' | 'http'>, url: string): Source {
   return new HttpSource(world, url);
@@ -60,10 +59,8 @@ class HttpSource implements Source {
     return { is: 'content', bytes: body };
   }
 
-  /** 2, 4, 8 … 30 s, each shortened by up to a half, so that directors do not come back together. */
   delayMs(failures: number, random: number): number {
-    if (failures === 0) return POLL_MS;
-    return Math.min(MAX_DELAY_MS, POLL_MS * 2 ** Math.min(failures, 16)) * (1 - random / 2);
+    return failures === 0 ? POLL_MS : backOffMs(failures, random);
   }
 }
 

@@ -1,12 +1,20 @@
 // From the URL in `config = …` to the source behind it.
 
+import type { ServiceConfig } from '../config/types.ts';
 import type { World } from '../world/world.ts';
+import { etcdSource } from './etcd.ts';
 import { fileSource } from './file.ts';
 import { httpSource } from './http.ts';
 import { showUrl, type Source } from './source.ts';
 
+/** What of a service tells where its pool is. */
+export type Sourced = Pick<ServiceConfig, 'source' | 'sourceAccess'>;
+
 /** The source behind a URL, or why there is none. */
-export function openSource(world: Pick<World, 'clock' | 'files' | 'http'>, url: string): Source | string {
+export function openSource(
+  world: Pick<World, 'clock' | 'random' | 'files' | 'http'>,
+  { source: url, sourceAccess: access }: Sourced,
+): Source | string {
   const scheme = /^([a-z0-9+.-]+):\/\//i.exec(url)?.[1]?.toLowerCase() ?? '';
   switch (scheme) {
     case 'file':
@@ -15,6 +23,7 @@ export function openSource(world: Pick<World, 'clock' | 'files' | 'http'>, url: 
     case 'https':
       return httpSource(world, url);
     case 'etcd':
+      return etcdSource(world, url, access);
     case 'k8s':
       return `source not available in this version: ${scheme}://`;
     default:

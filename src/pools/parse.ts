@@ -6,6 +6,7 @@ import { dictGet, parseLiteral, printLiteral, LiteralError, type Literal } from 
 import type { PoolHost } from '../decision/facts.ts';
 import { canonicalAddress } from '../lib/address.ts';
 import { errorText, type Complaint } from '../lib/errors.ts';
+import { isObject } from './json.ts';
 
 export type ParsedPool =
   | {
@@ -26,8 +27,21 @@ export interface PoolText {
   readonly previous: readonly PoolHost[];
 }
 
+/** One server as a store of servers has it (etcd, DNS, Kubernetes): what parse.ts is to judge, not what is true. */
+export type Entry =
+  | { readonly is: 'server'; readonly host: string; readonly weight: number | Shown; readonly enabled: boolean }
+  /** There, and no member of the pool. */
+  | { readonly is: 'out' }
+  /** Says nothing that could be used: the server stays as it was. */
+  | { readonly is: 'bad'; readonly host: string; readonly reason: string };
+
+/** A value of a wrong type, as it was written. */
+export interface Shown {
+  readonly shown: string;
+}
+
 export const MAX_POOL_BYTES = 4 << 20;
-const MAX_HOSTS = 10_000;
+export const MAX_HOSTS = 10_000;
 const MAX_LINES = 100_000;
 const MAX_SKIPPED = 1000;
 const MAX_LINE_LENGTH = 4096;
@@ -55,6 +69,24 @@ export function isJson(url: string): boolean {
   const name = url.startsWith('file:') ? url : url.replace(/[?#].*$/s, '');
   return name.endsWith('.json');
 }
+
+/** A pool that came entry by entry. */
+export function readEntries(source: Omit<PoolText, 'bytes'>, entries: readonly Entry[]): ParsedPool {
+  const collector = new Collector(source);
+  let members = 0;
+  for (const entry of entries) {
+    if (entry.is === 'out') continue;
+    members++;
+    const { host } = entry;
+    const wrong = badHost(host) ?? (entry.is === 'bad' ? `${host}: ${entry.reason}` : null);
+    if (wrong !== null) collector.skip(noLine, wrong, [host]);
+    else if (entry.is === 'server') collector.add(noLine, host, entry);
+    if (collector.overflow !== null) return collector.refuse(collector.overflow);
+  }
+  return collector.finish(members, false);
+}
+
+const noLine = (): null => null;
 
 function parseLines(text: string, collector: Collector): ParsedPool {
   const lines = text.split('\n');
@@ -133,10 +165,6 @@ function jsonValues({ weight = DEFAULT_WEIGHT, enabled = true }: Readonly<Record
   };
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function lineOf(text: string, needle: string): number {
   const at = text.indexOf(needle);
   return at < 0 ? 1 : text.slice(0, at).split('\n').length;
@@ -151,16 +179,19 @@ function badHost(host: string): string | null {
 }
 
 /** Foreign text on one line, cut, with control characters made visible. */
-function excerpt(text: string): string {
+export function excerpt(text: string): string {
   const cut = text.length > 80 ? `${text.slice(0, 80)}…` : text;
   return cut.replace(/\p{C}/gu, (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`);
 }
 
-/** Of one entry; `shown`: a value of a wrong type, as it was written. */
+/** Of one entry. */
 interface Values {
-  readonly weight: number | { readonly shown: string };
-  readonly enabled: boolean | { readonly shown: string };
+  readonly weight: number | Shown;
+  readonly enabled: boolean | Shown;
 }
+
+/** Of an entry in the text; null where there are no lines. */
+type Line = () => number | null;
 
 /** What a pool file says so far. */
 class Collector {
@@ -169,10 +200,10 @@ class Collector {
   readonly #hosts = new Map<string, PoolHost>();
   readonly #complaints: Complaint[] = [];
   /** Servers of the list in force that a skipped entry names, with its line. */
-  readonly #named = new Map<string, () => number>();
+  readonly #named = new Map<string, Line>();
   #skipped = 0;
 
-  constructor(text: PoolText) {
+  constructor(text: Omit<PoolText, 'bytes'>) {
     this.#url = text.url;
     this.#previous = new Map(text.previous.map((host) => [host.host, host]));
   }
@@ -184,7 +215,7 @@ class Collector {
   }
 
   /** Unusable values leave what the host had before, or the default. */
-  add(line: () => number, host: string, { weight, enabled }: Values): void {
+  add(line: Line, host: string, { weight, enabled }: Values): void {
     const before = this.#previous.get(host) ?? { weight: DEFAULT_WEIGHT, enabled: true };
     const wrong = badWeight(weight);
     if (wrong !== null) this.#complain('warning', line, `${host}: weight ${wrong}; using ${before.weight}`);
@@ -204,7 +235,7 @@ class Collector {
   }
 
   /** `words`: all in it that could be a host. */
-  skip(line: () => number, message: string, words: readonly string[]): false {
+  skip(line: Line, message: string, words: readonly string[]): false {
     this.#skipped++;
     for (const word of words) if (this.#previous.has(word)) this.#named.set(word, line);
     this.#complain('error', line, message);
@@ -226,9 +257,10 @@ class Collector {
     return { is: 'list', hosts: [...this.#hosts.values()], truncated, complaints: this.#complaints };
   }
 
-  #complain(severity: 'error' | 'warning', line: () => number, message: string): void {
+  #complain(severity: 'error' | 'warning', line: Line, message: string): void {
     if (this.#complaints.length >= MAX_COMPLAINTS) return;
-    const place = { file: this.#url, line: line() };
+    const number = line();
+    const place = number === null ? null : { file: this.#url, line: number };
     this.#complaints.push({ severity, place, section: null, option: null, message });
   }
 }

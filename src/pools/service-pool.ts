@@ -4,6 +4,7 @@
 import type { ServiceConfig } from '../config/types.ts';
 import type { Fact, PoolHost } from '../decision/facts.ts';
 import { Knife } from '../lib/cut.ts';
+import { equal } from '../lib/equal.ts';
 import { type Complaint, errorText, printComplaint } from '../lib/errors.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Wall, World } from '../world/world.ts';
@@ -13,7 +14,7 @@ import { Keeper } from './keeper.ts';
 import { lastGoodPath, readLastGood } from './last-good.ts';
 import { changeLines } from './lines.ts';
 import { openSource } from './open.ts';
-import { parsePool, type ParsedPool } from './parse.ts';
+import { parsePool, readEntries, type ParsedPool } from './parse.ts';
 import type { Resolver } from './resolve.ts';
 import { POLL_MS, showUrl, type Source } from './source.ts';
 
@@ -89,19 +90,20 @@ export class ServicePool {
     this.#loop = this.#start(this.#life, true);
   }
 
-  /** Another reading of the same section. The list stays in force; another URL starts another source. */
+  /** Another reading of the same section. The list stays in force; another URL, or way to reach it, starts another source. */
   configure(config: ServiceConfig, stateDirectory: string): void {
     const before = this.#config;
     this.#config = config;
     this.#stateDirectory = stateDirectory;
     if (before.family !== config.family || before.vip !== config.vip) this.#resolveAgain();
-    if (before.source === config.source) return;
+    const moved = before.source !== config.source;
+    if (!moved && equal(before.sourceAccess, config.sourceAccess)) return;
     const earlier = this.#loop;
     this.#life.abort();
     this.#life = new Knife();
     this.#served = null;
     const nothingWrong = { pending: null, unparsable: null, failing: null };
-    this.#guard = { ...this.#guard, ...nothingWrong, confirmedAt: null, ofAnother: true };
+    if (moved) this.#guard = { ...this.#guard, ...nothingWrong, confirmedAt: null, ofAnother: true };
     const life = this.#life;
     this.#loop = earlier.then(() => this.#start(life, this.#guard.accepted === null));
   }
@@ -163,7 +165,7 @@ export class ServicePool {
   /** Ask until the end of this life. */
   async #run(life: Knife): Promise<void> {
     const { world } = this.#context;
-    const source = openSource(world, this.#config.source);
+    const source = openSource(world, this.#config);
     if (typeof source === 'string') return this.#tell({ on: 'failed', at: world.clock.now(), reason: source });
     const disarm = world.clock.at(FIRST_ANSWER_MS, () => {
       if (this.#served === null && this.#guard.failing === null) this.#failed(`no answer within ${FIRST_ANSWER_MS} ms`);
@@ -196,9 +198,10 @@ export class ServicePool {
       this.#failed(answer.reason);
       return false;
     }
-    if (answer.is === 'content') {
-      const { source: url } = this.#config;
-      this.#served = parsePool({ url: showUrl(url), bytes: answer.bytes, previous: this.#guard.accepted ?? [] });
+    if (answer.is !== 'unchanged') {
+      const from = { url: showUrl(this.#config.source), previous: this.#guard.accepted ?? [] };
+      this.#served =
+        answer.is === 'entries' ? readEntries(from, answer.entries) : parsePool({ ...from, bytes: answer.bytes });
       this.#complain(this.#served);
     }
     if (this.#served !== null) this.#judge(this.#served);

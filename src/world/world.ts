@@ -249,6 +249,14 @@ export interface HttpRequest {
   readonly timeoutMs: number;
   /** A longer body rejects with EFBIG. */
   readonly maxBytes: number;
+  /** Absent: a certificate of an authority that the system trusts is wanted, and none is shown. */
+  readonly tls?: HttpTls;
+}
+
+export type HttpTls = Pick<TlsOptions, 'verify' | 'ca' | 'certificate'>;
+
+export interface HttpPost extends HttpRequest {
+  readonly body: string;
 }
 
 export interface HttpResponse {
@@ -274,6 +282,17 @@ export interface ServedResponse {
 export interface Http {
   /** Redirects are not followed. A body shorter than its Content-Length rejects with ECONNRESET. */
   get(request: HttpRequest, cut: Cut): Promise<HttpResponse>;
+  /** As `get`. */
+  post(request: HttpPost, cut: Cut): Promise<HttpResponse>;
+  /**
+   * As `get`, or with a body as `post`, for an answer that goes on: with status 200 its body comes piece by piece, and what
+   * this resolves with at the end has an empty one. `timeoutMs` is for the head only.
+   */
+  stream(
+    request: HttpRequest & { readonly body?: string },
+    onData: (bytes: Uint8Array) => void,
+    cut: Cut,
+  ): Promise<HttpResponse>;
   /** Serve on a TCP endpoint or a Unix socket (a stale socket file is replaced, a live one is EADDRINUSE). */
   serve(
     at: Endpoint | { readonly path: string },

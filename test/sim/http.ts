@@ -22,9 +22,19 @@ export type WebAnswer =
   /** Accepts and never answers. */
   | { readonly is: 'hang' }
   /** Closes in the middle. */
-  | { readonly is: 'cut off' };
+  | { readonly is: 'cut off' }
+  /** Goes on and on: `open` gets what sends a piece and what ends the answer; what it answers is called when the client goes. */
+  | { readonly is: 'stream'; open(push: (text: string) => void, end: (broken: boolean) => void): () => void };
 
-export type WebSite = (request: ServedRequest) => WebAnswer;
+export type WebSite = (request: WebRequest) => WebAnswer;
+
+export interface WebRequest extends ServedRequest {
+  readonly body: string;
+}
+
+type Asked = HttpRequest & { readonly body?: string; readonly onData?: (bytes: Uint8Array) => void };
+/** What was sent and is lost is sent again after this. */
+const RETRANSMIT_MS = 1000;
 
 type Handle = (request: ServedRequest) => ServedResponse | Promise<ServedResponse>;
 
@@ -49,7 +59,9 @@ export class Web {
   http(host: Host, life: Life, names: Names, served: ServedTable): Http {
     this.#served.set(host, served);
     return {
-      get: (request, cut) => this.#get(host, life, names, request, cut),
+      get: (request, cut) => this.#ask(host, life, names, request, cut),
+      post: (request, cut) => this.#ask(host, life, names, request, cut),
+      stream: (request, onData, cut) => this.#ask(host, life, names, { ...request, onData }, cut),
       serve: (at, handle) =>
         life.promise((resolve, reject) => {
           const key = 'path' in at ? at.path : `${at.address} ${at.port}`;
@@ -64,17 +76,19 @@ export class Web {
     };
   }
 
-  #get(host: Host, life: Life, names: Names, request: HttpRequest, cut: Cut): Promise<HttpResponse> {
-    const call = `GET ${request.url}`;
+  #ask(host: Host, life: Life, names: Names, request: Asked, cut: Cut): Promise<HttpResponse> {
+    const call = `${request.body === undefined ? 'GET' : 'POST'} ${request.url}`;
     const url = URL.canParse(request.url) ? new URL(request.url) : null;
     if (url === null || !/^https?:$/.test(url.protocol)) return Promise.reject(new SystemError('EINVAL', call));
     return life.promise((resolve, reject) => {
       let done = false;
       let cancelStep = (): void => {};
       let forget = (): void => {};
+      let close = (): void => {};
       const finish = (settle: () => void): void => {
         if (done) return;
         done = true;
+        close();
         cancelStep();
         cancelLimit();
         forget();
@@ -101,7 +115,14 @@ export class Web {
           then(3000, () => fail('EHOSTUNREACH'));
         } else if (!this.#network.reaches(host, to) || !this.#network.reaches(to, host)) {
           tally.hit('packets are dropped', 'http');
-        } else this.#exchange(to, address, url, request, then, fail, (response) => finish(() => resolve(response)));
+        } else {
+          const follow = (answer: WebAnswer & { readonly is: 'stream' }): void => {
+            cancelLimit();
+            close = this.#follow(host, to, life, answer, request, fail, (end) => finish(() => resolve(end)));
+          };
+          const answer = (response: HttpResponse): void => finish(() => resolve(response));
+          this.#exchange(to, address, url, request, then, fail, answer, follow);
+        }
       };
       const name = url.hostname.replace(/^\[|\]$/g, '');
       const literal = canonicalAddress(name);
@@ -119,15 +140,18 @@ export class Web {
     to: Host,
     address: string,
     url: URL,
-    request: HttpRequest,
+    request: Asked,
     then: (delayMs: number, fn: () => void) => void,
     fail: (code: string) => void,
     answer: (response: HttpResponse) => void,
+    follow: (answer: WebAnswer & { readonly is: 'stream' }) => void,
   ): void {
     const roundTrip = 2 * this.#network.latency();
     const key = `${address} ${url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port)}`;
     const headers = lowerCase(request.headers ?? {});
-    const asked = { method: 'GET', url: `${url.pathname}${url.search}`, headers };
+    const { body = '' } = request;
+    const method = request.body === undefined ? 'GET' : 'POST';
+    const asked = { method, url: `${url.pathname}${url.search}`, headers, body };
     const reply = (response: HttpResponse, delayMs: number): void =>
       then(delayMs, () => {
         if (response.body.length > request.maxBytes) fail('EFBIG');
@@ -135,7 +159,7 @@ export class Web {
       });
     const site = this.#sites.get(key);
     const served = this.#served.get(to);
-    if (site !== undefined) then(2 * roundTrip, () => answerOf(site(asked), roundTrip, then, fail, reply));
+    if (site !== undefined) then(2 * roundTrip, () => answerOf(site(asked), roundTrip, then, fail, reply, follow));
     else if (served?.has(key) === true) {
       then(2 * roundTrip, () => {
         void served.ask(key, asked).then((response) => {
@@ -148,6 +172,51 @@ export class Web {
       then(roundTrip, () => fail('ECONNREFUSED'));
     }
   }
+
+  /** Pieces arrive in order, each when the path lets it through; nobody is told of a path that does not. */
+  #follow(
+    host: Host,
+    to: Host,
+    life: Life,
+    answer: WebAnswer & { readonly is: 'stream' },
+    request: Asked,
+    fail: (code: string) => void,
+    end: (response: HttpResponse) => void,
+  ): () => void {
+    const waiting: (() => void)[] = [];
+    let cancel = (): void => {};
+    let sending = false;
+    let close = (): void => {};
+    const send = (): void => {
+      if (!life.alive) {
+        waiting.length = 0;
+        close();
+      }
+      sending = waiting.length > 0;
+      if (!sending) return;
+      const open = this.#network.reaches(to, host) && to.power;
+      if (!open) this.#network.tally.hit('packets are dropped', 'http stream');
+      cancel = this.#network.scheduler.at(open ? this.#network.latency() : RETRANSMIT_MS, () => {
+        const piece = open ? waiting.shift() : undefined;
+        if (piece !== undefined) life.enter(piece);
+        send();
+      });
+    };
+    const queue = (piece: () => void): void => {
+      waiting.push(piece);
+      if (!sending) send();
+    };
+    close = answer.open(
+      (text) => queue(() => request.onData?.(new TextEncoder().encode(text))),
+      (broken) =>
+        queue(() => (broken ? fail('ECONNRESET') : end({ status: 200, headers: {}, body: new Uint8Array() }))),
+    );
+    return () => {
+      waiting.length = 0;
+      cancel();
+      close();
+    };
+  }
 }
 
 function answerOf(
@@ -156,6 +225,7 @@ function answerOf(
   then: (delayMs: number, fn: () => void) => void,
   fail: (code: string) => void,
   answer: (response: HttpResponse, delayMs: number) => void,
+  follow: (answer: WebAnswer & { readonly is: 'stream' }) => void,
 ): void {
   switch (reply.is) {
     case 'hang':
@@ -165,6 +235,9 @@ function answerOf(
       return;
     case 'response':
       answer(reply.response, reply.delayMs);
+      return;
+    case 'stream':
+      then(roundTrip, () => follow(reply));
       return;
     default:
       reply satisfies never;

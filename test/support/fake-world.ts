@@ -66,7 +66,13 @@ export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-type Reply = HttpResponse | SystemError | 'hang';
+/** An answer that goes on: `open` gets what sends a piece and what ends it, and answers what to do when the asker goes away. */
+export interface Streamed {
+  open(push: (text: string) => void, end: (error: SystemError | null) => void): () => void;
+}
+
+type Request = HttpRequest & { readonly body?: string };
+type Reply = HttpResponse | SystemError | 'hang' | Streamed;
 
 export class FakeWorld {
   readonly clock = new FakeClock();
@@ -77,12 +83,12 @@ export class FakeWorld {
   /** `4 cp1` to addresses; a host that is not there is ENOTFOUND, an error is thrown, 'hang' waits for the cut. */
   readonly dns = new Map<string, readonly string[] | SystemError | 'hang'>();
   readonly lookups: string[] = [];
-  readonly requests: HttpRequest[] = [];
+  readonly requests: Request[] = [];
   /** Requests under way, and the most that ever were. */
   underWay = 0;
   mostUnderWay = 0;
   /** What an HTTP server says. */
-  reply: (request: HttpRequest) => Reply = () => new SystemError('ECONNREFUSED', 'get');
+  reply: (request: Request) => Reply = () => new SystemError('ECONNREFUSED', 'get');
   #inode = 0;
 
   /** Put a file in place, as by rename: another inode, another time. */
@@ -125,25 +131,30 @@ export class FakeWorld {
   };
 
   readonly http: Http = {
-    get: async (request, cut) => {
-      this.requests.push(request);
-      this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
-      try {
-        const reply = this.reply(request);
-        if (reply instanceof SystemError) throw reply;
-        if (reply !== 'hang') return reply;
-        const disarm = this.clock.at(request.timeoutMs, () => late());
-        let late = () => {};
-        const timeout = new Promise<never>((_, reject) => {
-          late = () => reject(new SystemError('ETIMEDOUT', `get ${request.url}`));
-        });
-        return await Promise.race([timeout, hang(cut)]).finally(disarm);
-      } finally {
-        this.underWay--;
-      }
-    },
+    get: (request, cut) => this.#ask(request, null, cut),
+    post: (request, cut) => this.#ask(request, null, cut),
+    stream: (request, onData, cut) => this.#ask(request, onData, cut),
     serve: () => Promise.reject(new SystemError('ENOSYS', 'serve')),
   };
+
+  async #ask(request: Request, onData: ((bytes: Uint8Array) => void) | null, cut: Cut): Promise<HttpResponse> {
+    this.requests.push(request);
+    this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
+    try {
+      const reply = this.reply(request);
+      if (reply instanceof SystemError) throw reply;
+      if (reply !== 'hang' && !('open' in reply)) return reply;
+      if (reply !== 'hang' && onData !== null) return await follow(reply, onData, cut);
+      const disarm = this.clock.at(request.timeoutMs, () => late());
+      let late = () => {};
+      const timeout = new Promise<never>((_, reject) => {
+        late = () => reject(new SystemError('ETIMEDOUT', `get ${request.url}`));
+      });
+      return await Promise.race([timeout, hang(cut)]).finally(disarm);
+    } finally {
+      this.underWay--;
+    }
+  }
 
   #file(call: string, path: string) {
     const file = this.disk.get(path);
@@ -178,6 +189,22 @@ export class FakeWorld {
 
 function hang(cut: Cut): Promise<never> {
   return new Promise((_, reject) => cut.onAbort(() => reject(new SystemError('ECANCELED', 'cut'))));
+}
+
+function follow(streamed: Streamed, onData: (bytes: Uint8Array) => void, cut: Cut): Promise<HttpResponse> {
+  return new Promise((resolve, reject) => {
+    const end = (error: SystemError | null): void => {
+      forget();
+      if (error === null) resolve(response(200));
+      else reject(error);
+    };
+    let forget = (): void => {};
+    const close = streamed.open((text) => onData(new TextEncoder().encode(text)), end);
+    forget = cut.onAbort(() => {
+      close();
+      reject(new SystemError('ECANCELED', 'cut'));
+    });
+  });
 }
 
 export function response(status: number, body = '', headers: Readonly<Record<string, string>> = {}): HttpResponse {

@@ -137,7 +137,7 @@ class Site {
     const world: World = {
       ...this.kernel.world,
       http: {
-        get: fake.http.get,
+        ...fake.http,
         serve: async (at, handle) => {
           this.served.set(serveAt(at), handle);
           return {

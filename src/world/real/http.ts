@@ -4,7 +4,6 @@ import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect as netConnect, isIP, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import type { SecureContext } from 'node:tls';
 import { Client } from 'undici';
 import type { Family } from '../../lib/address.ts';
 import { printEndpoint } from '../../lib/address.ts';
@@ -12,6 +11,7 @@ import { type Cut, Knife } from '../../lib/cut.ts';
 import { errorText, SystemError } from '../../lib/errors.ts';
 import type { Log } from '../../log/record.ts';
 import type { Endpoint, Http, HttpRequest, HttpResponse, Names, ServedRequest, ServedResponse } from '../world.ts';
+import type { Authorities } from './authorities.ts';
 import { systemError } from './errors.ts';
 
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -32,21 +32,28 @@ const UNDICI_CODES: Readonly<Record<string, string>> = {
   UND_ERR_HEADERS_OVERFLOW: 'EFBIG',
 };
 
-export function createHttp(names: Names, authorities: () => SecureContext, log: Log): Http {
+export function createHttp(names: Names, authorities: Authorities, log: Log): Http {
   return {
-    get: (request, cut) => get(request, cut, names, authorities),
+    get: (request, cut) => exchange({ ...request, method: 'GET' }, cut, names, authorities),
+    post: (request, cut) => exchange({ ...request, method: 'POST' }, cut, names, authorities),
+    stream: (request, onData, cut) => {
+      const method = request.body === undefined ? 'GET' : 'POST';
+      return exchange({ ...request, method, onData }, cut, names, authorities);
+    },
     serve: (at, handle) => serve(at, handle, log),
   };
 }
 
+interface Exchange extends HttpRequest {
+  readonly method: 'GET' | 'POST';
+  readonly body?: string;
+  /** The body of an answer with status 200 comes here, for as long as it takes. */
+  readonly onData?: (bytes: Uint8Array) => void;
+}
+
 /** One client for one request: nothing is pooled, so nothing of an earlier request can disturb this one. */
-async function get(
-  request: HttpRequest,
-  cut: Cut,
-  names: Names,
-  authorities: () => SecureContext,
-): Promise<HttpResponse> {
-  const call = `GET ${request.url}`;
+async function exchange(request: Exchange, cut: Cut, names: Names, authorities: Authorities): Promise<HttpResponse> {
+  const call = `${request.method} ${request.url}`;
   if (cut.aborted) throw new SystemError('ECANCELED', call);
   const url = URL.canParse(request.url) ? new URL(request.url) : null;
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
@@ -66,7 +73,9 @@ async function get(
     connect: {
       timeout: 0,
       lookup: lookupBy(names, knife),
-      ...(url.protocol === 'https:' ? { secureContext: authorities() } : {}),
+      ...(url.protocol === 'https:'
+        ? { secureContext: authorities(request.tls), rejectUnauthorized: request.tls?.verify ?? true }
+        : {}),
     },
   });
   knife.onAbort(() => void client.destroy(stopped.by).catch(() => {}));
@@ -77,14 +86,21 @@ async function get(
   const release = cut.onAbort(() => stop(new SystemError('ECANCELED', call)));
   try {
     const { statusCode, headers, body } = await client.request({
-      method: 'GET',
+      method: request.method,
       path: `${url.pathname}${url.search}`,
       headers: request.headers ?? {},
       signal: knife.signal,
+      ...(request.body === undefined ? {} : { body: request.body }),
     });
+    const onData = statusCode === 200 ? request.onData : undefined;
+    if (onData !== undefined) clearTimeout(timer);
     const chunks: Uint8Array[] = [];
     let length = 0;
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      if (onData !== undefined) {
+        onData(new Uint8Array(chunk));
+        continue;
+      }
       length += chunk.length;
       if (length > request.maxBytes) {
         stop(new SystemError('EFBIG', call, `at most ${request.maxBytes} bytes`));

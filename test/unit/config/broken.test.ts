@@ -301,15 +301,15 @@ const CASES: readonly Case[] = [
     web({ config: 'ftp://h/p' }),
     [
       '1: warning: [web] not usable: what it has in the kernel stays as it is',
-      '6: [web] config: ftp:// is not known here (file://, http://, https://)',
+      '6: [web] config: ftp:// is not known here (file://, http://, https://, etcd://)',
     ],
   ],
   [
-    'a source of etcd, which is not here yet',
-    web({ config: 'etcd://h/p' }),
+    'a source of Kubernetes, which is not here yet',
+    web({ config: 'k8s://h/p' }),
     [
       '1: warning: [web] not usable: what it has in the kernel stays as it is',
-      '6: [web] config: etcd:// is not known here (file://, http://, https://)',
+      '6: [web] config: k8s:// is not known here (file://, http://, https://, etcd://)',
     ],
   ],
   [
@@ -317,7 +317,7 @@ const CASES: readonly Case[] = [
     web({ config: '/etc/pybal/web' }),
     [
       '1: warning: [web] not usable: what it has in the kernel stays as it is',
-      '6: [web] config: “/etc/pybal/web” is not a URL (file://, http://, https://)',
+      '6: [web] config: “/etc/pybal/web” is not a URL (file://, http://, https://, etcd://)',
     ],
   ],
   [

@@ -60,7 +60,7 @@ describe('pool sources on a real socket', () => {
       files: createFiles(),
       http: { ...http, get },
     };
-    const opened = openSource(world, url);
+    const opened = openSource(world, serviceConfig({ source: url }));
     if (typeof opened === 'string') throw new Error(opened);
     source = opened;
     handle = (_request, response) => response.end(POOL);
@@ -142,7 +142,7 @@ describe('pool sources on a real socket', () => {
   }
 
   it('Nobody listening is a failure.', async () => {
-    const opened = openSource(world, 'http://127.0.0.1:1/text');
+    const opened = openSource(world, serviceConfig({ source: 'http://127.0.0.1:1/text' }));
     if (typeof opened === 'string') throw new Error(opened);
     expect(await opened.ask(false, new Knife())).to.deep.include({ is: 'failed' });
   });
@@ -156,7 +156,7 @@ describe('pool sources on a real socket', () => {
   it('A list that stays the same is asked for with its tag, and 304 is the answer.', async () => {
     let now = 0;
     const clock = { ...world.clock, now: () => now as Mono };
-    const opened = openSource({ ...world, clock }, url);
+    const opened = openSource({ ...world, clock }, serviceConfig({ source: url }));
     if (typeof opened === 'string') throw new Error(opened);
     const statuses: number[] = [];
     handle = (request, response) => {

@@ -173,10 +173,10 @@ describe('pools', () => {
       fake.write('/pools/text', line('10.0.0.2'));
       daemon.pools.configure([serviceConfig()], SETTINGS);
       await fake.clock.advance(1000);
-      daemon.pools.configure([serviceConfig({ source: 'etcd://conf/pools' })], SETTINGS);
+      daemon.pools.configure([serviceConfig({ source: 'k8s://api' })], SETTINGS);
       await fake.clock.advance(60_000);
       expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
-      expect(daemon.list?.note).to.equal('stale: source not available in this version: etcd://');
+      expect(daemon.list?.note).to.equal('stale: source not available in this version: k8s://');
       expect(daemon.pools.status().get('text')).to.include({ state: 'stale', servers: 1 });
     });
 

@@ -4,6 +4,7 @@ import { SystemError } from '../../../src/lib/errors.ts';
 import { openSource } from '../../../src/pools/open.ts';
 import { showUrl, type Answer, type Source } from '../../../src/pools/source.ts';
 import { FakeWorld, response } from '../../support/fake-world.ts';
+import { serviceConfig } from '../../support/service-config.ts';
 
 const text = (answer: Answer) =>
   answer.is === 'content' ? new TextDecoder().decode(answer.bytes) : answer.is === 'failed' ? answer.reason : answer.is;
@@ -11,7 +12,7 @@ const text = (answer: Answer) =>
 describe('pool sources', () => {
   let fake: FakeWorld;
   const open = (url: string): Source => {
-    const source = openSource(fake.world, url);
+    const source = openSource(fake.world, serviceConfig({ source: url }));
     if (typeof source === 'string') throw new Error(source);
     return source;
   };
@@ -21,10 +22,12 @@ describe('pool sources', () => {
   });
 
   it('Kinds that this version does not have are named, and so is what is no pool source at all.', () => {
-    expect(openSource(fake.world, 'etcd://conf/pools/text')).to.equal('source not available in this version: etcd://');
-    expect(openSource(fake.world, 'k8s://secret@api')).to.equal('source not available in this version: k8s://');
-    expect(openSource(fake.world, 'ftp://me:secret@host/x')).to.equal('not a pool source: ftp://***@host/x');
-    expect(openSource(fake.world, 'file://pools/text')).to.equal('not an absolute path: file://pools/text');
+    const opened = (source: string) => openSource(fake.world, serviceConfig({ source }));
+    expect(opened('k8s://secret@api')).to.equal('source not available in this version: k8s://');
+    expect(opened('ftp://me:secret@host/x')).to.equal('not a pool source: ftp://***@host/x');
+    expect(opened('file://pools/text')).to.equal('not an absolute path: file://pools/text');
+    expect(opened('etcd://conf:2379')).to.equal('not etcd://host:port/prefix');
+    expect(opened('etcd://me:secret@conf:2379/')).to.equal('etcd:// without the folder of the pool');
   });
 
   it('Passwords and tokens are not shown.', () => {
@@ -74,7 +77,7 @@ describe('pool sources', () => {
         return fake.files.stat(path);
       };
       fake.write('/pools/text', 'one');
-      const source = openSource({ ...fake.world, files }, 'file:///pools/text');
+      const source = openSource({ ...fake.world, files }, serviceConfig({ source: 'file:///pools/text' }));
       if (typeof source === 'string') throw new Error(source);
       for (const attempt of ['first', 'second']) {
         const asked = ask(source);
@@ -113,7 +116,7 @@ describe('pool sources', () => {
           return bytes;
         },
       };
-      const source = openSource({ ...fake.world, files }, 'file:///pools/text');
+      const source = openSource({ ...fake.world, files }, serviceConfig({ source: 'file:///pools/text' }));
       if (typeof source === 'string') throw new Error(source);
       fake.write('/pools/text', 'one');
       expect(await ask(source)).to.equal('changed while it was read');

@@ -1,0 +1,28 @@
+// How a source is reached, from the options of its service: what to trust, what to show, who we are. Files are read each time
+// that they are needed, so a certificate or token that was renewed on disk is used from the next connection on.
+
+import type { SourceAccess } from '../config/types.ts';
+import type { Files, HttpTls } from '../world/world.ts';
+
+const MAX_PEM_BYTES = 1 << 20;
+const MAX_SECRET_BYTES = 64 * 1024;
+
+/** For HttpRequest.tls. Rejects with a SystemError when a file can not be read. */
+export async function tlsOf(files: Files, access: SourceAccess): Promise<HttpTls> {
+  const { caFile, certificateFile, keyFile } = access;
+  const read = async (path: string) => new TextDecoder().decode(await files.read(path, MAX_PEM_BYTES));
+  return {
+    verify: access.tls !== 'insecure',
+    ...(caFile === null ? {} : { ca: await read(caFile) }),
+    ...(certificateFile === null || keyFile === null
+      ? {}
+      : { certificate: { cert: await read(certificateFile), key: await read(keyFile) } }),
+  };
+}
+
+/** A password or token, without the end of its line. */
+export async function secretOf(files: Files, path: string): Promise<string> {
+  const text = new TextDecoder().decode(await files.read(path, MAX_SECRET_BYTES)).replace(/\r?\n$/, '');
+  if (text === '' || /[\p{Cc}]/u.test(text)) throw new Error(`${path} does not hold one line of text`);
+  return text;
+}

@@ -1,0 +1,136 @@
+// What both APIs of etcd share: where the members are, who we are, and what a value means, in PyBal's and conftool's JSON.
+// Used by etcd.ts, etcd-v2.ts and etcd-v3.ts.
+
+import type { SourceAccess } from '../config/types.ts';
+import type { Cut } from '../lib/cut.ts';
+import type { HttpResponse, HttpTls, World } from '../world/world.ts';
+import { secretOf, tlsOf } from './access.ts';
+import { isObject } from './json.ts';
+import { type Entry, excerpt, MAX_POOL_BYTES } from './parse.ts';
+
+export type EtcdWorld = Pick<World, 'clock' | 'random' | 'files' | 'http'>;
+
+const DEFAULT_PORT = 2379;
+const MAX_VALUE_LENGTH = 64 * 1024;
+const DEFAULT_WEIGHT = 10;
+
+/** The members, one of them in use. */
+export class EtcdCluster {
+  readonly #world: EtcdWorld;
+  readonly #access: SourceAccess;
+  readonly #members: readonly string[];
+  #member: number;
+  /** The folder of the pool, with a slash at both ends. */
+  readonly prefix: string;
+  /** In the URL; null: the options tell. */
+  readonly #login: { readonly user: string; readonly password: string } | null;
+
+  private constructor(
+    world: EtcdWorld,
+    access: SourceAccess,
+    members: readonly string[],
+    prefix: string,
+    login: string,
+  ) {
+    this.#world = world;
+    this.#access = access;
+    this.#members = members;
+    this.prefix = prefix;
+    const [user = '', ...password] = login.split(':');
+    this.#login =
+      login === '' ? null : { user: decodeURIComponent(user), password: decodeURIComponent(password.join(':')) };
+    // Not all directors at the same member.
+    this.#member = Math.floor(world.random() * members.length);
+  }
+
+  static of(world: EtcdWorld, url: string, access: SourceAccess): EtcdCluster | string {
+    const [, login = '', hosts = '', path = ''] = /^etcd:\/\/(?:([^@/]*)@)?([^/?#]+)(\/[^?#]*)$/i.exec(url) ?? [];
+    const scheme = access.tls === 'off' ? 'http' : 'https';
+    const members = hosts
+      .split(',')
+      .map((host) => `${scheme}://${/:\d+$/.test(host) ? host : `${host}:${DEFAULT_PORT}`}`);
+    if (hosts === '' || !members.every((member) => URL.canParse(member))) return 'not etcd://host:port/prefix';
+    const prefix = `/${path
+      .split('/')
+      .filter((part) => part !== '')
+      .join('/')}/`;
+    if (prefix === '//') return 'etcd:// without the folder of the pool';
+    return new EtcdCluster(world, access, members, prefix, login);
+  }
+
+  get member(): string {
+    return this.#members[this.#member] ?? '';
+  }
+
+  turn(): number {
+    this.#member = (this.#member + 1) % this.#members.length;
+    return this.#members.length;
+  }
+
+  async login(): Promise<{ readonly user: string; readonly password: string } | null> {
+    const { user, passwordFile } = this.#access;
+    if (user === null || passwordFile === null) return this.#login;
+    return { user, password: await secretOf(this.#world.files, passwordFile) };
+  }
+
+  async get(
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    timeoutMs: number,
+    cut: Cut,
+  ): Promise<HttpResponse> {
+    return this.#world.http.get({ ...(await this.#request(path, headers)), timeoutMs, maxBytes: MAX_POOL_BYTES }, cut);
+  }
+
+  async post(
+    path: string,
+    body: string,
+    headers: Readonly<Record<string, string>>,
+    timeoutMs: number,
+    cut: Cut,
+  ): Promise<HttpResponse> {
+    const request = { ...(await this.#request(path, headers)), body, timeoutMs, maxBytes: MAX_POOL_BYTES };
+    return this.#world.http.post(request, cut);
+  }
+
+  async stream(
+    path: string,
+    body: string,
+    headers: Readonly<Record<string, string>>,
+    timeoutMs: number,
+    onData: (bytes: Uint8Array) => void,
+    cut: Cut,
+  ): Promise<HttpResponse> {
+    const request = { ...(await this.#request(path, headers)), body, timeoutMs, maxBytes: MAX_POOL_BYTES };
+    return this.#world.http.stream(request, onData, cut);
+  }
+
+  async #request(path: string, headers: Readonly<Record<string, string>>) {
+    const tls: HttpTls = await tlsOf(this.#world.files, this.#access);
+    return { url: `${this.member}${path}`, headers: { 'user-agent': 'anybal', ...headers }, tls };
+  }
+}
+
+/** `{"pooled": "yes", "weight": 10}`. */
+export function readValue(host: string, text: string): Entry {
+  const bad = (reason: string): Entry => ({ is: 'bad', host, reason });
+  if (text.length > MAX_VALUE_LENGTH) return bad(`longer than ${MAX_VALUE_LENGTH} characters`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return bad(`not JSON: ${excerpt(text)}`);
+  }
+  if (!isObject(value)) return bad(`not a JSON object: ${excerpt(text)}`);
+  const { pooled, weight = DEFAULT_WEIGHT } = value;
+  if (pooled === 'inactive') return { is: 'out' };
+  if (pooled !== 'yes' && pooled !== 'no')
+    return bad(`pooled is ${excerpt(JSON.stringify(pooled) ?? 'absent')}, not yes, no or inactive`);
+  const readable = typeof weight === 'number' && Number.isInteger(weight);
+  return {
+    is: 'server',
+    host,
+    weight: readable ? weight : { shown: JSON.stringify(weight) },
+    enabled: pooled === 'yes',
+  };
+}

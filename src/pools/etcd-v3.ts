@@ -1,0 +1,205 @@
+// etcd's v3 API through its JSON gateway (/v3, etcd 3.4 and later): ranges in pages of one revision, a watch as an answer that
+// goes on, tokens by user and password. Keys and values are Base64, 64-bit integers are strings, what is zero is left out.
+
+import { decodeBase64, encodeBase64 } from '../lib/base64.ts';
+import { type Cut, Knife } from '../lib/cut.ts';
+import { errorText, SystemError } from '../lib/errors.ts';
+import type { HttpResponse } from '../world/world.ts';
+import { type EtcdCluster, readValue } from './etcd-cluster.ts';
+import { arrayIn, isObject, jsonLines, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
+import { type Entry, excerpt, MAX_HOSTS, MAX_POOL_BYTES } from './parse.ts';
+import type { Change, Feed, Listing, OnChange } from './watched.ts';
+
+const CALL_MS = 5000;
+const PAGE = 500;
+/** From a page that was too large: there are long values in it. */
+const SMALLER = 8;
+
+export class EtcdV3 implements Feed {
+  readonly verifyMs = 5000;
+  readonly #cluster: EtcdCluster;
+  /** Null: not logged in, or nobody wants us to. */
+  #token: string | null = null;
+
+  constructor(cluster: EtcdCluster) {
+    this.#cluster = cluster;
+  }
+
+  turn(): number {
+    this.#token = null;
+    return this.#cluster.turn();
+  }
+
+  async list(cut: Cut): Promise<Listing> {
+    const entries = new Map<string, Entry>();
+    let page = PAGE;
+    let at = '';
+    let from = this.#cluster.prefix;
+    for (;;) {
+      const answer = await this.#range({ from, limit: page, ...(at === '' ? {} : { revision: at }) }, cut).catch(
+        (thrown) => {
+          if (!(thrown instanceof SystemError) || thrown.code !== 'EFBIG' || page === 1) throw thrown;
+          return null;
+        },
+      );
+      if (answer === null) {
+        page = Math.ceil(page / SMALLER);
+        continue;
+      }
+      if (answer.count > MAX_HOSTS) throw new Error(`more than ${MAX_HOSTS} keys`);
+      if (at === '') at = answer.revision;
+      for (const [key, value] of answer.pairs) entries.set(key, this.#read(key, value));
+      const last = answer.pairs.at(-1)?.[0];
+      if (!answer.more || last === undefined) return { entries, at };
+      from = `${last}\0`;
+    }
+  }
+
+  async verify(at: string, size: number, cut: Cut): Promise<boolean> {
+    const newer = { from: this.#cluster.prefix, limit: 1, min_mod_revision: after(at), keys_only: true };
+    const { revision, pairs, count } = await this.#range(newer, cut);
+    // A store with less history than we have seen is another one, or an older copy of it.
+    return BigInt(revision) >= BigInt(at) && pairs.length === 0 && count === size;
+  }
+
+  async watch(at: string, onChange: OnChange, cut: Cut): Promise<'on' | 'gap'> {
+    const create = { ...this.#interval(this.#cluster.prefix), start_revision: after(at), progress_notify: true };
+    const knife = new Knife();
+    const forget = cut.onAbort(() => knife.abort());
+    let end: 'gap' | Error | null = null;
+    const hear = jsonLines(2 * MAX_POOL_BYTES, (value) => {
+      if (end === null) end = this.#hear(value, onChange);
+      if (end !== null) knife.abort();
+    });
+    const onData = (bytes: Uint8Array): void => {
+      try {
+        hear(bytes);
+      } catch (thrown) {
+        end ??= new Error(errorText(thrown));
+        knife.abort();
+      }
+    };
+    try {
+      const body = JSON.stringify({ create_request: create });
+      const response = await this.#cluster.stream('/v3/watch', body, await this.#headers(cut), CALL_MS, onData, knife);
+      if (response.status !== 200) throw new Error(refusal(response));
+      return 'gap';
+    } catch (thrown) {
+      if (end === 'gap') return 'gap';
+      throw end ?? thrown;
+    } finally {
+      forget();
+    }
+  }
+
+  /** One message of a watch. Answers what ends it. */
+  #hear(value: unknown, onChange: OnChange): 'gap' | Error | null {
+    const error = objectIn(value, 'error');
+    if (textIn(error, 'message') !== '') return new Error(excerpt(textIn(error, 'message')));
+    const result = objectIn(value, 'result');
+    // Compacted: what came after our revision is not to be had any more.
+    if (textIn(result, 'compact_revision') !== '') return 'gap';
+    if (result['canceled'] === true) return new Error(`watch cancelled: ${excerpt(textIn(result, 'cancel_reason'))}`);
+    const revision = textIn(objectIn(result, 'header'), 'revision');
+    const changes: Change[] = [];
+    for (const event of arrayIn(result, 'events')) {
+      const pair = readPair(objectIn(event, 'kv'));
+      if (pair === null) return 'gap';
+      const [key, text] = pair;
+      changes.push([key, textIn(event, 'type') === 'DELETE' ? null : this.#read(key, text)]);
+    }
+    // "created" has the revision of that moment, which may be before or after ours and tells nothing.
+    if (result['created'] !== true && isInteger(revision)) onChange(changes, revision);
+    return null;
+  }
+
+  #read(key: string, value: string): Entry {
+    const host = key.slice(this.#cluster.prefix.length);
+    return host === '' ? { is: 'out' } : readValue(host, value);
+  }
+
+  async #range(how: { readonly from: string; readonly [field: string]: unknown }, cut: Cut) {
+    const { from, ...fields } = how;
+    const answer = await this.#call('/v3/kv/range', { ...this.#interval(from), ...fields }, cut);
+    const revision = textIn(objectIn(answer, 'header'), 'revision');
+    if (!isInteger(revision)) throw new Error('an answer without a revision');
+    const pairs = arrayIn(answer, 'kvs').map(readPair);
+    if (!pairs.every((pair) => pair !== null)) throw new Error('an answer with a key that is not Base64');
+    return { revision, pairs, count: Number(textIn(answer, 'count') || '0'), more: answer['more'] === true };
+  }
+
+  /** From a key to the end of the folder. */
+  #interval(from: string) {
+    const { prefix } = this.#cluster;
+    // '0' comes after '/'.
+    return { key: base64(from), range_end: base64(`${prefix.slice(0, -1)}0`) };
+  }
+
+  async #call(path: string, body: JsonObject, cut: Cut): Promise<JsonObject> {
+    const ask = async () => this.#cluster.post(path, JSON.stringify(body), await this.#headers(cut), CALL_MS, cut);
+    let response = await ask();
+    if (this.#token !== null && isForgotten(response)) {
+      this.#token = null;
+      response = await ask();
+    }
+    return answerOf(response);
+  }
+
+  async #headers(cut: Cut): Promise<Readonly<Record<string, string>>> {
+    const login = this.#token === null ? await this.#cluster.login() : null;
+    if (login !== null) {
+      const body = JSON.stringify({ name: login.user, password: login.password });
+      const token = textIn(
+        answerOf(await this.#cluster.post('/v3/auth/authenticate', body, JSON_TYPE, CALL_MS, cut)),
+        'token',
+      );
+      if (token === '' || /[^\x21-\x7e]/.test(token)) throw new Error('authenticated, but got no token');
+      this.#token = token;
+    }
+    return this.#token === null ? JSON_TYPE : { ...JSON_TYPE, authorization: this.#token };
+  }
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' } as const;
+
+/** The token has expired, its member was restarted, or users were changed since (rpctypes of etcd). */
+function isForgotten({ status, body }: HttpResponse): boolean {
+  return status === 401 || (status >= 400 && /invalid auth token|revision of auth store is old/.test(said(body)));
+}
+
+function answerOf(response: HttpResponse): JsonObject {
+  if (response.status !== 200) throw new Error(refusal(response));
+  const value = parseJson(response.body);
+  if (!isObject(value)) throw new Error('an answer that is no JSON object');
+  return value;
+}
+
+function refusal({ status, body }: HttpResponse): string {
+  const text = said(body);
+  return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${excerpt(text)}`;
+}
+
+function said(body: Uint8Array): string {
+  const value = parseJson(body);
+  return textIn(value, 'message') || textIn(value, 'error');
+}
+
+/** Key and value as text. */
+function readPair(kv: unknown): readonly [string, string] | null {
+  const key = decodeBase64(textIn(kv, 'key'));
+  const value = decodeBase64(textIn(kv, 'value'));
+  if (key === null || value === null || key.length === 0) return null;
+  return [new TextDecoder().decode(key), new TextDecoder().decode(value)];
+}
+
+function base64(text: string): string {
+  return encodeBase64(new TextEncoder().encode(text));
+}
+
+function isInteger(text: string): boolean {
+  return /^\d{1,19}$/.test(text);
+}
+
+function after(revision: string): string {
+  return String(BigInt(revision) + 1n);
+}

@@ -1,0 +1,130 @@
+// A real etcd (Debian's etcd-server) on loopback, with a folder of its own: started, stopped, stopped in its tracks, asked.
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { eventually, kill } from './namespace.ts';
+
+const run = promisify(execFile);
+
+export interface EtcdOptions {
+  readonly v2?: boolean;
+  /** PEM files: its own certificate and key, and the authority of clients, if they need a certificate. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa: string | null };
+  /** etcdctl's own way in. */
+  readonly ctl?: readonly string[];
+}
+
+export class Etcd {
+  readonly address: string;
+  readonly port: number;
+  readonly #peerPort: number;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'anybal-etcd-'));
+  readonly #options: EtcdOptions;
+  #child: ChildProcess | null = null;
+
+  private constructor(address: string, port: number, peerPort: number, options: EtcdOptions) {
+    this.address = address;
+    this.port = port;
+    this.#peerPort = peerPort;
+    this.#options = options;
+  }
+
+  static async start(address: string, options: EtcdOptions = {}): Promise<Etcd> {
+    const [port, peerPort] = await freePorts(address);
+    const etcd = new Etcd(address, port, peerPort, options);
+    await etcd.start();
+    return etcd;
+  }
+
+  get at(): string {
+    return `${this.address}:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    const { tls, v2 } = this.#options;
+    const client = `${tls === undefined ? 'http' : 'https'}://${this.at}`;
+    const peer = `http://${this.address}:${this.#peerPort}`;
+    const args = [
+      ...['--data-dir', join(this.#folder, 'data'), '--log-level', 'error', '--unsafe-no-fsync'],
+      ...['--listen-client-urls', client, '--advertise-client-urls', client],
+      ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
+      ...(v2 === true ? ['--enable-v2'] : []),
+      ...(tls === undefined ? [] : ['--cert-file', tls.cert, '--key-file', tls.key]),
+      ...(tls?.clientCa ? ['--client-cert-auth', '--trusted-ca-file', tls.clientCa] : []),
+    ];
+    this.#child = spawn('/usr/bin/etcd', args, { stdio: 'ignore' });
+    await eventually('etcd answers', () =>
+      this.ctl('get', 'nothing').then(
+        () => true,
+        () => null,
+      ),
+    );
+  }
+
+  /** etcdctl, v3. */
+  async ctl(...args: readonly string[]): Promise<string> {
+    return this.#ctl('3', args);
+  }
+
+  async ctl2(...args: readonly string[]): Promise<string> {
+    return this.#ctl('2', args);
+  }
+
+  async #ctl(api: string, args: readonly string[]): Promise<string> {
+    const { tls, ctl = [] } = this.#options;
+    const scheme = tls === undefined ? 'http' : 'https';
+    const trust = tls === undefined ? [] : api === '3' ? ['--cacert', tls.cert] : ['--ca-file', tls.cert];
+    const all = [`--endpoints=${scheme}://${this.at}`, ...trust, ...ctl, ...args];
+    const env = { ...process.env, ETCDCTL_API: api };
+    return (await run('/usr/bin/etcdctl', all, { timeout: 10_000, env })).stdout;
+  }
+
+  /** SIGTERM. */
+  async stop(): Promise<void> {
+    if (this.#child !== null) await kill(this.#child);
+    this.#child = null;
+  }
+
+  /** Takes connections, and says nothing. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** As after a disaster: no history, no keys. */
+  forget(): void {
+    rmSync(join(this.#folder, 'data'), { recursive: true, force: true });
+  }
+
+  async destroy(): Promise<void> {
+    this.thaw();
+    await this.stop();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Two that are free at this address now. */
+async function freePorts(address: string): Promise<readonly [number, number]> {
+  const servers = [createServer(), createServer()];
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve, reject) => {
+          server.once('error', reject);
+          server.listen(0, address, () => {
+            const at = server.address();
+            resolve(typeof at === 'object' && at !== null ? at.port : 0);
+          });
+        }),
+    ),
+  );
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return [ports[0] ?? 0, ports[1] ?? 0];
+}
