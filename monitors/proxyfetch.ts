@@ -3,8 +3,9 @@
 // covers the whole check, connecting included.
 
 import type { Cut, OptionRow, OptionsOf, Poll, Stream, Target, Tools } from 'anybal/monitor';
+import { Http1Reader } from './lib/http1.ts';
+import type { Verdict } from './lib/response.ts';
 
-const MAX_HEAD_BYTES = 64 * 1024;
 /** A body is counted and dropped. One that is longer than this has proven its point and is not read to its end. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
@@ -131,18 +132,23 @@ async function get(
   const { address, port } = target;
   const stream = await tools.connect({ address, port, ...(url.protocol === 'https:' ? { tls } : {}) }, cut);
   return new Promise((resolve) => {
-    const reader = new ResponseReader(wanted);
+    const reader = new Http1Reader({
+      until: 'body',
+      keepBytes: 0,
+      maxBodyBytes: MAX_BODY_BYTES,
+      toHead: false,
+      skipInterim: false,
+      headIsEnough: (status) => !wanted.includes(status),
+    });
     let forget = () => {};
-    const settle = (failure: string | null) => {
+    const settle = (verdict: Verdict) => {
+      if (verdict === undefined) return;
       forget();
-      resolve(failure);
+      resolve(verdict === null && !wanted.includes(reader.status) ? reader.line : verdict);
       stream.close('rst');
     };
     stream.on({
-      onData(bytes) {
-        const verdict = reader.push(bytes);
-        if (verdict !== undefined) settle(verdict);
-      },
+      onData: (bytes) => settle(reader.push(bytes)),
       onEnd: () => settle(reader.end()),
       onDrain() {},
       onClose: (error) => settle(error === null ? reader.end() : LOST),
@@ -165,117 +171,4 @@ function request(stream: Stream, url: URL): void {
     '',
   ];
   stream.write(new TextEncoder().encode(lines.join('\r\n')));
-}
-
-/**
- * Reads one HTTP response (RFC 9112) and keeps nothing of it. `push` and `end` answer undefined while there is more to
- * come, null for a good response, or what is wrong with it.
- */
-class ResponseReader {
-  readonly #wanted: readonly number[];
-  readonly #latin1 = new TextDecoder('latin1');
-  #in: 'head' | 'length' | 'close' | 'chunk size' | 'chunk' | 'trailer' = 'head';
-  #text = '';
-  #status = '';
-  /** Bytes left of the body or chunk. */
-  #left = 0;
-  #seen = 0;
-
-  constructor(wanted: readonly number[]) {
-    this.#wanted = wanted;
-  }
-
-  push(bytes: Uint8Array): string | null | undefined {
-    let rest = bytes;
-    while (rest.length > 0) {
-      if (this.#in === 'head') {
-        const before = this.#text.length;
-        this.#text += this.#latin1.decode(rest);
-        const head = endOfHead(this.#text, before);
-        if (head === null) return this.#text.length > MAX_HEAD_BYTES ? 'the response headers never end' : undefined;
-        const verdict = this.#head(this.#text.slice(0, head.at));
-        if (verdict !== undefined) return verdict;
-        rest = rest.subarray(head.at + head.length - before);
-        this.#text = '';
-      } else if (this.#in === 'chunk size' || this.#in === 'trailer') {
-        const end = rest.indexOf(10);
-        this.#text += this.#latin1.decode(end < 0 ? rest : rest.subarray(0, end));
-        if (this.#text.length > MAX_HEAD_BYTES) return `${this.#status}, but a line of the chunked body never ends`;
-        if (end < 0) return undefined;
-        rest = rest.subarray(end + 1);
-        const verdict = this.#chunkLine(this.#text.trim());
-        if (verdict !== undefined) return verdict;
-        this.#text = '';
-      } else {
-        const taken = this.#in === 'close' ? rest.length : Math.min(rest.length, this.#left);
-        this.#seen += taken;
-        if (this.#seen > MAX_BODY_BYTES) return null;
-        rest = rest.subarray(taken);
-        if (this.#in === 'close') return undefined;
-        this.#left -= taken;
-        if (this.#left > 0) return undefined;
-        if (this.#in === 'length') return null;
-        // The two bytes of the line end behind the chunk read as an empty size line.
-        this.#in = 'chunk size';
-      }
-    }
-    return undefined;
-  }
-
-  /** The server will send no more. */
-  end(): string | null {
-    if (this.#in === 'close') return null;
-    if (this.#in === 'head')
-      return this.#text === '' ? 'Connection was closed cleanly.' : 'the response headers are cut short';
-    return `${this.#status}, but the body was cut short after ${this.#seen} bytes`;
-  }
-
-  #head(text: string): string | null | undefined {
-    const [first = '', ...lines] = text.split(/\r?\n/);
-    const [, code, message = ''] = /^HTTP\/\d\.\d (\d{3})(?: (.*))?$/.exec(first) ?? [];
-    if (code === undefined) return `not an HTTP response: ${printable(first)}`;
-    this.#status = printable(`${code} ${message}`.trim());
-    if (!this.#wanted.includes(Number(code))) return this.#status;
-    const header = (name: string) => {
-      const values = lines.map((line) => /^([^:\s]+):(.*)$/.exec(line)).filter((m) => m?.[1]?.toLowerCase() === name);
-      return values.map((m) => m?.[2]?.trim() ?? '');
-    };
-    if (header('transfer-encoding').some((value) => /\bchunked$/i.test(value))) {
-      this.#in = 'chunk size';
-      return undefined;
-    }
-    const [length, ...others] = header('content-length');
-    if (length === undefined) {
-      this.#in = 'close';
-      return undefined;
-    }
-    // RFC 9112 §6.3: differing or unreadable lengths cannot be recovered from.
-    if (!/^\d{1,15}$/.test(length) || others.some((other) => other !== length)) {
-      return `${this.#status}, but Content-Length is ${printable([length, ...others].join(', '))}`;
-    }
-    this.#in = 'length';
-    this.#left = Number(length);
-    return this.#left === 0 ? null : undefined;
-  }
-
-  #chunkLine(line: string): string | null | undefined {
-    if (this.#in === 'trailer') return line === '' ? null : undefined;
-    if (line === '' && this.#seen > 0) return undefined;
-    const [, size] = /^([0-9a-fA-F]{1,12})(?:\s*;.*)?$/.exec(line) ?? [];
-    if (size === undefined) return `${this.#status}, but a chunk's size is ${printable(line)}`;
-    this.#left = Number.parseInt(size, 16);
-    this.#in = this.#left === 0 ? 'trailer' : 'chunk';
-    return undefined;
-  }
-}
-
-/** Where the empty line behind the headers is, looking only near what is new since `before`. */
-function endOfHead(text: string, before: number): { readonly at: number; readonly length: number } | null {
-  const found = /\r?\n\r?\n/.exec(text.slice(Math.max(0, before - 3)));
-  return found === null ? null : { at: Math.max(0, before - 3) + found.index, length: found[0].length };
-}
-
-/** What a server sent, made safe for a line of the log. */
-function printable(text: string): string {
-  return text.slice(0, 200).replace(/[^\x20-\x7e]/g, '?');
 }
