@@ -47,6 +47,13 @@ const DEBIAN = {
   'dpkg-buildpackage': 'dpkg-dev',
   fakeroot: 'fakeroot',
 };
+/** What only benchmarks need: daemons to be compared with. */
+const PEERS = {
+  keepalived: 'keepalived',
+  ldirectord: 'ldirectord',
+  gcc: 'gcc',
+  '/usr/include/linux/ip_vs.h': 'linux-libc-dev',
+};
 
 /** Name → the files of a mocha suite, or a program of its own whose last words have mocha's counts. */
 const SUITES = {
@@ -67,6 +74,7 @@ const TASKS = {
   'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
   'bench-pool': () => setUp() || run(['dist/bench/pool.js', ...rest]),
   'bench-bgp': () => setUp() || debian() || run(['dist/bench/bgp.js', ...rest]),
+  'bench-checks': () => setUp() || debian({ ...DEBIAN, ...PEERS }) || run(['dist/bench/checks.js', ...rest]),
   'bench-bfd': () => setUp() || debian() || run(['dist/bench/bfd-load.js', ...rest]),
   'bench-standstill': () => setUp() || run(['dist/bench/standstill.js', ...rest]),
   'bench-failover': () => setUp() || debian() || run(['dist/bench/failover.js', ...rest]),
@@ -100,11 +108,11 @@ function setUp() {
 }
 
 /** The programs that the tests talk to. */
-function debian() {
+function debian(wanted = DEBIAN) {
   const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
   const present = (what) =>
     what.startsWith('/') ? existsSync(what) : path.some((folder) => existsSync(join(folder, what)));
-  const missing = () => [...new Set(Object.entries(DEBIAN).flatMap(([what, name]) => (present(what) ? [] : [name])))];
+  const missing = () => [...new Set(Object.entries(wanted).flatMap(([what, name]) => (present(what) ? [] : [name])))];
   const names = missing();
   if (names.length === 0) return 0;
   if (process.getuid?.() !== 0) fail(`These Debian packages are missing: apt-get install ${names.join(' ')}`);

@@ -180,6 +180,7 @@ export class Daemon {
       reconciler: { backend: this.#options.backend, ...this.#reconciler.status() },
       couldNotDepool: this.#couldNotDepool,
       loopLateMs: this.#world.self().loopLateMs,
+      checkLateness: this.#health.lateness.histogram(),
       logLinesDropped: this.#options.logLinesDropped?.() ?? 0,
       stateError: [...this.#notWritten.values()][0] ?? null,
     });

@@ -1,7 +1,7 @@
 // Metrics in Prometheus' text format (version 0.0.4), made from a View when somebody scrapes: nothing is counted here, and
 // the series of what is gone are gone. Names and label order under `pybal_` are PyBal's; ours begin with `anybal_`. Pure.
 
-import type { BfdView, View } from './types.ts';
+import type { BfdView, Histogram, View } from './types.ts';
 
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -9,9 +9,9 @@ type Labels = Readonly<Record<string, string>>;
 
 interface Metric {
   readonly name: string;
-  readonly kind: 'gauge' | 'counter';
+  readonly kind: 'gauge' | 'counter' | 'histogram';
   readonly help: string;
-  /** By printed labels, so that a series appears once. */
+  /** By what stands behind the name, printed labels mostly, so that a series appears once. */
   readonly series: Map<string, number>;
 }
 
@@ -26,6 +26,15 @@ class Registry {
       this.#metrics.set(name, metric);
     }
     metric.series.set(printLabels(labels), value);
+  }
+
+  histogram(name: string, help: string, { buckets, count, sumMs }: Histogram): void {
+    const metric: Metric = { name, kind: 'histogram', help, series: new Map() };
+    for (const { upToMs, count } of buckets) metric.series.set(`_bucket{le="${upToMs / 1000}"}`, count);
+    metric.series.set('_bucket{le="+Inf"}', count);
+    metric.series.set('_sum', sumMs / 1000);
+    metric.series.set('_count', count);
+    this.#metrics.set(name, metric);
   }
 
   print(): string {
@@ -151,6 +160,7 @@ function addOurs(registry: Registry, view: View): void {
   gauge('info', 'Version of anybal', { version: view.version }, 1);
   gauge('uptime_seconds', 'Time since the daemon started', {}, view.uptimeSeconds);
   gauge('event_loop_late_seconds', 'How late the event loop has been lately', {}, view.loopLateMs / 1000);
+  registry.histogram('anybal_check_start_late_seconds', 'How late checks have started', view.checkLateness);
   counter('log_lines_dropped_total', 'Lines of the log that could not be written', {}, view.logLinesDropped);
   for (const service of view.services) {
     const labels = { service: service.name };

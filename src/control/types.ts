@@ -103,12 +103,20 @@ export interface ViewInputs {
   /** Times that a server could not be depooled, by service, since the start. */
   readonly couldNotDepool: ReadonlyMap<string, number>;
   readonly loopLateMs: number;
+  readonly checkLateness: Histogram;
   readonly logLinesDropped: number;
   /** Why something could not be written to the state directory; null when all is kept. */
   readonly stateError: string | null;
 }
 
 // ── the view ──
+
+export interface Histogram {
+  /** Cumulative, as in Prometheus. */
+  readonly buckets: readonly { readonly upToMs: number; readonly count: number }[];
+  readonly count: number;
+  readonly sumMs: number;
+}
 
 export interface MonitorView {
   readonly monitor: string;
@@ -246,6 +254,8 @@ export interface View {
   readonly at: number;
   readonly uptimeSeconds: number;
   readonly loopLateMs: number;
+  /** How late checks have started, since the start of the daemon. */
+  readonly checkLateness: Histogram;
   readonly logLinesDropped: number;
   readonly stateError: string | null;
   readonly bgp: boolean;

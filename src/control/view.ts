@@ -36,6 +36,7 @@ export function makeView(inputs: ViewInputs): View {
     at: inputs.wall,
     uptimeSeconds: seconds(inputs.startedAt, now),
     loopLateMs: inputs.loopLateMs,
+    checkLateness: inputs.checkLateness,
     logLinesDropped: inputs.logLinesDropped,
     stateError: inputs.stateError,
     bgp: config?.global.bgp ?? false,

@@ -103,6 +103,10 @@ export class Check implements Asker {
     return pace === undefined ? ownMs : intervalFor(this.#state, pace, ownMs, this.#service.around.world.clock.now());
   }
 
+  onStart(lateMs: number): void {
+    this.#service.around.lateness.observe(lateMs);
+  }
+
   onResult(health: Health, latencyMs: number): void {
     if (this.#stopped) return;
     const { world } = this.#service.around;

@@ -127,6 +127,9 @@ class Question implements LoopContext {
     return this.askers[0].target();
   }
 
+  onStart(lateMs: number): void {
+    this.askers[0].onStart(lateMs);
+  }
   onResult(health: Health, latencyMs: number): void {
     this.#last = { health, latencyMs, at: this.clock.now() };
     for (const asker of this.askers) asker.onResult(health, latencyMs);

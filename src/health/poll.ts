@@ -22,6 +22,8 @@ export interface LoopContext {
   /** In [0, 1): this loop's place among all others. */
   readonly phase: number;
   target(): Target;
+  /** A check of a grid starts, `lateMs` after its time. */
+  onStart(lateMs: number): void;
   onResult(health: Health, latencyMs: number): void;
   /** From the start of the last check to that of the next, after its result; `ownMs` is what the monitor's options say. */
   intervalMs(ownMs: number): number;
@@ -56,6 +58,8 @@ export class PollLoop implements Loop {
   readonly #timeoutMs: number;
   /** A point of the grid. */
   readonly #gridStart: number;
+  /** When the next tick is to be. */
+  #due: number;
   #cancelTick: () => void;
   #run: Run | null = null;
   #abandoned = 0;
@@ -78,6 +82,7 @@ export class PollLoop implements Loop {
     const first = context.phase * Math.min(FIRST_SPREAD_MS, this.#intervalMs);
     // The first check comes early; one on the grid right after it would only repeat it.
     const notBefore = Math.min(FIRST_SPREAD_MS, this.#intervalMs) / 2;
+    this.#due = context.clock.now() + first;
     this.#cancelTick = context.clock.at(first, () => this.#tick(notBefore));
   }
 
@@ -107,10 +112,14 @@ export class PollLoop implements Loop {
     const steps = Math.floor((now + notBeforeMs - this.#gridStart) / this.#intervalMs) + 1;
     const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
     this.#cancelTick = this.#context.clock.at(next - now, () => this.#tick());
+    const lateMs = now - this.#due;
+    this.#due = next;
     this.#offGrid = false;
     const run = this.#run;
-    if (run === null) this.#start(now);
-    else if (run.told) this.#stillStuck(run, now);
+    if (run === null) {
+      this.#context.onStart(lateMs);
+      this.#start(now);
+    } else if (run.told) this.#stillStuck(run, now);
     else if (run.cut.waiting > 0 && now - run.startedAt >= this.#intervalMs)
       this.#context.onResult({ is: 'unknown', reason: TOO_MANY }, now - run.startedAt);
   }
@@ -170,8 +179,9 @@ export class PollLoop implements Loop {
     const onGrid = Math.floor((due - this.#gridStart) / this.#intervalMs) * this.#intervalMs + this.#gridStart;
     const { clock } = this.#context;
     this.#cancelTick();
-    const next = wantedMs < this.#intervalMs ? due : onGrid;
-    this.#cancelTick = clock.at(Math.max(0, next - clock.now()), () => this.#tick());
+    const now = clock.now();
+    this.#due = Math.max(now, wantedMs < this.#intervalMs ? due : onGrid);
+    this.#cancelTick = clock.at(this.#due - now, () => this.#tick());
   }
 
   #onDeadline(run: Run): void {

@@ -5,6 +5,7 @@ import type { Fact } from '../decision/facts.ts';
 import type { World } from '../world/world.ts';
 import type { CheckStatus } from './check.ts';
 import { SharedInstances } from './instance.ts';
+import { Lateness } from './lateness.ts';
 import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { makeGates } from './tools.ts';
 
@@ -22,6 +23,8 @@ export class HealthRunner {
   /** Last address of each host that the resolver gave: service → host → address. */
   readonly #candidates = new Map<string, Map<string, string | null>>();
   readonly #stopping = new Set<Promise<void>>();
+  /** Of the starts of all polls. */
+  readonly lateness = new Lateness();
 
   /** `describe` gives PyBal's `enabled/up/pooled` of a server, for log lines. `emit` must not call back into the runner. */
   constructor(world: World, emit: (fact: Fact) => void, describe: (service: string, host: string) => string) {
@@ -31,6 +34,7 @@ export class HealthRunner {
       world,
       gates,
       shared: new SharedInstances(world, gates),
+      lateness: this.lateness,
       emit,
       describe,
       onStopping: (done) => {

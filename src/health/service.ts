@@ -10,6 +10,7 @@ import type { World } from '../world/world.ts';
 import type { Check } from './check.ts';
 import { Instance, type MonitorToRun, type SharedInstances } from './instance.ts';
 import type { MonitorModule } from './monitor.ts';
+import type { Lateness } from './lateness.ts';
 import { Server } from './server.ts';
 import type { Gates } from './tools.ts';
 
@@ -25,6 +26,7 @@ export interface Surroundings {
   readonly world: World;
   readonly gates: Gates;
   readonly shared: SharedInstances;
+  readonly lateness: Lateness;
   emit(fact: Fact): void;
   /** `enabled/up/pooled`, for the log. */
   describe(service: string, host: string): string;

@@ -79,6 +79,7 @@ export function runMonitor(
     self: () => world.self(),
     phase: 0,
     target: () => target,
+    onStart: () => {},
     onResult: (health: Health) => {
       results.push(health);
       for (const wake of waiting.splice(0)) wake();

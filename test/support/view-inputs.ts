@@ -262,6 +262,14 @@ export async function inputs(
     },
     couldNotDepool: new Map(),
     loopLateMs: 1,
+    checkLateness: {
+      buckets: [
+        { upToMs: 1, count: 8 },
+        { upToMs: 10, count: 9 },
+      ],
+      count: 10,
+      sumMs: 31.5,
+    },
     logLinesDropped: 0,
     stateError: null,
     ...more,

@@ -11,7 +11,7 @@ function parse(text: string): ReadonlyMap<string, { readonly type: string; reado
   let current = '';
   for (const line of text.split('\n').slice(0, -1)) {
     const help = /^# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) (?:[^\\\n]|\\\\|\\n)*$/.exec(line);
-    const type = /^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (gauge|counter)$/.exec(line);
+    const type = /^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (gauge|counter|histogram)$/.exec(line);
     const sample =
       /^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\\\|\\"|\\n)*",?)+\})? (NaN|[+-]Inf|-?[0-9.e+-]+)$/.exec(
         line,
@@ -25,9 +25,12 @@ function parse(text: string): ReadonlyMap<string, { readonly type: string; reado
       if (family === undefined || type[1] !== current || family.type !== '') throw new Error(`misplaced: ${line}`);
       family.type = type[2] ?? '';
     } else if (sample !== null) {
-      const family = families.get(sample[1] ?? '');
-      const labels = sample[2] ?? '';
-      if (family === undefined || sample[1] !== current || family.type === '') throw new Error(`misplaced: ${line}`);
+      const suffix =
+        families.get(current)?.type === 'histogram' ? /_(?:bucket|sum|count)$/.exec(sample[1] ?? '') : null;
+      const name = suffix === null ? sample[1] : sample[1]?.slice(0, suffix.index);
+      const family = families.get(name ?? '');
+      const labels = (suffix?.[0] ?? '') + (sample[2] ?? '');
+      if (family === undefined || name !== current || family.type === '') throw new Error(`misplaced: ${line}`);
       if (family.samples.has(labels)) throw new Error(`twice: ${line}`);
       family.samples.set(labels, sample[3] ?? '');
     } else throw new Error(`not of the format: ${line}`);
@@ -51,6 +54,17 @@ describe('/metrics', () => {
     expect([status, headers['content-type']]).to.deep.equal([200, 'text/plain; version=0.0.4; charset=utf-8']);
     expect(parse(body).get('pybal_bgp_enabled')?.samples.get('')).to.equal('1.0');
     expect(body.endsWith('\n')).to.equal(true);
+  });
+
+  it('has a histogram of how late checks have started', async () => {
+    const samples = parse(await page()).get('anybal_check_start_late_seconds')?.samples;
+    expect([...(samples ?? [])]).to.deep.equal([
+      ['_bucket{le="0.001"}', '8.0'],
+      ['_bucket{le="0.01"}', '9.0'],
+      ['_bucket{le="+Inf"}', '10.0'],
+      ['_sum', '0.0315'],
+      ['_count', '10.0'],
+    ]);
   });
 
   it('has a BFD session as its peer, and leaves out what is not known', async () => {

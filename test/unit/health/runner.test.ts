@@ -19,6 +19,17 @@ describe('HealthRunner with polls', () => {
     expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
   });
 
+  it('counts how late each check starts', async () => {
+    const { fake, runner, configure } = lab();
+    configure([scriptedPoll('A').module], { hosts: ['cp1', 'cp2'] });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(60_000);
+    const { count } = runner.lateness.histogram();
+    const started = runner.status()[0]?.results.up ?? 0;
+    expect(started).to.be.above(3);
+    expect(count).to.equal(started);
+  });
+
   it('remembers an address that came before its host', async () => {
     const { fake, runner, configure, told } = lab();
     runner.candidate('text_80', 'cp1', '10.0.0.9');

@@ -1,0 +1,104 @@
+// What is checked in `npm run bench:checks`: one nginx worker that answers for all addresses of 127/8, and a program that
+// holds connections and does nothing else. Both on the core that the checker does not have.
+
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { join } from 'node:path';
+import { eventually, kill } from '../../test/support/namespace.ts';
+import { CERTIFICATE, KEY } from '../../test/support/certificate.ts';
+
+export const PORT = { http: 8085, https: 8443, idle: 8086 } as const;
+export const CORE = { checker: 0, site: 1 } as const;
+
+/** Address of real server `index`: of each /24 of 127.1/16 all but the ends. */
+export function addressOf(index: number): string {
+  return `127.1.${Math.floor(index / 254)}.${1 + (index % 254)}`;
+}
+
+export interface Served {
+  readonly connections: number;
+  readonly requests: number;
+}
+
+export class Site {
+  readonly #nginx: ChildProcess;
+
+  private constructor(nginx: ChildProcess) {
+    this.#nginx = nginx;
+  }
+
+  static async start(folder: string): Promise<Site> {
+    const at = (name: string) => join(folder, name);
+    mkdirSync(at('logs'), { recursive: true });
+    writeFileSync(at('certificate.pem'), CERTIFICATE);
+    writeFileSync(at('key.pem'), KEY);
+    writeFileSync(at('nginx.conf'), configuration(at));
+    const nginx = spawn('taskset', ['-c', `${CORE.site}`, 'nginx', '-p', folder, '-c', at('nginx.conf')], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    const site = new Site(nginx);
+    await eventually('nginx answers', () => site.served().catch(() => null));
+    return site;
+  }
+
+  /** Since nginx started; asking counts too. */
+  async served(): Promise<Served> {
+    const [connections, , requests] = /(\d+) (\d+) (\d+)/.exec(await fetchText('/served'))?.slice(1) ?? [];
+    return { connections: Number(connections), requests: Number(requests) };
+  }
+
+  stop(): Promise<void> {
+    return kill(this.#nginx);
+  }
+}
+
+function configuration(at: (name: string) => string): string {
+  return `
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid ${at('nginx.pid')};
+error_log stderr crit;
+events { worker_connections 18000; multi_accept on; }
+http {
+  access_log off;
+  keepalive_timeout 1h;
+  keepalive_requests 1000000000;
+  ssl_certificate ${at('certificate.pem')};
+  ssl_certificate_key ${at('key.pem')};
+  ssl_session_cache off;
+  ssl_session_tickets off;
+  server {
+    listen ${PORT.http} backlog=4096;
+    listen ${PORT.https} ssl backlog=4096;
+    location / { return 200 "ok\\n"; }
+    location = /served { stub_status; }
+  }
+}
+`;
+}
+
+function fetchText(path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = get({ host: '127.0.0.1', port: PORT.http, path, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('latin1');
+      response.on('data', (part: string) => {
+        text += part;
+      });
+      response.on('end', () => resolve(text));
+    });
+    request.on('error', reject);
+  });
+}
+
+/** A process that accepts on all addresses and holds what it has accepted. */
+export async function startHolder(): Promise<ChildProcess> {
+  const holder = fork(new URL('./holder.js', import.meta.url).pathname, [`${PORT.idle}`], { execArgv: [] });
+  await new Promise<void>((resolve, reject) => {
+    holder.once('message', () => resolve());
+    holder.once('exit', () => reject(new Error('the holder of connections died')));
+  });
+  return holder;
+}
