@@ -356,6 +356,14 @@ export const SERVICE_OPTIONS = [
     doc: 'For depool-action = drain: how long such a server keeps weight 0 before it is deleted.',
   },
   {
+    name: 'slow-start',
+    kind: 'seconds',
+    min: 0,
+    max: 3600,
+    default: 0,
+    doc: 'How long a server that comes into the pool while the service runs takes to its weight: a tenth of it at once, then nine steps. For schedulers that share by weight (wrr, wlc, lblc, lblcr, sed, nq); weights below 10 take fewer steps. 0 (PyBal): all at once.',
+  },
+  {
     name: 'admin-floor',
     kind: 'bool',
     default: false,

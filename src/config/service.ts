@@ -47,6 +47,7 @@ export function readService(section: Section, modules: Modules, file: string, re
   if (options['vip-presence'] === 'route') report.error('vip-presence', 'route is not in this version');
   const monitorsNeeded = readNeeded(options['monitors-combine'], monitors.length, report);
   const sourceAccess = readAccess(options, report);
+  const slowStartSeconds = readSlowStart(options, report);
   if (report.failed) return null;
   return {
     name: section.name,
@@ -78,6 +79,7 @@ export function readService(section: Section, modules: Modules, file: string, re
     adminFloor: options['admin-floor'],
     depoolAction: options['depool-action'] as 'delete' | 'drain',
     drainSeconds: options['drain-time'],
+    slowStartSeconds,
     startGraceSeconds: options['start-grace'],
     freezeLimitSeconds: options['freeze-limit'],
     poolShrinkLimit: options['pool-shrink-limit'],
@@ -254,6 +256,15 @@ function readAccess(options: Options, report: Report): SourceAccess {
     user: options['config-user'],
     passwordFile: options['config-password-file'],
   };
+}
+
+/** Others do not look at weights, or hash by them: each step would move clients, and differently on each director. */
+const SHARES_BY_WEIGHT: readonly string[] = ['wrr', 'wlc', 'lblc', 'lblcr', 'sed', 'nq'];
+
+function readSlowStart(options: Options, report: Report): number {
+  if (options['slow-start'] === 0 || SHARES_BY_WEIGHT.includes(options.scheduler)) return options['slow-start'];
+  report.warning('slow-start', `has no effect: scheduler ${options.scheduler} does not share by weight`);
+  return 0;
 }
 
 function readFlags(options: Options, report: Report): number {

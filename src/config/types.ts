@@ -64,6 +64,8 @@ export interface ServiceConfig {
   readonly depoolAction: 'delete' | 'drain';
   /** How long an administratively removed server keeps weight 0 before it is deleted, with depoolAction 'drain'. */
   readonly drainSeconds: number;
+  /** How long a server that comes into the pool of the running service takes to its full weight; 0: none. */
+  readonly slowStartSeconds: number;
   readonly startGraceSeconds: number;
   readonly freezeLimitSeconds: number;
   /** Smallest share of the last accepted list's length that a new list may have without being suspect. */

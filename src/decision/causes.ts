@@ -11,6 +11,8 @@ export const SERVER = {
   weighted: (weight: number, listed: number, reason: string) =>
     cause('weighted', `up, weight ${weight} instead of ${listed} (${reason})`),
   draining: (reason: string) => cause('draining', `up, but gets no new connections (${reason})`),
+  slowStart: (weight: number, full: number, reason: string) =>
+    cause('slow-start', `${reason}, slow start: weight ${weight} of ${full}`),
   unmonitored: cause('unmonitored', 'no monitors: taken as up'),
   adopted: cause('adopted', 'found in the kernel, first result awaited'),
   awaited: cause('awaited', 'first result awaited'),

@@ -34,6 +34,8 @@ export interface ServerVerdict {
   /** Start of its current or last time up, and its end; null if it was never up, or is up. */
   readonly upSince: Mono | null;
   readonly upUntil: Mono | null;
+  /** Since when it is in a pool that it came into while the service ran, until its slow start is over. */
+  readonly startsSince: Mono | null;
   /** Since when `health` is unknown after having been known. */
   readonly unknownSince: Mono | null;
   readonly cause: Cause;

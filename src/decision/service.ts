@@ -17,6 +17,7 @@ import type { ServerVerdict, ServiceVerdict, Vote } from './decision.ts';
 import { SERVER, VOTE } from './causes.ts';
 import { type Candidate, type PoolChoice, choosePool, floorOf } from './floor.ts';
 import { keyOf } from './learn.ts';
+import { nextStep, slowStart } from './slow-start.ts';
 import { weightOf } from './weight.ts';
 
 interface Timing {
@@ -37,7 +38,13 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const allSeen = firstRound && !standings.some((server) => isAwaited(facts, server));
   const candidates = standings.map((server) => asCandidate(server, before.get(server.host) ?? null, allSeen, now));
   const choice = choosePool(candidates, config.depoolThreshold);
-  const servers = standings.map((server) => placed(server, choice, facts.health.get(server.host)?.weighting));
+  const servers = standings
+    .map((server) => placed(server, choice, facts.health.get(server.host)?.weighting))
+    .map((server) => {
+      const was = before.get(server.host);
+      const enters = !roundOpen && was?.pooled !== true && !takesTraffic(facts, server.address);
+      return slowStart(server, enters ? now : (was?.startsSince ?? null), config.slowStartSeconds, now);
+    });
   const draining = drains(facts, servers, previous, now);
   const lost = servers.some(({ enabled, address }) => enabled && address === null);
   const unplaced = firstRound && !lost ? [] : unplacedAdopted(facts, servers, previous?.desired ?? null);
@@ -67,6 +74,7 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
     verdict.differsSince === null ? Number.POSITIVE_INFINITY : verdict.differsSince + timing.reconcileLimitMs,
     ...[...draining.values()].map(({ until }) => until),
     ...servers.map((server) => freezeEnds(server, config)),
+    ...servers.map((server) => nextStep(server, config.slowStartSeconds, now)),
   ];
   return {
     ...verdict,
@@ -139,6 +147,7 @@ function standing(
         : now
       : (before?.upSince ?? null),
     upUntil: upNow || before === null || before.upSince === null ? null : (before.upUntil ?? now),
+    startsSince: null,
     unknownSince,
     cause: causeOf(stands, is, health, facts.config.monitors.length === 0),
   };
@@ -207,6 +216,12 @@ function asCandidate(server: ServerVerdict, before: ServerVerdict | null, allSee
 
 function inKernel(facts: ServiceFacts, address: string | null): boolean {
   return address !== null && facts.kernel?.destinations.has(destinationKey(address, facts.config.realPort)) === true;
+}
+
+/** By the kernel's table as last read. */
+function takesTraffic({ kernel, config }: ServiceFacts, address: string | null): boolean {
+  const found = address === null ? undefined : kernel?.destinations.get(destinationKey(address, config.realPort));
+  return found !== undefined && found.weight > 0;
 }
 
 function placed(server: ServerVerdict, choice: PoolChoice, weighting: Weighting | undefined): ServerVerdict {

@@ -43,6 +43,7 @@ export function serviceConfig(over: Partial<ServiceConfig> = {}): ServiceConfig 
     adminFloor: false,
     depoolAction: 'delete',
     drainSeconds: 0,
+    slowStartSeconds: 0,
     startGraceSeconds: 10,
     freezeLimitSeconds: 300,
     poolShrinkLimit: 0.5,

@@ -67,6 +67,7 @@ export function server(host: string, is: Partial<ServerVerdict> & { held?: boole
     holdable: true,
     upSince: ago(60),
     upUntil: null,
+    startsSince: null,
     unknownSince: null,
     cause: stands === 'up' ? { code: 'up', text: 'up' } : { code: 'down', text: 'down: 503 Service Unavailable' },
     ...is,

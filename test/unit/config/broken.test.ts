@@ -600,6 +600,12 @@ const CASES: readonly Case[] = [
     ['web'],
   ],
   [
+    'a slow start where weights do not count',
+    web({ scheduler: 'mh' }, ['slow-start = 60']),
+    ['8: warning: [web] slow-start: has no effect: scheduler mh does not share by weight'],
+    ['web'],
+  ],
+  [
     'more monitors that must be up than there are',
     web({}, ['monitors-combine = 2']),
     [

@@ -173,6 +173,7 @@ ${more}`;
         adminFloor: false,
         depoolAction: 'delete',
         drainSeconds: 300,
+        slowStartSeconds: 0,
         startGraceSeconds: 30,
         freezeLimitSeconds: 300,
         poolShrinkLimit: 0.5,

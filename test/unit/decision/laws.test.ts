@@ -40,6 +40,7 @@ const over = fc.record({
   depoolAction: fc.constantFrom('delete', 'drain'),
   drainSeconds: fc.constantFrom(3, 20),
   freezeLimitSeconds: fc.constantFrom(4, 60),
+  slowStartSeconds: fc.constantFrom(0, 0, 9, 30),
   announceQuorum: fc.constant(0.75),
   announceQuorumLow: fc.constant(0.5),
 });
