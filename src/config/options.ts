@@ -158,6 +158,13 @@ export const SERVICE_OPTIONS = [
     doc: 'The pool: the list of real servers. JSON when it ends in .json. etcd://host:port/folder has one key per server.',
   },
   {
+    name: 'config-etcd-api',
+    kind: 'choice',
+    choices: ['auto', 'v2', 'v3'],
+    default: 'auto',
+    doc: 'etcd: the API by which the folder is read; they are two stores. auto: where something is in it, v3 before v2 (PyBal).',
+  },
+  {
     name: 'config-tls',
     kind: 'choice',
     choices: ['verify', 'insecure', 'off'],

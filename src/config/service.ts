@@ -249,6 +249,7 @@ function readAccess(options: Options, report: Report): SourceAccess {
   pair('config-certificate', 'config-key');
   pair('config-user', 'config-password-file');
   return {
+    etcdApi: options['config-etcd-api'] as SourceAccess['etcdApi'],
     tls: options['config-tls'] as SourceAccess['tls'],
     caFile: options['config-ca'],
     certificateFile: options['config-certificate'],

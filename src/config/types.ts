@@ -75,6 +75,7 @@ export interface ServiceConfig {
 
 /** How a pool source is reached: what of it is not in its URL. Paths of files, which are read when they are needed. */
 export interface SourceAccess {
+  readonly etcdApi: 'auto' | 'v2' | 'v3';
   readonly tls: 'verify' | 'insecure' | 'off';
   readonly caFile: string | null;
   readonly certificateFile: string | null;

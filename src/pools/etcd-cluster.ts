@@ -5,7 +5,7 @@ import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
 import type { HttpResponse, HttpTls, World } from '../world/world.ts';
 import { secretOf, tlsOf } from './access.ts';
-import { isObject } from './json.ts';
+import { isObject, parseJson, textIn } from './json.ts';
 import { type Entry, excerpt, MAX_POOL_BYTES } from './parse.ts';
 
 export type EtcdWorld = Pick<World, 'clock' | 'random' | 'files' | 'http'>;
@@ -93,16 +93,17 @@ export class EtcdCluster {
     return this.#world.http.post(request, cut);
   }
 
+  /** `body` null: GET. */
   async stream(
     path: string,
-    body: string,
+    body: string | null,
     headers: Readonly<Record<string, string>>,
     timeoutMs: number,
     onData: (bytes: Uint8Array) => void,
     cut: Cut,
   ): Promise<HttpResponse> {
-    const request = { ...(await this.#request(path, headers)), body, timeoutMs, maxBytes: MAX_POOL_BYTES };
-    return this.#world.http.stream(request, onData, cut);
+    const request = { ...(await this.#request(path, headers)), timeoutMs, maxBytes: MAX_POOL_BYTES };
+    return this.#world.http.stream(body === null ? request : { ...request, body }, onData, cut);
   }
 
   async #request(path: string, headers: Readonly<Record<string, string>>) {
@@ -110,6 +111,9 @@ export class EtcdCluster {
     return { url: `${this.member}${path}`, headers: { 'user-agent': 'anybal', ...headers }, tls };
   }
 }
+
+/** Whatever answers there, it does not speak this API. */
+export class NoSuchApi extends Error {}
 
 /** `{"pooled": "yes", "weight": 10}`. */
 export function readValue(host: string, text: string): Entry {
@@ -133,4 +137,16 @@ export function readValue(host: string, text: string): Entry {
     weight: readable ? weight : { shown: JSON.stringify(weight) },
     enabled: pooled === 'yes',
   };
+}
+
+/** Why it was not answered as it should be. */
+export function refusal({ status, body }: HttpResponse): string {
+  const text = said(body);
+  return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${excerpt(text)}`;
+}
+
+/** What an answer says of itself. */
+export function said(body: Uint8Array): string {
+  const value = parseJson(body);
+  return textIn(value, 'message') || textIn(value, 'error');
 }

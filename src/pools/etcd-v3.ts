@@ -5,7 +5,7 @@ import { decodeBase64, encodeBase64 } from '../lib/base64.ts';
 import { type Cut, Knife } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import type { HttpResponse } from '../world/world.ts';
-import { type EtcdCluster, readValue } from './etcd-cluster.ts';
+import { type EtcdCluster, NoSuchApi, readValue, refusal, said } from './etcd-cluster.ts';
 import { arrayIn, isObject, jsonLines, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
 import { type Entry, excerpt, MAX_HOSTS, MAX_POOL_BYTES } from './parse.ts';
 import type { Change, Feed, Listing, OnChange } from './watched.ts';
@@ -168,20 +168,11 @@ function isForgotten({ status, body }: HttpResponse): boolean {
 }
 
 function answerOf(response: HttpResponse): JsonObject {
+  if (response.status === 404) throw new NoSuchApi(refusal(response));
   if (response.status !== 200) throw new Error(refusal(response));
   const value = parseJson(response.body);
   if (!isObject(value)) throw new Error('an answer that is no JSON object');
   return value;
-}
-
-function refusal({ status, body }: HttpResponse): string {
-  const text = said(body);
-  return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${excerpt(text)}`;
-}
-
-function said(body: Uint8Array): string {
-  const value = parseJson(body);
-  return textIn(value, 'message') || textIn(value, 'error');
 }
 
 /** Key and value as text. */

@@ -1,7 +1,7 @@
 // A real etcd (Debian's etcd-server) on loopback, with a folder of its own: started, stopped, stopped in its tracks, asked.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +65,12 @@ export class Etcd {
     );
   }
 
+  /** Before authentication is on, the user in `ctl` is a stranger: being told so is an answer. */
+  #answers(): Promise<boolean | null> {
+    const told = (error: unknown) => (/authentication is not enabled/.test(String(error)) ? true : null);
+    return this.ctl('get', 'nothing').then(() => true, told);
+  }
+
   /** etcdctl, v3. */
   async ctl(...args: readonly string[]): Promise<string> {
     return this.#ctl('3', args);
@@ -74,13 +80,43 @@ export class Etcd {
     return this.#ctl('2', args);
   }
 
-  async #ctl(api: string, args: readonly string[]): Promise<string> {
-    const { tls, ctl = [] } = this.#options;
-    const scheme = tls === undefined ? 'http' : 'https';
-    const trust = tls === undefined ? [] : api === '3' ? ['--cacert', tls.cert] : ['--ca-file', tls.cert];
-    const all = [`--endpoints=${scheme}://${this.at}`, ...trust, ...ctl, ...args];
+  async #ctl(api: '2' | '3', args: readonly string[]): Promise<string> {
+    return (await this.#run(api, args)).stdout;
+  }
+
+  #run(api: '2' | '3', args: readonly string[], ctl = this.#options.ctl ?? []) {
+    const scheme = this.#options.tls === undefined ? 'http' : 'https';
+    const all = [`--endpoints=${scheme}://${this.at}`, ...ctl, ...args];
     const env = { ...process.env, ETCDCTL_API: api };
-    return (await run('/usr/bin/etcdctl', all, { timeout: 10_000, env })).stdout;
+    return run('/usr/bin/etcdctl', all, { timeout: 10_000, env, maxBuffer: 16 << 20 });
+  }
+
+  /** All of these commands at once. */
+  async txn(commands: readonly string[]): Promise<void> {
+    const asking = this.#run('3', ['txn']);
+    asking.child.stdin?.end(`\n${commands.join('\n')}\n\n\n`);
+    await asking;
+  }
+
+  /** A value that is too long for a command line, from a file. */
+  async put(key: string, path: string): Promise<void> {
+    const asking = this.#run('3', ['put', key]);
+    createReadStream(path).pipe(asking.child.stdin ?? process.stdout);
+    await asking;
+  }
+
+  /** Turn on authentication: root with password `pw`, and a user that may read this folder. */
+  async secure(user: string, password: string, folder: string): Promise<void> {
+    const { ctl } = this.#options;
+    const bare = (...args: readonly string[]) => this.#run('3', args, []);
+    await bare('user', 'add', 'root:pw');
+    await bare('user', 'grant-role', 'root', 'root');
+    await bare('role', 'add', 'reader');
+    await bare('role', 'grant-permission', '--prefix', 'reader', 'read', folder);
+    await bare('user', 'add', `${user}:${password}`);
+    await bare('user', 'grant-role', user, 'reader');
+    await bare('auth', 'enable');
+    if (ctl === undefined) throw new Error('nobody could ask it any more');
   }
 
   /** SIGTERM. */

@@ -21,6 +21,7 @@ export function serviceConfig(over: Partial<ServiceConfig> = {}): ServiceConfig 
     realPort: 80,
     source: 'file:///pools/text',
     sourceAccess: {
+      etcdApi: 'auto',
       tls: 'verify',
       caFile: null,
       certificateFile: null,

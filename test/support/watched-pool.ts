@@ -68,6 +68,12 @@ export class WatchedPool {
     );
   }
 
+  /** Until the source's last failure is this one. */
+  async fails(reason: RegExp, limitMs = 15_000): Promise<string> {
+    const look = () => (reason.test(this.status.lastError ?? '') ? this.status.lastError : null);
+    return eventually(`${reason}`, look, () => this.describe(), limitMs);
+  }
+
   async state(state: PoolStatus['state'], limitMs = 25_000): Promise<void> {
     await eventually(
       state,

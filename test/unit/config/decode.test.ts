@@ -151,6 +151,7 @@ ${more}`;
         realPort: 80,
         source: 'file:///etc/pybal/web',
         sourceAccess: {
+          etcdApi: 'auto',
           tls: 'verify',
           caFile: null,
           certificateFile: null,
