@@ -21,6 +21,8 @@ export interface Answer {
 const PEER = 'receiver';
 const { speaker } = realSpeaker();
 let routes: readonly Route[] = [];
+/** All of them; those of the first order, or a later one would add to our memory what the speaker does not hold. */
+let held: readonly Route[] = [];
 
 process.on('message', (order: Order) => {
   obey(order).then(
@@ -39,12 +41,14 @@ async function obey(order: Order): Promise<Answer> {
       const { announcer, receiver } = ADDRESS[order.family];
       // As decision/routes.ts makes them: sorted, with lists that all of them share.
       const shared = { asPath: [AS.announcer], communities: [] };
-      const sorted = addresses(order.family, order.count).sort();
-      routes = sorted.map((address) => route(address, shared));
+      if (held.length === 0) {
+        const sorted = addresses(order.family, order.count).sort();
+        held = sorted.map((address) => route(address, shared));
+      }
+      routes = held;
       await speaker.configure({
         routerId: ADDRESS[4].announcer,
         listen: [{ address: announcer, port: 179 }],
-
         peers: [
           peerConfig({
             name: PEER,

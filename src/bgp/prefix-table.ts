@@ -63,6 +63,10 @@ export class PrefixTable<Owner> {
   delete(prefix: number): void {
     this.remove(prefix);
     this.#free.push(prefix);
+    if (this.#free.length < this.#routes.length) return;
+    for (const column of [this.#routes, this.#owners, this.#sent, this.#queues, this.#dropped, this.#free]) {
+      column.length = 0;
+    }
   }
 
   /** As wanted now, or last. */
