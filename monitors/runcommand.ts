@@ -51,6 +51,7 @@ const options = [
 export default {
   apiVersion: 1,
   name: 'RunCommand',
+  viaPath: false,
   kind: 'poll',
   options,
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: 0 }),

@@ -18,10 +18,11 @@ import { pybalResponse } from './control/pybal-http.ts';
 import type { View } from './control/types.ts';
 import { makeView, statusText } from './control/view.ts';
 import { decide } from './decision/decide.ts';
-import type { Decision, ServerVerdict, ServiceVerdict } from './decision/decision.ts';
+import type { Decision, Path, ServerVerdict, ServiceVerdict } from './decision/decision.ts';
 import { eventsOf, newlyHeld } from './decision/events.ts';
 import type { Fact, Facts } from './decision/facts.ts';
 import { learn, learnAll, nothingKnown } from './decision/learn.ts';
+import { NO_MARKS, pathTo } from './decision/marks.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { HealthRunner, missingMonitor } from './health/runner.ts';
 import { Pools } from './pools/pools.ts';
@@ -100,7 +101,12 @@ export class Daemon {
     this.#startedAt = world.clock.now();
     this.#learned = nothingKnown(this.#startedAt);
     const emit = (fact: Fact): void => this.#learn(fact);
-    this.#health = new HealthRunner(world, emit, (service, host) => this.#describe(service, host));
+    this.#health = new HealthRunner(
+      world,
+      emit,
+      (service, host) => this.#describe(service, host),
+      (service, address) => this.#pathTo(service, address),
+    );
     this.#pools = new Pools(world, emit, (service, host, address) => this.#health.candidate(service, host, address));
     this.#speaker = new Speaker(world, {
       onPeerState: (peer, state) => emit({ is: 'peer', peer, state }),
@@ -278,12 +284,20 @@ export class Daemon {
       [...services.values()].map(({ config, list }) => ({
         config,
         hosts: list?.hosts ?? [],
-        monitors: config.monitors.map(({ name, options }) => ({
+        monitors: config.monitors.map(({ name, options, via }) => ({
           module: this.#modules.get(name) ?? missingMonitor(name, 'its module was never loaded'),
           options,
+          via,
         })),
       })),
     );
+  }
+
+  /** Asked at each check through the path. */
+  #pathTo(service: ServiceConfig, address: string): Path | string {
+    const { backend } = this.#options;
+    if (backend !== 'netlink') return `the backend ${backend} forwards nothing by marks`;
+    return pathTo(this.#learned, this.#decision?.marks ?? NO_MARKS, service, address);
   }
 
   // ── configuration ──

@@ -1,8 +1,9 @@
 // What no section can see by itself: services and peers that contradict each other, addresses used twice, routes without
 // a next hop. Called by decode.ts. Pure.
 
+import { familyOf } from '../lib/address.ts';
 import { serviceKey } from '../ipvs/table.ts';
-import type { PeerConfig, ServiceConfig } from './types.ts';
+import type { GlobalConfig, PeerConfig, ServiceConfig } from './types.ts';
 
 /** Why a section can not run beside what was accepted before it, and which of its options is to blame. */
 export interface Conflict {
@@ -48,6 +49,17 @@ export function roleConflict(
   return role === undefined
     ? null
     : { option: 'ip', message: `${service.vip} is ${role}, which can not be a virtual IP` };
+}
+
+/** What a service wants of this host that [global] does not say. */
+export function hostConflict(service: ServiceConfig, { uplinks, path }: GlobalConfig): Conflict | null {
+  const { vipPresence, family, monitors } = service;
+  if (vipPresence === 'route')
+    return uplinks.length > 0 ? null : { option: 'vip-presence', message: 'route needs vip-uplinks in [global]' };
+  const viaPath = monitors.some(({ via }) => via !== 'server');
+  if (!viaPath || path.sources.some((source) => familyOf(source) === family)) return null;
+  const message = `checks through the path need vip-presence = route, or an IPv${family} address in path-source in [global]`;
+  return { option: 'via', message };
 }
 
 /** Two sessions with one router can not be told apart. */

@@ -5,7 +5,14 @@
 import type { MonitorModule } from '../health/monitor.ts';
 import { serviceKey } from '../ipvs/table.ts';
 import { type Complaint, errorText } from '../lib/errors.ts';
-import { type Conflict, peerConflict, roleConflict, serviceConflict, withoutNextHop } from './conflicts.ts';
+import {
+  type Conflict,
+  hostConflict,
+  peerConflict,
+  roleConflict,
+  serviceConflict,
+  withoutNextHop,
+} from './conflicts.ts';
 import { globalConfig, readGlobal } from './global.ts';
 import { GLOBAL_OPTIONS, type GlobalOptions, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
 import { PEER_OPTIONS, PEER_PREFIX } from './options-bgp.ts';
@@ -146,12 +153,14 @@ function settleServices(
   global: ReadGlobal,
   peers: readonly PeerConfig[],
 ): readonly Outcome<ServiceConfig>[] {
-  const { routerId, bgpLocalAddresses } = globalConfig(global.options);
+  const host = globalConfig(global.options);
   return settle(input, {
     sections,
     read: (section, report) => readService(section, input.modules, input.scanned.file, report),
     conflict: (service, accepted) =>
-      roleConflict(service, routerId, bgpLocalAddresses, peers) ?? serviceConflict(service, accepted),
+      roleConflict(service, host.routerId, host.bgpLocalAddresses, peers) ??
+      hostConflict(service, host) ??
+      serviceConflict(service, accepted),
     otherwise: 'what it has in the kernel stays as it is',
   });
 }

@@ -7,6 +7,9 @@ import { checkKeys, type Report, readOptions } from './section.ts';
 import type { Section } from './text.ts';
 import type { GlobalConfig } from './types.ts';
 
+/** Several monitors may have a connection to one VIP, and a port may be busy for a moment after its last one. */
+const PORTS_PER_SERVER = 8;
+
 /** What [global] says, and the options that its peers take from it. Null: it can not be used. */
 export function readGlobal(section: Section, report: Report): GlobalOptions | null {
   const options = readOptions(GLOBAL_OPTIONS, section, report);
@@ -23,7 +26,16 @@ export function readGlobal(section: Section, report: Report): GlobalOptions | nu
   const families = (options['bgp-local-address'] ?? []).map(familyOf);
   if (new Set(families).size < families.length)
     report.error('bgp-local-address', 'two addresses of one family: give each peer its own local-address');
+  checkPath(options, report);
   return report.failed ? null : options;
+}
+
+function checkPath(options: GlobalOptions, report: Report): void {
+  const [first = 0, last = 0, ...more] = options['path-ports'];
+  if (last < first + PORTS_PER_SERVER - 1 || more.length > 0)
+    report.error('path-ports', `not the first and the last of at least ${PORTS_PER_SERVER} ports`);
+  const sources = (options['path-source'] ?? []).map(familyOf);
+  if (new Set(sources).size < sources.length) report.error('path-source', 'two addresses of one family');
 }
 
 export function globalConfig(options: GlobalOptions): GlobalConfig {
@@ -46,5 +58,14 @@ export function globalConfig(options: GlobalOptions): GlobalConfig {
     reconcileLimitSeconds: options['reconcile-limit'],
     withdrawWaitSeconds: options['withdraw-wait'],
     resolveIntervalSeconds: options['resolve-interval'],
+    uplinks: options['vip-uplinks'] ?? [],
+    path: {
+      firstMark: options['path-marks'],
+      firstPort: options['path-ports'][0] ?? 0,
+      lastPort: options['path-ports'][1] ?? 0,
+      portsPerServer: PORTS_PER_SERVER,
+      holdSeconds: options['path-hold'],
+      sources: options['path-source'] ?? [],
+    },
   };
 }

@@ -4,6 +4,7 @@
 
 import { SCHEDULERS } from '../ipvs/table.ts';
 import { BGP_OPTIONS } from './options-bgp.ts';
+import { PATH_OPTIONS } from './options-path.ts';
 import type { OptionRow, OptionsOf } from './rows.ts';
 
 /** In [global]. */
@@ -95,12 +96,21 @@ export const GLOBAL_OPTIONS = [
     default: 60,
     doc: 'How often the host names of real servers are looked up again.',
   },
+  ...PATH_OPTIONS,
 ] as const satisfies readonly OptionRow[];
 
 export type GlobalOptions = OptionsOf<typeof GLOBAL_OPTIONS>;
 
-/** Of a service for all of its monitors that are asked in intervals; `proxyfetch.fast-interval` says otherwise for one. */
+/** Of a service for all of its monitors, those of time for all that are asked in intervals; `proxyfetch.via` says otherwise for one. */
 export const EVERY_MONITOR_OPTIONS = [
+  {
+    name: 'via',
+    kind: 'choice',
+    choices: ['server', 'path', 'both'],
+    default: null,
+    example: 'both',
+    doc: "How checks reach a real server: at its own address (server, PyBal), as the clients' packets do, for the virtual IP and by its forward method (path), or both ways. Not set: server.",
+  },
   {
     name: 'fast-interval',
     kind: 'seconds',
@@ -308,7 +318,7 @@ export const SERVICE_OPTIONS = [
     kind: 'choice',
     choices: ['lo', 'route', 'external'],
     default: 'lo',
-    doc: 'Who brings the address up: anybal on lo, or somebody else (external: only looked at). route is not in this version.',
+    doc: 'Where the address is: on lo, on no interface (route: packets for it from vip-uplinks are delivered here), or brought up by somebody else (external: only looked at).',
   },
   {
     name: 'forward',

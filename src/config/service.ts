@@ -17,6 +17,7 @@ import type {
   Quarantined,
   ServiceConfig,
   SourceAccess,
+  Via,
   VipPresence,
 } from './types.ts';
 
@@ -44,7 +45,6 @@ export function readService(section: Section, modules: Modules, file: string, re
   const low = options['announce-quorum-low'] ?? options['announce-quorum'];
   if (low > options['announce-quorum'])
     report.error('announce-quorum-low', `${low} is more than announce-quorum, ${options['announce-quorum']}`);
-  if (options['vip-presence'] === 'route') report.error('vip-presence', 'route is not in this version');
   const monitorsNeeded = readNeeded(options['monitors-combine'], monitors.length, report);
   const sourceAccess = readAccess(options, report);
   const slowStartSeconds = readSlowStart(options, report);
@@ -135,7 +135,12 @@ function readMonitors(
       const own = readOptions(EVERY_MONITOR_OPTIONS, section, report, prefixes);
       if (options !== null) reportRefusals(module, options, section, prefixes, report);
       if (options !== null && own !== null && service !== null)
-        monitors.push({ name: module.name, options, pace: paceOf(own, service) });
+        monitors.push({
+          name: module.name,
+          options,
+          pace: paceOf(own, service),
+          via: readVia(module, own.via, service.via, report),
+        });
     }
   }
   if (names !== null && monitors.length === 0 && !report.failed)
@@ -167,6 +172,15 @@ function paceOf(own: OptionsOf<typeof EVERY_MONITOR_OPTIONS>, service: Options):
     slowIntervalSeconds: own['slow-interval'] ?? service['slow-interval'],
     slowAfterSeconds: service['slow-after'],
   };
+}
+
+/** What the section says of all its monitors is no word about one that can not be sent through the path. */
+function readVia(module: MonitorModule, own: string | null, service: string | null, report: Report): Via {
+  if (module.viaPath !== false) return (own ?? service ?? 'server') as Via;
+  const option = `${module.name.toLowerCase()}.via`;
+  if (own !== null && own !== 'server')
+    report.error(option, `${module.name} opens no connections of its own that could go through the path`);
+  return 'server';
 }
 
 /** A number that the monitors of the section can never reach would keep every server down. */
@@ -203,7 +217,7 @@ function checkKeys(section: Section, modules: Modules, monitors: readonly Monito
       const option = key.slice(key.indexOf('.') + 1);
       const common = EVERY_MONITOR_OPTIONS.map((row) => row.name);
       const known = [...module.options.map((row) => row.name), ...common];
-      if (module.kind === 'watch' && common.some((name) => name === option))
+      if (module.kind === 'watch' && common.some((name) => name === option && name !== 'via'))
         report.warning(key, `has no effect: ${module.name} is not asked in intervals`);
       else if (!known.includes(option)) report.warning(key, unknownKey(option, known));
       else if (!monitors.some((monitor) => monitor.name === module.name) && !report.failed)

@@ -17,12 +17,28 @@ export interface Pace {
   readonly slowAfterSeconds: number;
 }
 
+/** How a check reaches its server: at its own address, through the forwarding path for the VIP, or by a check of each kind. */
+export type Via = 'server' | 'path' | 'both';
+
+/** What checks through the path use of this host: see decision/marks.ts. */
+export interface PathConfig {
+  readonly firstMark: number;
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** So many of them are one real server's own. */
+  readonly portsPerServer: number;
+  readonly holdSeconds: number;
+  /** At most one of each family. */
+  readonly sources: readonly string[];
+}
+
 export interface MonitorConfig {
   /** As the module spells it: 'ProxyFetch'. */
   readonly name: string;
   /** Decoded by the module's rows. */
   readonly options: Readonly<Record<string, unknown>>;
   readonly pace: Pace;
+  readonly via: Via;
 }
 
 export interface ServiceConfig {
@@ -183,6 +199,9 @@ export interface GlobalConfig {
   readonly withdrawWaitSeconds: number;
   /** How often a resolved host name is looked up again. */
   readonly resolveIntervalSeconds: number;
+  /** Interfaces that clients come in by, for VIPs of presence `route`. */
+  readonly uplinks: readonly string[];
+  readonly path: PathConfig;
 }
 
 /** A service's section that could not be used as it stands. `running` is its last good reading; without one its kernel objects are frozen. */

@@ -11,6 +11,7 @@ import { VIP } from './causes.ts';
 import { decideService, isServed } from './service.ts';
 import { routesFor } from './routes.ts';
 import { keyOf } from './learn.ts';
+import { decideMarks, marksWakeAt } from './marks.ts';
 import { serviceKey } from '../ipvs/table.ts';
 
 /** `facts.config` must be known. */
@@ -24,7 +25,8 @@ export function decide(facts: Facts, previous: Decision | null): Decision {
   const services = linger(judged, vips, previous, now, waitMs);
   const leaving = leave(facts, services, vips, previous, now, waitMs);
   const leavingVips = leaveVips(vips, previous, now, waitMs);
-  const desired = desiredTables(config, services, vips, leaving, leavingVips, previous);
+  const marks = decideMarks(facts, config, previous?.marks ?? null);
+  const desired = desiredTables(config, { services, vips, leaving, leavingVips, marks }, previous);
   return {
     at: now,
     config,
@@ -33,7 +35,8 @@ export function decide(facts: Facts, previous: Decision | null): Decision {
     desired,
     leaving,
     leavingVips,
-    wakeAt: nextWake(facts, services, vips, leaving, leavingVips, limitMs),
+    marks,
+    wakeAt: Math.min(nextWake(facts, services, vips, leaving, leavingVips, limitMs), marksWakeAt(marks)),
   };
 }
 
@@ -215,10 +218,7 @@ function leaveVips(
 /** Parts that did not change are the previous decision's own objects, so that who applies them can see it at a glance. */
 function desiredTables(
   config: Config,
-  services: ReadonlyMap<string, ServiceVerdict>,
-  vips: ReadonlyMap<string, VipVerdict>,
-  leaving: Decision['leaving'],
-  leavingVips: Decision['leavingVips'],
+  { services, vips, leaving, leavingVips, marks }: Omit<Decision, 'at' | 'config' | 'desired' | 'wakeAt'>,
   previous: Decision | null,
 ): Desired {
   const ipvs = new Map<ServiceKey, IpvsEntry>();
@@ -230,6 +230,8 @@ function desiredTables(
     if (entry === null) keep.add(verdict.key);
     else ipvs.set(verdict.key, entry);
   }
+  for (const { entry } of marks.inUse.values()) ipvs.set(entry.service.key, entry);
+  for (const { entry } of marks.retired.values()) keep.add(entry.service.key);
   const wantedVips = new Set<string>();
   for (const service of config.services) {
     if (service.vipPresence !== 'lo') keepVips.add(service.vip);

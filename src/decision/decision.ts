@@ -4,6 +4,7 @@ import type { Config } from '../config/types.ts';
 import type { DestinationKey, IpvsDestination, IpvsEntry, ServiceKey } from '../ipvs/table.ts';
 import type { Mono } from '../world/world.ts';
 import type { ServiceFacts } from './facts.ts';
+import type { Marks } from './marks.ts';
 
 /** Why something is as it is: a stable word for machines and a sentence for people. */
 export interface Cause {
@@ -122,6 +123,19 @@ export interface Desired {
   readonly routes: ReadonlyMap<string, readonly Route[]>;
 }
 
+/** A way for a check: how `tools.connect` and `tools.datagram` get to one real server for the VIP. */
+export interface Path {
+  readonly mark: number;
+  readonly vip: string;
+  readonly vipPort: number;
+  /** NAT: whatever port is asked for, the server's own is reached. */
+  readonly fixedPort: boolean;
+  /** null: the kernel's choice. */
+  readonly localAddress: string | null;
+  readonly firstPort: number;
+  readonly ports: number;
+}
+
 export interface Decision {
   readonly at: Mono;
   readonly config: Config;
@@ -131,6 +145,8 @@ export interface Decision {
   /** What left the configuration and is still in the kernel until its routes have been gone long enough. */
   readonly leaving: ReadonlyMap<ServiceKey, { readonly entry: IpvsEntry; readonly until: Mono }>;
   readonly leavingVips: ReadonlyMap<string, Mono>;
+  /** For checks through the path. */
+  readonly marks: Marks;
   /** Time alone changes this decision then; Infinity: never. */
   readonly wakeAt: number;
 }

@@ -52,6 +52,8 @@ export type Fact =
   | { readonly is: 'pool'; readonly service: string; readonly list: PoolList }
   /** The address in use for a host (sticky), or null while it has none. */
   | { readonly is: 'address'; readonly service: string; readonly host: string; readonly address: string | null }
+  /** An address that is being tried out before it replaces the one in use; null: none any more. */
+  | { readonly is: 'candidate'; readonly service: string; readonly host: string; readonly address: string | null }
   | { readonly is: 'health'; readonly service: string; readonly host: string; readonly health: ServerHealth | null }
   /** A read-back of the kernel: entries that changed since the last one (null: gone), or everything when `whole`. */
   | {
@@ -76,6 +78,7 @@ export interface ServiceFacts {
   readonly since: Mono;
   readonly list: PoolList | null;
   readonly addresses: ReadonlyMap<string, string | null>;
+  readonly candidates: ReadonlyMap<string, string>;
   readonly health: ReadonlyMap<string, ServerHealth>;
   /** As last read from the kernel; null: not there, or not read yet (see KernelFacts.at). */
   readonly kernel: IpvsEntry | null;

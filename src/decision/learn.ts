@@ -50,6 +50,12 @@ function learnOne(facts: Facts, fact: Fact, fresh: Fresh): Facts {
           ? known
           : { ...known, addresses: withEntry(known.addresses, fact.host, fact.address, fresh) },
       );
+    case 'candidate':
+      return change(facts, fact.service, fresh, (known) =>
+        (known.candidates.get(fact.host) ?? null) === fact.address
+          ? known
+          : { ...known, candidates: withEntry(known.candidates, fact.host, fact.address ?? undefined, fresh) },
+      );
     case 'health':
       return change(facts, fact.service, fresh, (known) => ({
         ...known,
@@ -78,7 +84,10 @@ function learnConfiguration(facts: Facts, config: Config): Facts {
     } else if (keyOf(known.config) !== keyOf(service)) {
       const { since, kernel, inDoubt, adopted } = newService(facts, service);
       // Addresses of the other family, and what is known of them, are no use.
-      const found = known.config.family === service.family ? {} : { addresses: new Map(), health: new Map() };
+      const found =
+        known.config.family === service.family
+          ? {}
+          : { addresses: new Map(), candidates: new Map(), health: new Map() };
       services.set(service.name, { ...known, ...found, config: service, since, kernel, inDoubt, adopted });
     } else {
       services.set(service.name, equal(known.config, service) ? known : { ...known, config: service });
@@ -94,6 +103,7 @@ function newService(facts: Facts, config: ServiceConfig): ServiceFacts {
     since: facts.now,
     list: null,
     addresses: new Map(),
+    candidates: new Map(),
     health: new Map(),
     kernel,
     inDoubt: false,
@@ -163,7 +173,7 @@ function forget(known: ServiceFacts, hosts: readonly { readonly host: string }[]
   const listed = new Set(hosts.map(({ host }) => host));
   const keep = <V>(map: ReadonlyMap<string, V>): ReadonlyMap<string, V> =>
     [...map.keys()].every((host) => listed.has(host)) ? map : new Map([...map].filter(([host]) => listed.has(host)));
-  return { addresses: keep(known.addresses), health: keep(known.health) };
+  return { addresses: keep(known.addresses), candidates: keep(known.candidates), health: keep(known.health) };
 }
 
 function change(facts: Facts, name: string, fresh: Fresh, update: (known: ServiceFacts) => ServiceFacts): Facts {

@@ -1,11 +1,13 @@
 // One monitor of one server at one address: its state, its counters, what it has to say. Owned by server.ts; the loop that
 // asks is poll.ts or watch.ts.
 
+import { hashOf } from '../lib/hash.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Clock, Mono, Self } from '../world/world.ts';
 import type { Asker, Asking } from './instance.ts';
 import type { Health, Target } from './monitor.ts';
 import { intervalFor } from './pace.ts';
+import type { PathSource } from './path.ts';
 import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from './rise.ts';
 import type { Probe } from './server.ts';
 import type { Service, ServiceMonitor } from './service.ts';
@@ -48,6 +50,7 @@ export interface CheckStatus {
 export class Check implements Asker {
   readonly monitor: ServiceMonitor;
   readonly phase: number;
+  readonly path: PathSource | null;
   readonly #probe: Probe;
   readonly #asking: Asking;
   readonly #results = { up: 0, down: 0, unknown: 0 };
@@ -63,7 +66,9 @@ export class Check implements Asker {
     this.monitor = monitor;
     const { world } = this.#service.around;
     this.#state = before === null ? noResult(world.clock.now()) : inherit({ ...before, blind: null });
-    this.phase = phaseOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`);
+    // The same after each restart, and for both checks of a pair, which have more to say when they are asked together.
+    this.phase = hashOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`) / 2 ** 32;
+    this.path = monitor.via === 'path' ? this.#pathSource() : null;
     this.#asking = monitor.instance.join(this);
   }
 
@@ -151,8 +156,14 @@ export class Check implements Asker {
     this.log('error', `a check does not end after its deadline, ${this.#abandoned} so far: ${more}`);
   }
 
+  #pathSource(): PathSource {
+    const { around, config } = this.#service;
+    const { address } = this.#probe;
+    return { address, port: config.realPort, way: () => around.pathTo(this.#service.config, address), dialled: 0 };
+  }
+
   get #name(): string {
-    return this.monitor.module.name;
+    return this.monitor.name;
   }
   /** `cp1 (enabled/up/pooled)` */
   get #who(): string {
@@ -174,7 +185,7 @@ export class Check implements Asker {
       known.value = kind === 'counter' ? known.value + value : value;
     } else if (this.#series.size < MAX_SERIES) {
       const who = { service: this.#service.config.name, host: this.#probe.server.host, monitor: this.#name };
-      const metric = `pybal_monitor_${this.#name.toLowerCase()}_${name}`;
+      const metric = `pybal_monitor_${this.monitor.module.name.toLowerCase()}_${name}`;
       this.#series.set(key, { metric, kind, labels: { ...who, ...labels }, value });
     }
   }
@@ -206,11 +217,4 @@ export class Check implements Asker {
     if (this.#state.blind !== null) this.#service.forgetBlind();
     this.#service.around.onStopping(this.#asking.stop());
   }
-}
-
-/** FNV-1a over UTF-16 units, as a fraction of 1: the same name has the same place after each restart. */
-function phaseOf(name: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  return (hash >>> 0) / 2 ** 32;
 }

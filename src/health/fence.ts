@@ -41,7 +41,8 @@ export function unfenced(stream: Stream): Stream {
   return 'inner' in stream ? (stream as FencedStream).inner : stream;
 }
 
-export function fencedStream(stream: Stream, onThrow: OnThrow): FencedStream {
+/** `ends`: how it is closed, whatever the monitor says; null: as it says. */
+export function fencedStream(stream: Stream, onThrow: OnThrow, ends: 'rst' | null = null): FencedStream {
   return {
     inner: stream,
     get tls() {
@@ -60,7 +61,7 @@ export function fencedStream(stream: Stream, onThrow: OnThrow): FencedStream {
     end: () => stream.end(),
     pause: () => stream.pause(),
     resume: () => stream.resume(),
-    close: (how) => stream.close(how),
+    close: (how) => stream.close(ends ?? how),
   };
 }
 

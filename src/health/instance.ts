@@ -3,11 +3,13 @@
 // question is about the endpoint alone. Whoever asks about the same server then gets the results of one loop. Used by
 // service.ts and check.ts.
 
+import type { Via } from '../config/types.ts';
 import type { LogLevel } from '../log/record.ts';
 import { equal } from '../lib/equal.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Clock, Mono, Self, World } from '../world/world.ts';
 import type { Health, MonitorModule, OptionRow, OptionsOf, Target } from './monitor.ts';
+import type { PathSource } from './path.ts';
 import { type Loop, type LoopContext, PollLoop } from './poll.ts';
 import { type Gates, makeTools, type Notes } from './tools.ts';
 import { WatchLoop } from './watch.ts';
@@ -15,6 +17,8 @@ import { WatchLoop } from './watch.ts';
 export interface MonitorToRun {
   readonly module: MonitorModule;
   readonly options: Readonly<Record<string, unknown>>;
+  /** Not given: server. */
+  readonly via?: Via;
 }
 
 /** Who wants to know: a check, with what the monitor notes about its target. */
@@ -105,6 +109,7 @@ function keyOf({ host, address, port }: Target): string {
 class Question implements LoopContext {
   readonly clock: Clock;
   readonly phase: number;
+  readonly path: PathSource | null;
   readonly loop: Loop;
   /** Never empty while the loop runs. */
   askers: readonly [Asker, ...Asker[]];
@@ -114,6 +119,7 @@ class Question implements LoopContext {
     this.askers = [first];
     this.clock = first.clock;
     this.phase = first.phase;
+    this.path = first.path ?? null;
     this.loop = start(this);
   }
 

@@ -96,6 +96,8 @@ interface Common<R extends readonly OptionRow[]> {
   readonly name: string;
   readonly aliases?: readonly string[];
   readonly options: R;
+  /** false: it asks otherwise than by `tools.connect` and `tools.datagram`, so `via = path` means nothing for it. */
+  readonly viaPath?: false;
   /** What is wrong with options whose rows are all right, each alone. Shown with the option's file and line; refuses the section. */
   refuse?(options: OptionsOf<R>): readonly { readonly option: R[number]['name']; readonly why: string }[];
   /**

@@ -2,6 +2,7 @@
 // each time against a deadline. Made by service.ts.
 
 import { CheckCut, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
+import type { PathSource } from './path.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
 import type { Clock, Self } from '../world/world.ts';
 
@@ -21,6 +22,8 @@ export interface LoopContext {
   self(): Self;
   /** In [0, 1): this loop's place among all others. */
   readonly phase: number;
+  /** How checks reach the server through the path; null or absent: at its own address. */
+  readonly path?: PathSource | null;
   target(): Target;
   /** A check of a grid starts, `lateMs` after its time. */
   onStart(lateMs: number): void;
@@ -138,7 +141,7 @@ export class PollLoop implements Loop {
 
   #start(now: number): void {
     const { clock } = this.#context;
-    const cut = new CheckCut();
+    const cut = new CheckCut(this.#context.path);
     this.#lastStart = now;
     const checking = promised(() => this.#instance.check(this.#context.target(), cut));
     const cancelDeadline = this.#timeoutMs > 0 ? clock.at(this.#timeoutMs, () => this.#onDeadline(run)) : () => {};

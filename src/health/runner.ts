@@ -27,7 +27,12 @@ export class HealthRunner {
   readonly lateness = new Lateness();
 
   /** `describe` gives PyBal's `enabled/up/pooled` of a server, for log lines. `emit` must not call back into the runner. */
-  constructor(world: World, emit: (fact: Fact) => void, describe: (service: string, host: string) => string) {
+  constructor(
+    world: World,
+    emit: (fact: Fact) => void,
+    describe: (service: string, host: string) => string,
+    pathTo: Surroundings['pathTo'] = () => 'there is no path here',
+  ) {
     this.#world = world;
     const gates = makeGates();
     this.#around = {
@@ -37,6 +42,7 @@ export class HealthRunner {
       lateness: this.lateness,
       emit,
       describe,
+      pathTo,
       onStopping: (done) => {
         this.#stopping.add(done);
         void done.finally(() => this.#stopping.delete(done));

@@ -3,7 +3,8 @@
 
 import type { ServerHealth } from '../decision/facts.ts';
 import { Check } from './check.ts';
-import { atLeast, combine } from './combine.ts';
+import { atLeast, combine, type NamedState } from './combine.ts';
+import { pairState, pathName } from './pair.ts';
 import type { Service } from './service.ts';
 import { sameWish } from './weighting.ts';
 
@@ -156,9 +157,8 @@ export class Probe {
   }
 
   combined(previous: ServerHealth | null): ServerHealth {
-    const states = [...this.checks].map(([name, { state }]) => ({ name, state }));
     const { around, needed } = this.server.service;
-    return combine(states, needed, previous, around.world.clock.now());
+    return combine(this.#states(), needed, previous, around.world.clock.now());
   }
 
   get anyResult(): boolean {
@@ -170,8 +170,20 @@ export class Probe {
 
   /** Up as far as anybody knows: what freezes does not change it. */
   get standsUp(): boolean {
-    const verdicts = [...this.checks.values()].map(({ state }) => state.known ?? 'unknown');
+    const verdicts = this.#states().map(({ state }) => state.known ?? 'unknown');
     return atLeast(this.server.service.needed, verdicts) === 'up';
+  }
+
+  /** Of each monitor: a pair is one. */
+  #states(): readonly NamedState[] {
+    const states: NamedState[] = [];
+    for (const [name, { monitor, state }] of this.checks) {
+      const { name: plain } = monitor.module;
+      const own = monitor.via === 'path' ? this.checks.get(plain) : undefined;
+      if (own !== undefined) states.push({ name: plain, state: pairState(own.state, state) });
+      else if (!this.checks.has(pathName(plain)) || monitor.via === 'path') states.push({ name, state });
+    }
+    return states;
   }
 
   stop(): void {

@@ -4,6 +4,7 @@
 
 import type { Pace, ServiceConfig } from '../config/types.ts';
 import type { Fact, PoolHost } from '../decision/facts.ts';
+import type { Path } from '../decision/decision.ts';
 import { equal } from '../lib/equal.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { World } from '../world/world.ts';
@@ -11,6 +12,7 @@ import type { Check } from './check.ts';
 import { Instance, type MonitorToRun, type SharedInstances } from './instance.ts';
 import type { MonitorModule } from './monitor.ts';
 import type { Lateness } from './lateness.ts';
+import { pathName } from './pair.ts';
 import { Server } from './server.ts';
 import type { Gates } from './tools.ts';
 
@@ -30,12 +32,17 @@ export interface Surroundings {
   emit(fact: Fact): void;
   /** `enabled/up/pooled`, for the log. */
   describe(service: string, host: string): string;
+  /** The way through the path to an address, or why there is none. */
+  pathTo(service: ServiceConfig, address: string): Path | string;
   /** Something was stopped; `done` resolves when it ended. */
   onStopping(done: Promise<void>): void;
 }
 
 /** A monitor of a service with its options: one instance for all of its servers, perhaps for those of other services too. */
 export interface ServiceMonitor extends MonitorToRun {
+  /** In logs and status; of a pair the two differ in it. */
+  readonly name: string;
+  readonly via: 'server' | 'path';
   readonly instance: Instance;
 }
 
@@ -62,7 +69,10 @@ export class Service {
   }
   /** How many of the monitors must be up for a server to be up. */
   get needed(): number {
-    return Math.min(this.#config.monitorsNeeded, this.#monitors.size);
+    return Math.min(
+      this.#config.monitorsNeeded,
+      new Set([...this.#monitors.values()].map(({ module }) => module)).size,
+    );
   }
   pace(monitor: string): Pace | undefined {
     return this.#paces.get(monitor);
@@ -76,7 +86,10 @@ export class Service {
     this.#config = config;
     this.#paces = new Map(config.monitors.map(({ name, pace }) => [name, pace]));
     const asksElsewhere =
-      before.vip !== config.vip || before.port !== config.port || before.realPort !== config.realPort;
+      before.vip !== config.vip ||
+      before.port !== config.port ||
+      before.realPort !== config.realPort ||
+      before.forward !== config.forward;
     const replaced = this.#monitors;
     const monitorsChanged =
       this.#updateMonitors(monitors, asksElsewhere) || before.monitorsNeeded !== config.monitorsNeeded;
@@ -90,12 +103,15 @@ export class Service {
     const before = this.#monitors;
     this.#monitors = new Map();
     for (const monitor of wanted) {
-      const { name } = monitor.module;
-      if (this.#monitors.has(name)) continue;
-      const known = before.get(name);
-      const same =
-        !restartAll && known?.module === monitor.module && equal(known.options, monitor.options) ? known : undefined;
-      this.#monitors.set(name, same ?? this.#makeMonitor(monitor));
+      for (const via of waysOf(monitor)) {
+        const { name: plain } = monitor.module;
+        const name = via === 'path' ? pathName(plain) : plain;
+        if (this.#monitors.has(name)) continue;
+        const known = before.get(name);
+        const same =
+          !restartAll && known?.module === monitor.module && equal(known.options, monitor.options) ? known : undefined;
+        this.#monitors.set(name, same ?? this.#makeMonitor(monitor, name, via));
+      }
     }
     return before.size !== this.#monitors.size || [...this.#monitors].some(([name, m]) => before.get(name) !== m);
   }
@@ -164,13 +180,19 @@ export class Service {
   }
 
   /** If it cannot be made, its checks are unknown and say why: nothing else suffers. */
-  #makeMonitor(monitor: MonitorToRun): ServiceMonitor {
+  #makeMonitor({ module, options }: MonitorToRun, name: string, via: 'server' | 'path'): ServiceMonitor {
     const { world, gates, shared } = this.#around;
-    const sharing = monitor.module.asks === 'endpoint';
+    const monitor = { module, options };
+    // The path to an endpoint is another one for each VIP. And what a monitor keeps open one way is no use the other way.
+    const sharing = module.asks === 'endpoint' && via === 'server';
     const instance = sharing ? shared.acquire(monitor) : new Instance(monitor, world, gates);
     if (instance.broken !== null) this.log('error', instance.broken, { event: 'monitor-broken' });
-    return { ...monitor, instance };
+    return { ...monitor, name, via, instance };
   }
+}
+
+function waysOf({ via = 'server' }: MonitorToRun): readonly ('server' | 'path')[] {
+  return via === 'both' ? ['server', 'path'] : [via];
 }
 
 /** In the place of a monitor whose module cannot be had any more: its checks are unknown and say why, they do not vanish. */

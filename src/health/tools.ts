@@ -3,9 +3,11 @@
 
 import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
-import type { CommandResult, Stream, UdpHandlers, UdpOptions, UdpSocket, World } from '../world/world.ts';
+import type { Path } from '../decision/decision.ts';
+import type { Clock, CommandResult, Stream, UdpHandlers, UdpOptions, UdpSocket, World } from '../world/world.ts';
 import { bugText, fenced, fencedClock, fencedStream, fencedUdpHandlers, unfenced } from './fence.ts';
 import { Gate } from './gate.ts';
+import { awaitPath, type PathSource, throughPath } from './path.ts';
 import type { Health, Tools } from './monitor.ts';
 
 const MAX_COMMANDS = 16;
@@ -19,6 +21,8 @@ export const TOO_MANY = 'too many checks at once';
 
 /** The Cut of one check. It remembers what went wrong on our side while the check was under way. */
 export class CheckCut extends Knife {
+  /** How to reach the server through the path; null: at its own address. */
+  readonly path: PathSource | null;
   ownFault: string | null = null;
   /** The check itself is broken: whatever it says does not count. */
   bug: string | null = null;
@@ -26,6 +30,11 @@ export class CheckCut extends Knife {
   waiting = 0;
   /** Called when `bug` is set: the loop cuts the check short. */
   onBug = (): void => {};
+
+  constructor(path: PathSource | null = null) {
+    super();
+    this.path = path;
+  }
 
   fail(bug: string): void {
     if (this.bug !== null) return;
@@ -58,11 +67,13 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
     guarded(gates.connecting, cut, faultOfConnecting, async () => {
       try {
         const stream = closedIfCut(await connect(), cut);
-        return fencedStream(stream, (error) => {
+        const onThrow = (error: unknown) => {
           stream.close('rst');
           if (cut instanceof CheckCut) cut.fail(bugText(error));
           else onBug(bugText(error));
-        });
+        };
+        // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
+        return fencedStream(stream, onThrow, pathOf(cut) === null ? null : 'rst');
       } catch (error) {
         throw error instanceof SystemError ? new ConnectFailed(error) : error;
       }
@@ -70,34 +81,84 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
   return {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
     random: () => world.random(),
-    connect: (options, cut) => connected(cut, () => world.streams.connect(options, cut)),
+    connect(options, cut) {
+      const path = pathOf(cut);
+      if (path === null) return connected(cut, () => world.streams.connect(options, cut));
+      return onTheWay(world.clock, path, cut, (way) =>
+        connected(cut, () =>
+          throughPath(path, way, options, ({ mark, ...at }) =>
+            world.streams.connect({ ...options, ...at, tcp: { ...options.tcp, mark } }, cut),
+          ),
+        ),
+      );
+    },
     secure: (stream, tls, cut) => connected(cut, () => world.streams.secure(unfenced(stream), tls, cut)),
     read: (path, maxBytes) =>
       world.files.read(path, maxBytes).catch((error: unknown) => {
         throw error instanceof SystemError ? new ReadFailed(error) : error;
       }),
-    datagram: (options, handlers, cut) =>
-      guarded(gates.connecting, cut, faultOfConnecting, () => openUdp(world, options, handlers, cut, onBug)),
-    ping: (options, cut) => guarded(gates.pings, cut, faultOfConnecting, () => world.icmp.ping(options, cut)),
+    datagram(options, handlers, cut) {
+      const path = pathOf(cut);
+      const opened = (dial: () => Promise<UdpSocket>) => guarded(gates.connecting, cut, faultOfConnecting, dial);
+      if (path === null) return opened(() => openUdp(world, options, handlers, cut, onBug));
+      return onTheWay(world.clock, path, cut, (way) =>
+        opened(() =>
+          throughPath(path, way, options, (at) => openUdp(world, { ...options, ...at }, handlers, cut, onBug)),
+        ),
+      );
+    },
+    ping: (options, cut) => guarded(gates.pings, cut, faultOfConnecting, () => world.icmp.ping(options, cut), 'a ping'),
     run: (command, cut) =>
-      guarded(gates.commands, cut, faultOfRunning, async () =>
-        killedInTime(await world.processes.run(command, cut), command.timeoutMs, world.self().loopLateMs),
+      guarded(
+        gates.commands,
+        cut,
+        faultOfRunning,
+        async () => killedInTime(await world.processes.run(command, cut), command.timeoutMs, world.self().loopLateMs),
+        'a command',
       ),
-    fetch: (request, cut) => guarded(gates.connecting, cut, faultOfFetching, () => world.http.get(request, cut)),
+    fetch: (request, cut) =>
+      guarded(
+        gates.connecting,
+        cut,
+        faultOfFetching,
+        () => world.http.get(request, cut),
+        'what is asked for by its URL',
+      ),
     log: notes.log,
     observe: notes.observe,
     count: notes.count,
   };
 }
 
-/** Do `act` when it is its turn; note a failure that is our own. */
+function pathOf(cut: Cut): PathSource | null {
+  return cut instanceof CheckCut ? cut.path : null;
+}
+
+/** `act` when the path is there. That it is not says nothing about the server. */
+async function onTheWay<T>(clock: Clock, source: PathSource, cut: Cut, act: (way: Path) => Promise<T>): Promise<T> {
+  let way: Path;
+  try {
+    way = await awaitPath(source, clock, cut);
+  } catch (error) {
+    if (cut instanceof CheckCut) cut.ownFault ??= errorText(error);
+    throw error;
+  }
+  return act(way);
+}
+
+/** Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. */
 async function guarded<T>(
   gate: Gate,
   cut: Cut,
   faultOf: (error: unknown, cut: Cut) => string | null,
   act: () => Promise<T>,
+  notOnPath: string | null = null,
 ): Promise<T> {
   const check = cut instanceof CheckCut ? cut : null;
+  if (notOnPath !== null && check !== null && check.path !== null) {
+    check.ownFault ??= `${notOnPath} can not go through the path`;
+    throw new SystemError('ENOTSUP', 'take the path', check.ownFault);
+  }
   let leave = () => {};
   try {
     if (check !== null) check.waiting++;
@@ -174,7 +235,7 @@ function killedInTime(result: CommandResult, timeoutMs: number, loopLateMs: numb
 
 /** Errors of connect() that are about this host: its limits, its addresses and routes, its packet filter, what it was told. */
 const OWN_FAULTS: ReadonlySet<string> = new Set(
-  'EMFILE ENFILE ENOBUFS ENOMEM ENOSYS EAGAIN EADDRNOTAVAIL EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM EINVAL'.split(
+  'EMFILE ENFILE ENOBUFS ENOMEM ENOSYS ENOTSUP EAGAIN EADDRNOTAVAIL EADDRINUSE EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM EINVAL'.split(
     ' ',
   ),
 );

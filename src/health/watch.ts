@@ -68,7 +68,7 @@ export class WatchLoop implements Loop {
 
   #start(timeoutSeconds: number): void {
     const { clock } = this.#context;
-    const cut = new CheckCut();
+    const cut = new CheckCut(this.#context.path);
     const timeoutMs = timeoutSeconds * 1000;
     const target: Target = this.#context.target();
     const run: Run = { cut, startedAt: clock.now(), timeoutMs, ended: null, cancelDeadline: () => {}, timedOut: false };

@@ -42,6 +42,8 @@ const GLOBAL: GlobalConfig = {
   reconcileLimitSeconds: RECONCILE_LIMIT_MS / 1000,
   withdrawWaitSeconds: WITHDRAW_WAIT_MS / 1000,
   resolveIntervalSeconds: 60,
+  uplinks: [],
+  path: { firstMark: 1000, firstPort: 10_000, lastPort: 10_319, portsPerServer: 8, holdSeconds: 900, sources: [] },
   bfdWedgedSeconds: 2,
 };
 
@@ -58,7 +60,7 @@ export function configWith(services: readonly ServiceConfig[], over: ConfigOver 
 
 /** A checked service: whoever has no monitors is always up. */
 export function checked(over: Partial<ServiceConfig> = {}): ServiceConfig {
-  return serviceConfig({ monitors: [{ name: 'ProxyFetch', options: {}, pace: AS_ALWAYS }], ...over });
+  return serviceConfig({ monitors: [{ name: 'ProxyFetch', options: {}, pace: AS_ALWAYS, via: 'server' }], ...over });
 }
 
 /** `cp1`, or `cp1 weight 0`, `cp1 disabled`. */

@@ -1,6 +1,6 @@
 // A health runner in a fake world with one service, and what it told.
 
-import type { Pace } from '../../src/config/types.ts';
+import type { Pace, Via } from '../../src/config/types.ts';
 import type { Fact } from '../../src/decision/facts.ts';
 import type { MonitorModule } from '../../src/health/monitor.ts';
 import { HealthRunner } from '../../src/health/runner.ts';
@@ -14,6 +14,7 @@ export interface Wanted {
   readonly fall?: number;
   readonly needed?: number;
   readonly pace?: Partial<Pace>;
+  readonly via?: Via;
   readonly options?: Readonly<Record<string, unknown>>;
 }
 
@@ -28,7 +29,7 @@ export function lab(over: Partial<World> = {}) {
   const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
   const configure = (
     modules: readonly MonitorModule[],
-    { hosts = ['cp1'], rise = 1, fall = 1, needed, options = {}, pace = {} }: Wanted = {},
+    { hosts = ['cp1'], rise = 1, fall = 1, needed, options = {}, pace = {}, via = 'server' }: Wanted = {},
   ) =>
     runner.configure([
       {
@@ -36,7 +37,7 @@ export function lab(over: Partial<World> = {}) {
           ...config,
           rise,
           fall,
-          monitors: modules.map(({ name }) => ({ name, options, pace: { ...AS_ALWAYS, ...pace } })),
+          monitors: modules.map(({ name }) => ({ name, options, pace: { ...AS_ALWAYS, ...pace }, via })),
           monitorsNeeded: needed ?? modules.length,
         },
         monitors: modules.map((module) => ({ module, options })),

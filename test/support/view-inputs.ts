@@ -2,6 +2,7 @@
 
 import type { BfdStatus } from '../../src/bfd/types.ts';
 import type { CheckInput, PeerInput, ViewInputs } from '../../src/control/types.ts';
+import { NO_MARKS } from '../../src/decision/marks.ts';
 import type { Decision, ServerVerdict, ServiceVerdict, VipVerdict } from '../../src/decision/decision.ts';
 import { floorOf } from '../../src/decision/floor.ts';
 import { keyOf, nothingKnown } from '../../src/decision/learn.ts';
@@ -115,6 +116,7 @@ export function serviceVerdict(
       since: ago(3600),
       list: null,
       addresses: new Map(),
+      candidates: new Map(),
       health: new Map(),
       kernel: null,
       inDoubt: false,
@@ -238,6 +240,7 @@ export async function inputs(
     },
     leaving: new Map(),
     leavingVips: new Map(),
+    marks: NO_MARKS,
     wakeAt: Infinity,
   };
   const nothing = nothingKnown(NOW);

@@ -622,11 +622,19 @@ const CASES: readonly Case[] = [
     ],
   ],
   [
-    'a presence that is not here yet',
+    'a presence by route without the uplinks of it',
     web({}, ['vip-presence = route']),
     [
       '1: warning: [web] not usable: what it has in the kernel stays as it is',
-      '8: [web] vip-presence: route is not in this version',
+      '8: [web] vip-presence: route needs vip-uplinks in [global]',
+    ],
+  ],
+  [
+    'checks through the path that have no source but the virtual IP',
+    web({}, ['via = both']),
+    [
+      '1: warning: [web] not usable: what it has in the kernel stays as it is',
+      '8: [web] via: checks through the path need vip-presence = route, or an IPv4 address in path-source in [global]',
     ],
   ],
   [

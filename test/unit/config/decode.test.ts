@@ -84,7 +84,7 @@ describe('config/decode', () => {
       announce: 'served',
     });
     expect(text?.monitors).to.deep.equal([
-      { name: 'IdleConnection', options: { 'max-delay': 30, keepalive: true }, pace: AS_ALWAYS },
+      { name: 'IdleConnection', options: { 'max-delay': 30, keepalive: true }, pace: AS_ALWAYS, via: 'server' },
       {
         name: 'ProxyFetch',
         options: {
@@ -94,6 +94,7 @@ describe('config/decode', () => {
           check_all: false,
         },
         pace: AS_ALWAYS,
+        via: 'server',
       },
     ]);
     expect(dns).to.deep.include({ vip: '2001:db8::53', family: 6, flags: FLAG.onePacket, scheduler: 'wrr' });
@@ -134,6 +135,15 @@ ${more}`;
       reconcileLimitSeconds: 10,
       withdrawWaitSeconds: 1,
       resolveIntervalSeconds: 60,
+      uplinks: [],
+      path: {
+        firstMark: 0x0a000000,
+        firstPort: 10_240,
+        lastPort: 32_767,
+        portsPerServer: 8,
+        holdSeconds: 960,
+        sources: [],
+      },
     });
     expect(services).to.deep.equal([
       {
@@ -160,7 +170,9 @@ ${more}`;
           passwordFile: null,
         },
         depoolThreshold: 0.5,
-        monitors: [{ name: 'IdleConnection', options: { 'max-delay': 300, keepalive: true }, pace: AS_ALWAYS }],
+        monitors: [
+          { name: 'IdleConnection', options: { 'max-delay': 300, keepalive: true }, pace: AS_ALWAYS, via: 'server' },
+        ],
         monitorsNeeded: 1,
         rise: 1,
         fall: 1,
@@ -242,6 +254,7 @@ ${more}`;
         name: 'ProxyFetch',
         options: { url: ['http://h/'], interval: 3, http_status: 200, check_all: false },
         pace: AS_ALWAYS,
+        via: 'server',
       },
     ]);
   });

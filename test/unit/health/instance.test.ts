@@ -25,7 +25,7 @@ function lab(monitor: MonitorToRun) {
       Object.entries(services).map(([name, { fall = 1, port = 80, slowSeconds, ...own }]) => {
         const wanted = { ...monitor, ...own };
         const pace = { ...AS_ALWAYS, slowIntervalSeconds: slowSeconds ?? null, slowAfterSeconds: 100 };
-        const monitors = [{ name: wanted.module.name, options: wanted.options, pace }];
+        const monitors = [{ name: wanted.module.name, options: wanted.options, pace, via: 'server' as const }];
         return {
           config: { ...serviceConfig({ name, fall, port, realPort: port, monitors }), monitorsNeeded: 1 },
           monitors: [wanted],
