@@ -17,7 +17,7 @@ import { encodeMessage } from './message.ts';
 import { hardReset, isLasting, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
 import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
-import { type Counters, newCounters, Session, type SessionWorld } from './session.ts';
+import { type Collision, type Counters, newCounters, Session, type SessionWorld } from './session.ts';
 import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
 import type { ReceivedUpdate } from './update.ts';
 
@@ -105,6 +105,8 @@ export class Peer {
   #since: Mono;
   #stopped = false;
   #retry: (() => void) | null = null;
+  /** The last attempt to connect was left out for a call of the peer's. */
+  #yielded = false;
   #failures = 0;
   #protocolErrors = 0;
   #damped = false;
@@ -316,7 +318,7 @@ export class Peer {
           peerAs,
           offers: this.#offers(),
         }),
-        losesCollision: (agreed) => this.#losesCollision(side, agreed),
+        collision: (agreed, on, patient) => this.#collision(side, agreed, on, patient),
         stateChanged: (from, to) => this.#stateChanged(side, from, to),
         up: (agreed) => this.#up(side, agreed),
         down: (cause) => this.#ended(side, cause),
@@ -406,15 +408,26 @@ export class Peer {
     return { none: this.#plain, gracefulRestart: mode === 'off' ? null : restart, hostname, softwareVersion };
   }
 
-  #losesCollision(side: Side, agreed: Negotiated): boolean {
+  /**
+   * RFC 4271 §6.8. It lets us look at a connection in OpenSent when the identifier is known otherwise, and here it is: from this
+   * one. Of the two speakers the dominant one decides; the other would not know which connection is up already over there.
+   */
+  #collision(side: Side, agreed: Negotiated, on: 'open' | 'keepalive', patient: boolean): Collision {
     const other = this.#sessions[side === 'active' ? 'passive' : 'active'];
+    // Who is answered is not called as well: our call might be there already, where the session is up.
+    if (other.state.is === 'Connect') other.dump();
     // An established one has no rival: nobody is let in, and the other session was given up when it came up.
-    if (other.state.is !== 'OpenConfirm') return false;
+    if (other.state.is !== 'OpenSent' && other.state.is !== 'OpenConfirm') return 'none';
+    const answered = other.state.is === 'OpenConfirm';
     const routerId = other.local?.routerId ?? '0.0.0.0';
     const kept = survivor({ routerId, as: this.#config.localAs }, { routerId: agreed.peerId, as: agreed.peerAs });
-    if ((kept === 'outgoing') !== (side === 'active')) return true;
+    const wins = (kept === 'outgoing') === (side === 'active');
+    // One that nobody speaks on must not be the end of one that lives: it is waited for, but not for long.
+    if (on === 'keepalive') return !wins && !answered && patient ? 'undecided' : 'none';
+    if (!wins) return answered ? 'lost' : patient ? 'undecided' : 'none';
+    if (answered && kept === 'incoming' && patient) return 'undecided';
     other.dump();
-    return false;
+    return 'none';
   }
 
   #stateChanged(side: Side, from: State, to: State): void {
@@ -423,6 +436,8 @@ export class Peer {
     const waits = side === 'passive' && RANK[to.is] < RANK.OpenSent;
     const level = !matters && (waits || this.#failures > 0) ? 'debug' : 'info';
     this.#log(level, `State is now: ${to.is.toUpperCase()}`, side);
+    if (from.is === 'OpenSent' || from.is === 'OpenConfirm')
+      this.#sessions[side === 'active' ? 'passive' : 'active'].proceed();
   }
 
   #up(side: Side, agreed: Negotiated): void {
@@ -518,6 +533,9 @@ export class Peer {
     const { world } = this.#context;
     this.#retry = world.clock.at(seconds * (0.75 + 0.25 * world.random()) * 1000, () => {
       this.#retry = null;
+      // RFC 4271 §8.2.2, Active: whoever is called does not call as well. Once: a call may lead nowhere.
+      this.#yielded = !this.#damped && !this.#yielded && RANK[this.#sessions.passive.state.is] >= RANK.OpenSent;
+      if (this.#yielded) return this.#scheduleRetry();
       this.#damped = false;
       this.start();
     });

@@ -64,11 +64,14 @@ export function newCounters(): Counters {
   };
 }
 
+/** RFC 4271 §6.8. `lost`: this connection is given up for the other one. `undecided`: the peer will soon give up one of them. */
+export type Collision = 'none' | 'lost' | 'undecided';
+
 export interface SessionHooks {
   /** What our OPEN says; the router id may depend on the local address of the first connection. */
   localOpen(localAddress: string): LocalOpen;
-  /** A valid OPEN came: must this connection be given up for another one (RFC 4271 §6.8)? */
-  losesCollision(agreed: Negotiated): boolean;
+  /** What is about to be believed, about the other connection to the same peer? Not `undecided` without `patient`. */
+  collision(agreed: Negotiated, on: 'open' | 'keepalive', patient: boolean): Collision;
   stateChanged(from: State, to: State): void;
   up(agreed: Negotiated): void;
   down(cause: Cause): void;
@@ -84,6 +87,10 @@ export interface SessionHooks {
 /** A hold timer that fires later than this says more about our own event loop than about the peer. */
 const LATE_MS = 500;
 const LATE_GRACE_MS = 250;
+/** How long a collision may be undecided. A round trip is enough between peers that live. */
+const UNDECIDED_MS = 2_000;
+/** Nobody who waits for an OPEN or a KEEPALIVE of ours has so much to say. */
+const PUT_OFF_MESSAGES = 16;
 /** How long what we said last may be on its way after a connection was closed; then it is cut: a few at a time at most. */
 const LINGER_MS = 3_600_000;
 
@@ -96,6 +103,14 @@ const EXPIRES = {
 
 /** UPDATEs are handed over in pieces of about this size. */
 const PIECE_BYTES = 65_536;
+
+/** A message that is not believed before a collision is decided, and what came after it. */
+interface PutOff {
+  readonly event: Greeting;
+  readonly later: Frame[];
+  readonly cancel: () => void;
+}
+type Greeting = Event & { readonly on: 'open' | 'keepalive' };
 
 export class Session {
   readonly #world: SessionWorld;
@@ -112,6 +127,9 @@ export class Session {
   #local: LocalOpen | null = null;
   #rib: AdjRibOut | null = null;
   #blocked = false;
+  #putOff: PutOff | null = null;
+  /** This connection has not waited in vain yet. */
+  #patient = true;
   /** Streams that we closed and that still have something to send. */
   readonly #closing = new Map<Stream, () => void>();
   /** Closed before we asked for it: they will never say so again. */
@@ -168,6 +186,22 @@ export class Session {
   /** Lost against the peer's other connection (RFC 4271 §6.8). */
   dump(): void {
     this.#feed({ on: 'collision-dump' });
+  }
+
+  /** Something became of the other connection: a collision may be decided now. */
+  proceed(): void {
+    const [stream, waiting] = [this.#stream, this.#putOff];
+    if (stream === null || waiting === null) return;
+    // To judge may end the other connection, which leads here again.
+    this.#putOff = null;
+    if (this.#judge(waiting.event) === 'undecided') {
+      this.#putOff = waiting;
+      return;
+    }
+    waiting.cancel();
+    if (this.#stream !== stream) return;
+    stream.resume();
+    for (const frame of waiting.later) if (this.#stream === stream) this.#take(stream, frame);
   }
 
   /** Drop the connection without a word: the peer has forgotten it. */
@@ -286,6 +320,7 @@ export class Session {
     this.#splitter = new Splitter();
     this.#stream = stream;
     this.#blocked = false;
+    this.#patient = true;
     // A stream that was given up may still have something to say; nobody listens.
     const mine = () => this.#stream === stream;
     const lost = (reason: string) => this.#feed({ on: 'connection-fails', reason });
@@ -315,6 +350,8 @@ export class Session {
   #close(): void {
     this.#dialling?.abort();
     this.#dialling = null;
+    this.#putOff?.cancel();
+    this.#putOff = null;
     const stream = this.#stream;
     this.#stream = null;
     this.#rib = null;
@@ -333,7 +370,7 @@ export class Session {
     try {
       for (const frame of this.#splitter.push(bytes)) {
         this.#counters.messagesIn++;
-        this.#feed(this.#eventOf(frame));
+        this.#take(stream, frame);
         if (this.#stream !== stream) break;
       }
     } catch (thrown) {
@@ -341,6 +378,41 @@ export class Session {
       this.#feed({ on: 'header-error', notification: thrown.notification });
     }
     this.#hooks.receivedAll();
+  }
+
+  #take(stream: Stream, frame: Frame): void {
+    if (this.#putOff !== null && frame.type !== MESSAGE.notification) {
+      this.#putOff.later.push({ type: frame.type, body: frame.body.slice() });
+      if (this.#putOff.later.length >= PUT_OFF_MESSAGES) stream.pause();
+      return;
+    }
+    const event = this.#eventOf(frame);
+    if (event.on !== 'open' && event.on !== 'keepalive') this.#feed(event);
+    else if (this.#judge(event) === 'undecided') this.#wait(event);
+  }
+
+  /**
+   * Believed too early, an OPEN or a KEEPALIVE would bring the session up on this connection while the peer chooses the other one:
+   * it would come and go again. `undecided`: nothing was done.
+   */
+  #judge(event: Greeting): Collision {
+    const { state } = this;
+    const verdict =
+      event.on === 'open' && state.is === 'OpenSent'
+        ? this.#hooks.collision(event.agreed, 'open', this.#patient)
+        : event.on === 'keepalive' && state.is === 'OpenConfirm'
+          ? this.#hooks.collision(state.agreed, 'keepalive', this.#patient)
+          : 'none';
+    if (verdict !== 'undecided') this.#feed(verdict === 'lost' ? { on: 'collision-dump' } : event);
+    return verdict;
+  }
+
+  #wait(event: Greeting): void {
+    const cancel = this.#world.clock.at(UNDECIDED_MS, () => {
+      this.#patient = false;
+      this.proceed();
+    });
+    this.#putOff = { event, later: [], cancel };
   }
 
   #eventOf(frame: Frame): Event {
@@ -369,8 +441,7 @@ export class Session {
       if (local === null) return { on: 'connection-fails', reason: 'OPEN before ours' };
       const result = negotiate(local, open);
       if ('refusal' in result) return { on: 'open-error', notification: result.refusal, why: result.why };
-      const lost = this.#state.is === 'OpenSent' && this.#hooks.losesCollision(result);
-      return lost ? { on: 'collision-dump' } : { on: 'open', agreed: result };
+      return { on: 'open', agreed: result };
     } catch (thrown) {
       if (!(thrown instanceof ProtocolError)) throw thrown;
       return { on: 'open-error', notification: thrown.notification };

@@ -75,7 +75,7 @@ function establishedSession() {
     },
     {
       localOpen: () => ours,
-      losesCollision: () => false,
+      collision: () => 'none',
       stateChanged: () => {},
       up: () => {},
       down: (cause) => ends.push(cause),
