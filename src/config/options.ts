@@ -430,5 +430,14 @@ export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   advertised_instrumentation_ips: 'is not in this version: these addresses are not announced',
 };
 
-/** PyBal's monitors, to tell a misspelt one from one that this version does not have. */
-export const MONITOR_NAMES = ['IdleConnection', 'ProxyFetch', 'RunCommand', 'DNSQuery', 'UDP'] as const;
+/** The monitors that there are, and PyBal's, to tell a misspelt one from one that this version does not have. */
+export const MONITOR_NAMES = [
+  'IdleConnection',
+  'ProxyFetch',
+  'RunCommand',
+  'DNS',
+  'DNSQuery',
+  'Ping',
+  'TCP',
+  'UDP',
+] as const;

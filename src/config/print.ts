@@ -78,6 +78,8 @@ export function exampleOf(row: OptionRow): string {
       return "[ '192.0.2.1', '2001:db8::1' ]";
     case 'strings':
       return "[ 'a', 'b' ]";
+    case 'octets':
+      return "[ 'text\\r\\n', 'hex:00ff' ]";
     case 'template':
       return "[ '-H', server.host ]";
     case 'ints':

@@ -41,6 +41,8 @@ export type OptionRow<N extends string = string> =
   | (Base<N> & { readonly kind: 'choice'; readonly choices: readonly string[] } & Defaulted<string>)
   /** Python literal: one string or a non-empty list of strings. */
   | (Base<N> & { readonly kind: 'strings' } & Defaulted<readonly string[]>)
+  /** As `strings`, of octets: a character from \x00 to \xff each, or `hex:` and digits. Decodes to such characters. */
+  | (Base<N> & { readonly kind: 'octets' } & Defaulted<readonly string[]>)
   /** As `strings`, each an absolute URL of one of `schemes` ('http', 'https'). */
   | (Base<N> & { readonly kind: 'urls'; readonly schemes: readonly string[] } & Defaulted<readonly string[]>)
   /** Addresses: one bare address, or a Python list of strings. */
@@ -64,6 +66,7 @@ interface KindTypes {
   address: string;
   choice: string;
   strings: readonly string[];
+  octets: readonly string[];
   urls: readonly string[];
   addresses: readonly string[];
   ints: readonly number[];

@@ -61,6 +61,8 @@ export function readValue(row: OptionRow, text: string): unknown {
       return readChoice(text, row.choices);
     case 'strings':
       return readStrings(text, Array.isArray(row.default) && row.default.length === 0);
+    case 'octets':
+      return readStrings(text, Array.isArray(row.default) && row.default.length === 0).map(readOctets);
     case 'urls':
       return readStrings(text).map((url) => readUrl(url, row.schemes));
     case 'addresses':
@@ -86,6 +88,8 @@ export function printValue(row: OptionRow, value: unknown): string {
     case 'addresses':
     case 'template':
       return printLiteral({ is: 'list', items: (value as Template).map(templateItem) });
+    case 'octets':
+      return printLiteral({ is: 'list', items: (value as readonly string[]).map(octetsItem) });
     case 'ints':
     case 'words':
       return (value as readonly (string | number)[]).join(' ');
@@ -133,6 +137,8 @@ export function describeKind(row: OptionRow): string {
       return `one of ${row.choices.join(', ')}`;
     case 'strings':
       return "list of strings: [ 'a', 'b' ]";
+    case 'octets':
+      return "list of texts or octets: [ 'QUIT\\r\\n', 'hex:00ff' ]";
     case 'urls':
       return `list of URLs (${row.schemes.map((scheme) => `${scheme}://`).join(', ')})`;
     case 'addresses':
@@ -231,6 +237,26 @@ function readStrings(text: string, mayBeEmpty = false): readonly string[] {
     if (item.is === 'string') return item.value;
     throw new ValueError(`${printLiteral(item)} is not a string: put it in quotes`);
   });
+}
+
+/** `hex:` and digits, blanks between them allowed; or text in which each character is one octet. */
+function readOctets(text: string): string {
+  const digits = /^hex:(.*)$/s.exec(text)?.[1]?.replaceAll(/\s/g, '');
+  if (digits !== undefined) {
+    if (!/^([0-9a-f]{2})+$/i.test(digits))
+      throw new ValueError(`${quote(text)}: two hexadecimal digits for each octet`);
+    return digits.replaceAll(/../g, (octet) => String.fromCharCode(Number.parseInt(octet, 16)));
+  }
+  const wide = /[^\x00-\xff]/u.exec(text)?.[0];
+  if (wide !== undefined) throw new ValueError(`${quote(text)}: ${wide} is not one octet, write its octets as \\x…`);
+  return text;
+}
+
+/** As text where it looks the same to everybody. */
+function octetsItem(octets: string): Literal {
+  const plain = /^(?!hex:)[\t\r\n\x20-\x7e]*$/.test(octets);
+  const hex = Array.from(octets, (octet) => octet.charCodeAt(0).toString(16).padStart(2, '0'));
+  return { is: 'string', value: plain ? octets : `hex:${hex.join('')}` };
 }
 
 /** One bare address, or a list as PyBal evaluates it. '' in the list (PyBal's word for every address) becomes '::'. */

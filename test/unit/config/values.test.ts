@@ -10,6 +10,7 @@ const FLOAT: OptionRow = { ...base, kind: 'float' };
 const BOOL: OptionRow = { ...base, kind: 'bool' };
 const ADDRESSES: OptionRow = { ...base, kind: 'addresses' };
 const STRINGS: OptionRow = { ...base, kind: 'strings' };
+const OCTETS: OptionRow = { ...base, kind: 'octets' };
 const TEMPLATE: OptionRow = { ...base, kind: 'template' };
 const URL_ROW: OptionRow = { ...base, kind: 'url', schemes: ['http', 'https', 'file'] };
 
@@ -32,6 +33,9 @@ const GOOD: readonly (readonly [OptionRow, string, unknown])[] = [
   [ADDRESSES, "[ '192.0.2.1', '2001:DB8::1' ]", ['192.0.2.1', '2001:db8::1']],
   [ADDRESSES, "'192.0.2.1'", ['192.0.2.1']],
   [ADDRESSES, '[ "" ]', ['::']],
+  [OCTETS, "'QUIT\\r\\n'", ['QUIT\r\n']],
+  [OCTETS, "[ 'a\\x00\\xff', '' ]", ['a\x00\xff', '']],
+  [OCTETS, "'hex: 00 fF'", ['\x00\xff']],
   [TEMPLATE, "[ '-H', server.host ]", ['-H', { server: 'host' }]],
   [TEMPLATE, 'server.lvsservice.ip', [{ server: 'vip' }]],
   [TEMPLATE, '[]', []],
@@ -54,6 +58,7 @@ const BAD: readonly (readonly [OptionRow, string])[] = [
   ...['', '50%', 'nan', 'inf', '-Infinity', '1e999', '0x1', '1,5', '.', 'e5'].map((text) => [FLOAT, text] as const),
   ...['', '2', 'tru', 'oui', '-1', 'yesno', 'None'].map((text) => [BOOL, text] as const),
   ...['', '[]', 'a', '[ a ]', '[ 1 ]', '7', "{ 'a': 1 }", 'None', "[ 'a', None ]"].map((t) => [STRINGS, t] as const),
+  ...['', 'x', '[]', "'hex:'", "'hex:0'", "'hex:0g'", "'€'"].map((text) => [OCTETS, text] as const),
   ...['', 'x', '[ 1 ]', '192.0.2.1 192.0.2.2', "[ 'x' ]"].map((text) => [ADDRESSES, text] as const),
   ...['[ 1 ]', '[ server ]', '[ server.x ]', 'server.host + 1'].map((text) => [TEMPLATE, text] as const),
   ...['', 'h', 'http:/h', 'http://', 'ftp://h/', 'file://x', 'http://h/ a', 'javascript:1'].map(

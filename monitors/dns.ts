@@ -1,0 +1,146 @@
+// DNS: ask the real server one question, and nobody else, and compare the answer. Over UDP, asked again while there is no
+// answer, and over TCP when the answer was cut short; or over TCP alone.
+
+import type { OptionRow, OptionsOf, Poll } from 'anybal/monitor';
+import { ask, printQuestion } from './lib/dns-exchange.ts';
+import { canonicalData, type Message, nameComplaint, RCODES, type TypeName, TYPES } from './lib/dns-message.ts';
+
+const options = [
+  {
+    name: 'name',
+    kind: 'string',
+    example: 'www.example.org',
+    doc: 'Whom to ask for. A dot alone is the root.',
+  },
+  { name: 'type', kind: 'choice', choices: Object.keys(TYPES), default: 'A', doc: 'Type of the records to ask for.' },
+  {
+    name: 'rcode',
+    kind: 'words',
+    choices: RCODES,
+    default: ['NOERROR'],
+    doc: 'Which response codes are up.',
+  },
+  {
+    name: 'answers',
+    kind: 'strings',
+    default: [],
+    example: "[ '192.0.2.1', '192.0.2.2' ]",
+    doc: "Records of this type that must be in the answer, as in a zone file: '10 mx1.example.org'. Others may be there too.",
+  },
+  {
+    name: 'min-answers',
+    kind: 'int',
+    min: 0,
+    max: 500,
+    default: 1,
+    doc: 'How many records of this type there must be at least when the response code is NOERROR.',
+  },
+  {
+    name: 'authoritative',
+    kind: 'bool',
+    default: false,
+    doc: 'The answer must be authoritative (AA): not from a cache, and from a zone that did not expire.',
+  },
+  {
+    name: 'recursion',
+    kind: 'bool',
+    default: true,
+    doc: 'Ask the server to find out what it does not know (RD). No is right for servers that are authoritative only.',
+  },
+  {
+    name: 'transport',
+    kind: 'choice',
+    choices: ['udp', 'tcp'],
+    default: 'udp',
+    doc: 'udp asks over TCP too when the answer was cut short. tcp asks over TCP only.',
+  },
+  {
+    name: 'tries',
+    kind: 'int',
+    min: 1,
+    max: 20,
+    default: 3,
+    doc: 'How often to ask over UDP while there is no answer, spread evenly over the timeout.',
+  },
+  {
+    name: 'edns-size',
+    kind: 'int',
+    min: 0,
+    max: 65_535,
+    default: 1232,
+    doc: 'Longest answer over UDP that we offer to take (EDNS). 0: ask without EDNS, as an old client would.',
+  },
+  { name: 'interval', kind: 'seconds', min: 0.1, max: 86_400, default: 10, doc: 'Seconds between checks.' },
+  { name: 'timeout', kind: 'seconds', min: 0.01, max: 3600, default: 5, doc: 'Seconds for the whole check.' },
+] as const satisfies readonly OptionRow[];
+
+type Options = OptionsOf<typeof options>;
+
+const MOST_QUOTED = 200;
+
+export default {
+  apiVersion: 1,
+  name: 'DNS',
+  kind: 'poll',
+  asks: 'endpoint',
+  options,
+  refuse(o) {
+    const why = nameComplaint(o.name);
+    return why === null ? [] : [{ option: 'name', why }];
+  },
+  timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
+  create: (o, tools) => {
+    const type = o.type as TypeName;
+    const exchange = {
+      question: { name: o.name, type, recursion: o.recursion, ednsSize: o['edns-size'] },
+      transport: o.transport === 'tcp' ? 'tcp' : 'udp',
+      tries: o.tries,
+      timeoutSeconds: o.timeout,
+    } as const;
+    const wanted = o.answers.map((text) => canonicalData(type, text));
+    return {
+      async check(target, cut) {
+        const start = tools.clock.now();
+        const outcome = await ask(tools, target, exchange, cut);
+        const reason = outcome.is === 'answer' ? complaintOf(outcome.message, o, wanted) : outcome.reason;
+        const seconds = (tools.clock.now() - start) / 1000;
+        tools.observe(target, 'request_duration_seconds', seconds, {
+          result: reason === null ? 'successful' : 'failed',
+        });
+        if (reason !== null) return { is: 'down', reason };
+        return { is: 'up', detail: outcome.is === 'answer' ? summary(outcome.message, type) : '' };
+      },
+    };
+  },
+} satisfies Poll<typeof options>;
+
+/** What is wrong with the answer, or null. */
+function complaintOf(message: Message, o: Options, wanted: readonly string[]): string | null {
+  const question = printQuestion({ name: o.name, type: o.type as TypeName, recursion: o.recursion, ednsSize: 0 });
+  if (!o.rcode.includes(message.rcode)) return `answered ${message.rcode} to ${question}, not ${o.rcode.join(' or ')}`;
+  if (o.authoritative && !message.authoritative) return `the answer to ${question} is not authoritative`;
+  if (message.rcode !== 'NOERROR') return null;
+  const found = dataOf(message, o.type);
+  if (found.length < o['min-answers']) {
+    const records = found.length === 1 ? '1 record' : `${found.length} records`;
+    return `answered ${records} to ${question}, not ${o['min-answers']} or more${quoted(found)}`;
+  }
+  const missing = wanted.filter((data) => !found.includes(data));
+  return missing.length === 0 ? null : `the answer to ${question} lacks ${missing.join(', ')}${quoted(found)}`;
+}
+
+function dataOf(message: Message, type: string): readonly string[] {
+  return message.answers.flatMap((record) => (type === 'ANY' || record.type === type ? record.data : []));
+}
+
+function summary(message: Message, type: string): string {
+  const found = dataOf(message, type);
+  return `${message.rcode}${quoted(found)}`;
+}
+
+/** What a server sent, made safe for a line of the log. */
+function quoted(found: readonly string[]): string {
+  if (found.length === 0) return '';
+  const text = found.join(', ').replace(/[^\x20-\x7e]/g, '?');
+  return `: ${text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED)}…` : text}`;
+}

@@ -1,0 +1,198 @@
+// TCP: connect, and say and hear what the protocol's first words are, with or without TLS. Without `send` and `expect` a
+// connection that comes about is up, whatever happens to it afterwards.
+
+import type { Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
+import { fromOctets, quote, toOctets } from './lib/octets.ts';
+
+const options = [
+  {
+    name: 'send',
+    kind: 'octets',
+    default: [],
+    example: "[ 'PING\\r\\n' ]",
+    doc: "What to say, in turn with expect: one, then its answer, then the next. '' says nothing.",
+  },
+  {
+    name: 'expect',
+    kind: 'octets',
+    default: [],
+    example: "[ '+PONG' ]",
+    doc: "What must come after each of them. '' waits for nothing; [ '', 'QUIT\\r\\n' ] lets the server speak first.",
+  },
+  {
+    name: 'match',
+    kind: 'choice',
+    choices: ['contains', 'starts'],
+    default: 'contains',
+    doc: 'Where in what comes: anywhere, or at its beginning.',
+  },
+  {
+    name: 'max-bytes',
+    kind: 'int',
+    min: 1,
+    max: 1 << 20,
+    default: 65_536,
+    doc: 'How many octets may come in all before what is expected has come.',
+  },
+  { name: 'tls', kind: 'bool', default: false, doc: 'Speak TLS from the first octet on.' },
+  {
+    name: 'tls-servername',
+    kind: 'string',
+    default: null,
+    example: 'www.example.org',
+    doc: 'The name that the server is told (SNI) and that its certificate must be for; without it, its address.',
+  },
+  {
+    name: 'tls-verify',
+    kind: 'bool',
+    default: true,
+    doc: 'Whether a certificate that is out of its time, for another name, or of an unknown authority means down.',
+  },
+  {
+    name: 'tls-ca',
+    kind: 'path',
+    default: null,
+    example: '/etc/ssl/example-ca.pem',
+    doc: 'Authorities to trust (PEM), instead of the ones that the system trusts. Read in each check.',
+  },
+  {
+    name: 'max-latency',
+    kind: 'seconds',
+    min: 0.001,
+    max: 3600,
+    default: null,
+    example: '0.5',
+    doc: 'Longer than this, from connecting to the last octet that is expected, is down.',
+  },
+  {
+    name: 'close',
+    kind: 'choice',
+    choices: ['rst', 'fin'],
+    default: 'rst',
+    doc: 'How to leave: rst costs neither side anything; fin is for servers that log a reset as an error.',
+  },
+  { name: 'interval', kind: 'seconds', min: 0.1, max: 86_400, default: 10, doc: 'Seconds between checks.' },
+  { name: 'timeout', kind: 'seconds', min: 0.01, max: 3600, default: 5, doc: 'Seconds for the whole check.' },
+] as const satisfies readonly OptionRow[];
+
+type Options = OptionsOf<typeof options>;
+
+const MOST_CA_BYTES = 1 << 20;
+
+export default {
+  apiVersion: 1,
+  name: 'TCP',
+  kind: 'poll',
+  asks: 'endpoint',
+  options,
+  timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
+  create: (o, tools) => ({
+    async check(target, cut) {
+      const start = tools.clock.now();
+      const tls = await tlsOptions(o, tools);
+      const stream = await connected(o, tools, target, tls, cut);
+      if (typeof stream === 'string') return { is: 'down', reason: stream };
+      const complaint = await converse(o, stream, cut);
+      const ms = tools.clock.now() - start;
+      if (complaint !== null) return { is: 'down', reason: complaint };
+      const limit = o['max-latency'];
+      if (limit !== null && ms > limit * 1000) {
+        return { is: 'down', reason: `took ${ms.toFixed(0)} ms, longer than ${limit * 1000} ms` };
+      }
+      return { is: 'up' };
+    },
+  }),
+} satisfies Poll<typeof options>;
+
+async function tlsOptions(o: Options, tools: Tools): Promise<TlsOptions | null> {
+  if (!o.tls) return null;
+  const path = o['tls-ca'];
+  const ca = path === null ? null : new TextDecoder().decode(await tools.read(path, MOST_CA_BYTES));
+  return { servername: o['tls-servername'], verify: o['tls-verify'], ...(ca === null ? {} : { ca }) };
+}
+
+/** The connection, or why there is none. */
+async function connected(
+  o: Options,
+  tools: Tools,
+  { address, port }: Target,
+  tls: TlsOptions | null,
+  cut: Cut,
+): Promise<Stream | string> {
+  try {
+    return await tools.connect({ address, port, ...(tls === null ? {} : { tls }) }, cut);
+  } catch (error) {
+    if (cut.aborted) return `no connection${o.tls ? ' with TLS' : ''} in ${o.timeout} seconds`;
+    throw error;
+  }
+}
+
+/** Null when all was heard, otherwise what was not. Closes the stream. */
+function converse(o: Options, stream: Stream, cut: Cut): Promise<string | null> {
+  const turns = Math.max(o.send.length, o.expect.length);
+  return new Promise((resolve) => {
+    let turn = 0;
+    let seen = 0;
+    /** What came and was not expected yet, one character for each octet. */
+    let text = '';
+    /** So much of it has been looked through. */
+    let looked = 0;
+    let open = true;
+    let forget = (): void => {};
+
+    const settle = (complaint: string | null): void => {
+      if (!open) return;
+      open = false;
+      forget();
+      resolve(complaint);
+      stream.close(complaint === null && o.close === 'fin' ? 'fin' : 'rst');
+    };
+    const missing = (what: string): string => {
+      const expected = o.expect[turn] ?? '';
+      return `${what} ${quote(expected)}${text === '' ? '' : `, after ${quote(text)}`}`;
+    };
+    const speak = (): void => {
+      const words = o.send[turn] ?? '';
+      if (words !== '') stream.write(toOctets(words));
+    };
+    /** Goes on as far as what has come allows. */
+    const listen = (): void => {
+      while (open) {
+        const expected = o.expect[turn] ?? '';
+        const found =
+          o.match === 'starts'
+            ? startOf(text, expected)
+            : text.indexOf(expected, Math.max(0, looked - expected.length));
+        looked = text.length;
+        if (found === 'never') return settle(`said ${quote(text)} instead of ${quote(expected)}`);
+        if (found < 0) return seen >= o['max-bytes'] ? settle(missing(`${seen} octets without`)) : undefined;
+        text = text.slice(found + expected.length);
+        looked = 0;
+        if (++turn >= turns) return settle(null);
+        speak();
+      }
+    };
+    stream.on({
+      onData(bytes) {
+        const taken = bytes.subarray(0, o['max-bytes'] - seen);
+        seen += taken.length;
+        text += fromOctets(taken);
+        listen();
+      },
+      onEnd: () => settle(missing('closed the connection before it said')),
+      onDrain() {},
+      onClose: (error) => settle(missing(`${error === null ? 'closed' : 'reset'} the connection before it said`)),
+    });
+    forget = cut.onAbort(() => settle(missing(`in ${o.timeout} seconds never said`)));
+    if (!open) return;
+    if (turns === 0) return settle(null);
+    speak();
+    listen();
+  });
+}
+
+/** -1: not yet. */
+function startOf(text: string, expected: string): number | 'never' {
+  if (text.startsWith(expected)) return 0;
+  return expected.startsWith(text) ? -1 : 'never';
+}

@@ -1,0 +1,207 @@
+// UDP: send datagrams and see what comes back. With an expected reply the server is up when it comes. Without one, silence is
+// up, and only ICMP that nobody listens there (or that nobody can be reached) is down: that is PyBal's monitor, whose options
+// and meaning are kept. A server that drops everything looks healthy to it.
+
+import type { OptionRow, OptionsOf, Poll, Target, Tools, UdpSocket } from 'anybal/monitor';
+import { fromOctets, quote, toOctets } from './lib/octets.ts';
+
+const options = [
+  {
+    name: 'send',
+    kind: 'octets',
+    default: [''],
+    example: "[ 'hex:e3000000' ]",
+    doc: 'Datagrams to send, one after the other, in each try. PyBal sends an empty one.',
+  },
+  {
+    name: 'expect',
+    kind: 'octets',
+    default: [],
+    doc:
+      'What must be in the replies, each of these in one of them. If nothing is expected, any reply is up and so is ' +
+      'silence: then only an ICMP error is down.',
+  },
+  {
+    name: 'match',
+    kind: 'choice',
+    choices: ['contains', 'starts'],
+    default: 'contains',
+    doc: 'Where in a reply: anywhere, or at its beginning.',
+  },
+  {
+    name: 'tries',
+    kind: 'int',
+    min: 1,
+    max: 20,
+    default: 3,
+    doc: 'How often to send while nothing came back, spread evenly over the timeout.',
+  },
+  {
+    name: 'icmp-timeout',
+    kind: 'seconds',
+    min: 0,
+    max: 86_400,
+    default: 20,
+    pybal: '1.15',
+    doc:
+      'When nothing is expected: how long after an ICMP error the server stays down, since networks limit how often they ' +
+      'send one.',
+  },
+  {
+    name: 'interval',
+    kind: 'seconds',
+    min: 0.1,
+    max: 86_400,
+    default: 10,
+    pybal: '1.15',
+    doc: 'Seconds between checks.',
+  },
+  {
+    name: 'timeout',
+    kind: 'seconds',
+    min: 0.01,
+    max: 3600,
+    default: 4,
+    doc:
+      'Seconds to wait for the replies; or if none is expected for an ICMP error, which takes 3 seconds for a neighbour ' +
+      'that has no power.',
+  },
+] as const satisfies readonly OptionRow[];
+
+type Options = OptionsOf<typeof options>;
+
+/** A server that sends without end has proven nothing. */
+const MOST_REPLIES = 100;
+/** Behind the time that silence takes to be up. */
+const DEADLINE_SECONDS = 1;
+
+export default {
+  apiVersion: 1,
+  name: 'UDP',
+  kind: 'poll',
+  asks: 'endpoint',
+  options,
+  timing: (o) => ({
+    intervalSeconds: o.interval,
+    timeoutSeconds: o.timeout + (o.expect.length === 0 ? DEADLINE_SECONDS : 0),
+  }),
+  create: (o, tools) => {
+    /** When ICMP last said that nobody is there, by server. */
+    const unreachable = new Map<string, number>();
+    return {
+      forget: (target) => void unreachable.delete(keyOf(target)),
+      async check(target, cut) {
+        const replies = new Replies(o);
+        const key = keyOf(target);
+        let settle = (_: string | null): void => {};
+        /** Null: up. */
+        const verdict = new Promise<string | null>((resolve) => {
+          settle = resolve;
+        });
+        const { address, port } = target;
+        const socket = await tools.datagram(
+          { address, port },
+          {
+            onDatagram: (bytes) => replies.push(bytes) && settle(replies.complaint()),
+            onError(error) {
+              if (error.code === 'ECONNREFUSED' || error.code === 'EHOSTUNREACH') {
+                unreachable.set(key, tools.clock.now());
+                tools.log('warn', target, `${endpoint(target)}: ICMP destination unreachable received`);
+              }
+              settle(error.message);
+            },
+          },
+          cut,
+        );
+        const stop = sendAll(o, tools, socket, settle);
+        const silence = () => settle(o.expect.length > 0 ? replies.complaint() : null);
+        const forget = cut.onAbort(silence);
+        // One turn more: what has arrived is read before time has run out.
+        const cancel =
+          o.expect.length > 0 ? () => {} : tools.clock.at(o.timeout * 1000, () => void tools.clock.at(1, silence));
+        const reason = await verdict.finally(() => {
+          stop();
+          cancel();
+          forget();
+          socket.close();
+        });
+        return replies.count > 0 || o.expect.length > 0 ? plain(reason, replies) : remembered(reason, key);
+      },
+    };
+
+    function plain(reason: string | null, replies: Replies) {
+      return reason === null
+        ? ({ is: 'up', detail: `${replies.count} ${replies.count === 1 ? 'reply' : 'replies'}` } as const)
+        : ({ is: 'down', reason } as const);
+    }
+
+    /** Silence is up, unless ICMP said otherwise a short while ago. */
+    function remembered(reason: string | null, key: string) {
+      const at = unreachable.get(key);
+      if (reason !== null) return { is: 'down', reason } as const;
+      const seconds = at === undefined ? Number.POSITIVE_INFINITY : (tools.clock.now() - at) / 1000;
+      if (seconds < o['icmp-timeout']) {
+        return { is: 'down', reason: `ICMP said ${seconds.toFixed(0)} s ago that it is unreachable` } as const;
+      }
+      unreachable.delete(key);
+      return { is: 'up', detail: 'silent' } as const;
+    }
+  },
+} satisfies Poll<typeof options>;
+
+/** Each datagram in each try. Returns a function that ends it. */
+function sendAll(o: Options, tools: Tools, socket: UdpSocket, fail: (reason: string) => void): () => void {
+  let tries = 0;
+  let cancel = (): void => {};
+  const send = (): void => {
+    if (++tries < o.tries) cancel = tools.clock.at((o.timeout * 1000) / o.tries, send);
+    try {
+      for (const datagram of o.send) socket.send(toOctets(datagram));
+    } catch (error) {
+      fail(error instanceof Error ? error.message : String(error));
+    }
+  };
+  send();
+  return () => cancel();
+}
+
+/** What came back, as far as it is expected. */
+class Replies {
+  readonly #o: Options;
+  readonly #missing: Set<string>;
+  #last = '';
+  count = 0;
+
+  constructor(o: Options) {
+    this.#o = o;
+    this.#missing = new Set(o.expect);
+  }
+
+  /** Whether that is all. */
+  push(bytes: Uint8Array): boolean {
+    this.count++;
+    const octets = fromOctets(bytes);
+    this.#last = octets;
+    for (const text of this.#missing) {
+      if (this.#o.match === 'starts' ? octets.startsWith(text) : octets.includes(text)) this.#missing.delete(text);
+    }
+    return this.#missing.size === 0 || this.count >= MOST_REPLIES;
+  }
+
+  /** What is wrong with what came, or null. */
+  complaint(): string | null {
+    if (this.#missing.size === 0) return null;
+    const wanted = [...this.#missing].map(quote).join(', ');
+    if (this.count === 0) return `no reply in ${this.#o.timeout} seconds, sent ${this.#o.tries} times`;
+    const where = this.#o.match === 'starts' ? 'begins with' : 'contains';
+    return `none of ${this.count} replies ${where} ${wanted}, the last is ${quote(this.#last)}`;
+  }
+}
+
+function keyOf(target: Target): string {
+  return `${target.host} ${endpoint(target)}`;
+}
+
+function endpoint({ address, port }: Target): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
