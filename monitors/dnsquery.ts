@@ -11,7 +11,7 @@ const options = [
     name: 'hostnames',
     kind: 'strings',
     example: "[ 'www.example.org' ]",
-    pybal: '1.00',
+    pybal: '1.04',
     doc: 'Names to ask for; one of them, and A or AAAA, chosen at random, per check.',
   },
   {
@@ -20,7 +20,7 @@ const options = [
     min: 0.1,
     max: 86_400,
     default: 10,
-    pybal: '1.00',
+    pybal: '1.04',
     doc: 'Seconds between checks.',
   },
   {
@@ -29,14 +29,14 @@ const options = [
     min: 0.01,
     max: 3600,
     default: 5,
-    pybal: '1.00',
+    pybal: '1.04',
     doc: 'Seconds for the whole check.',
   },
   {
     name: 'fail-on-nxdomain',
     kind: 'bool',
     default: false,
-    pybal: '1.00',
+    pybal: '1.04',
     doc: 'Whether the answer that there is no such name means down.',
   },
 ] as const satisfies readonly OptionRow[];
