@@ -8,6 +8,11 @@ import type { World } from '../world/world.ts';
 
 const LOOKUP_TIMEOUT_MS = 10_000;
 const MAX_RETRY_MS = 60_000;
+/**
+ * How long an answer is waited for before the address of an earlier life is used. That may be older than what the kernel has: the
+ * host moved, and whoever was here before died before that was on disk.
+ */
+const PATIENCE_MS = 1_000;
 /** Lookups under way at once: a pool of thousands must not drown its resolver. */
 const MAX_LOOKUPS = 32;
 
@@ -19,7 +24,9 @@ interface Name {
   readonly family: Family;
   readonly knife: Knife;
   readonly listeners: Set<AddressListener>;
-  /** Undefined: no lookup has ended yet. */
+  /** Its address in an earlier life. */
+  readonly known: string | null;
+  /** Undefined: no lookup has ended yet, and patience has not either. */
   address: string | null | undefined;
 }
 
@@ -41,8 +48,8 @@ export class Resolver {
   }
 
   /**
-   * Follow a host. `known` is the address that it had in an earlier life, used until DNS says otherwise. Returns a function
-   * that ends it.
+   * Follow a host. `known` is the address that it had in an earlier life, used when DNS has no answer, or none in a second.
+   * Returns a function that ends it.
    */
   follow(host: string, family: Family, known: string | null, listener: AddressListener): () => void {
     const literal = canonicalAddress(host);
@@ -55,8 +62,8 @@ export class Resolver {
     const key = `${family} ${host}`;
     let name = this.#names.get(key);
     if (name === undefined) {
-      name = { host, family, knife: new Knife(), listeners: new Set(), address: undefined };
-      if (known !== null && usable(known, family)) name.address = known;
+      const before = known !== null && usable(known, family) ? known : null;
+      name = { host, family, knife: new Knife(), listeners: new Set(), known: before, address: undefined };
       this.#names.set(key, name);
       this.#start(name);
     }
@@ -84,9 +91,12 @@ export class Resolver {
 
   async #run(name: Name): Promise<void> {
     const { clock } = this.#world;
+    const impatient =
+      name.known === null ? null : clock.at(PATIENCE_MS, () => this.#tell(name, name.address ?? name.known));
     let failures = 0;
     while (!name.knife.aborted) {
       const answer = await this.#lookup(name);
+      impatient?.();
       if (name.knife.aborted) return;
       failures = typeof answer === 'string' ? failures + 1 : 0;
       try {
@@ -145,23 +155,21 @@ export class Resolver {
   }
 
   #found(name: Name, sorted: readonly string[]): void {
-    const before = name.address ?? null;
+    const before = name.address ?? name.known;
     const address = before !== null && sorted.includes(before) ? before : (sorted[0] ?? null);
     if (before !== null && address !== before) this.#log('warn', `${name.host} moved from ${before} to ${address}`);
     this.#tell(name, address);
   }
 
   #failed(name: Name, reason: string, failures: number): void {
+    const kept = name.address ?? name.known;
     if (failures === 1) {
       // The first words are PyBal's, and grepped for.
-      const keeping = typeof name.address === 'string' ? `keeping ${name.address}` : 'trying again';
-      const what = typeof name.address === 'string' ? 'Lookup' : 'Initialization';
-      this.#log(
-        typeof name.address === 'string' ? 'warn' : 'error',
-        `${what} failed for server ${name.host}: ${reason}; ${keeping}`,
-      );
+      const what = kept === null ? 'Initialization' : 'Lookup';
+      const keeping = kept === null ? 'trying again' : `keeping ${kept}`;
+      this.#log(kept === null ? 'error' : 'warn', `${what} failed for server ${name.host}: ${reason}; ${keeping}`);
     }
-    this.#tell(name, name.address ?? null);
+    this.#tell(name, kept);
   }
 
   #tell(name: Name, address: string | null): void {

@@ -78,8 +78,8 @@ export class ServicePool {
   readonly #told = new Map<string, Claim>();
   /** Every host of a list was looked up, once. */
   #initialized = false;
-  /** From disk, until the first list is in force. */
-  #knownAddresses: ReadonlyMap<string, string> = new Map();
+  /** From disk, by hosts of which nothing else is known yet. */
+  #knownAddresses = new Map<string, string>();
 
   constructor(context: PoolContext, config: ServiceConfig, stateDirectory: string) {
     this.#context = context;
@@ -262,7 +262,7 @@ export class ServicePool {
     }
     this.#pass(this.#claims.list(names));
     for (const host of names) if (!this.#follows.has(host)) this.#followOne(host);
-    this.#knownAddresses = new Map();
+    this.#knownAddresses = new Map([...this.#knownAddresses].filter(([host]) => listed.has(host)));
   }
 
   #followOne(host: string): void {
@@ -303,7 +303,10 @@ export class ServicePool {
         this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: treated as unresolved`);
       }
       if (before !== undefined && before.address === claim.address) continue;
-      if (claim.address !== null && claim.address !== this.#knownAddresses.get(host)) this.#keeper.soon();
+      if (claim.address !== null) {
+        if (claim.address !== this.#knownAddresses.get(host)) this.#keeper.soon();
+        this.#knownAddresses.delete(host);
+      }
       this.#context.onCandidate(this.#name, host, claim.address);
     }
     if (this.#initialized || this.#told.size !== this.#guard.accepted?.length) return;
@@ -324,7 +327,7 @@ export class ServicePool {
     if (typeof kept === 'string') return this.#log('warn', `last good list ${path} is not used: ${kept}`);
     this.#good = { at: kept.goodAt, url: this.#config.source };
     this.#keeper.found(kept.goodAt);
-    this.#knownAddresses = kept.addresses;
+    this.#knownAddresses = new Map(kept.addresses);
     this.#tell({ on: 'restored', hosts: kept.hosts });
   }
 

@@ -11,4 +11,5 @@ export const FINDINGS: readonly Finding[] = [
   { seed: 8, hours: 0.5, found: 'the last server lost its weight to a drain before its route had left' },
   { seed: 151, hours: 0.5, found: 'a restart deleted adopted servers whose addresses came after the list' },
   { seed: 40138, hours: 2, found: 'a VIP was announced by a reading older than a write that hung' },
+  { seed: 80000, hours: 1, found: 'a start used the address on disk although the host had moved' },
 ];

@@ -91,13 +91,30 @@ describe('resolver', () => {
     expect(told).to.deep.equal([null, '10.0.0.3']);
   });
 
-  it('An address known from before is used at once, and stays while DNS is silent or agrees.', async () => {
+  it('An address known from before stays while DNS agrees or has no answer.', async () => {
     fake.dns.set('4 cp1', ['10.0.0.1', '10.0.0.3']);
     follow('cp1', 4, '10.0.0.3');
-    expect(told).to.deep.equal(['10.0.0.3']);
     follow('cp2', 4, '10.0.0.4');
+    await fake.clock.advance(0);
+    expect(told).to.deep.equal(['10.0.0.3', '10.0.0.4']);
     await fake.clock.advance(10_000);
     expect(told).to.deep.equal(['10.0.0.3', '10.0.0.4']);
+  });
+
+  it('An address known from before is never used when DNS knows better at once.', async () => {
+    fake.dns.set('4 cp1', ['10.0.0.5']);
+    follow('cp1', 4, '10.0.0.3');
+    await fake.clock.advance(10_000);
+    expect(told).to.deep.equal(['10.0.0.5']);
+  });
+
+  it('An address known from before is used while DNS hangs.', async () => {
+    fake.dns.set('4 cp1', 'hang');
+    follow('cp1', 4, '10.0.0.3');
+    await fake.clock.advance(900);
+    expect(told).to.deep.equal([]);
+    await fake.clock.advance(200);
+    expect(told).to.deep.equal(['10.0.0.3']);
   });
 
   it('An address known from before that is of the other family, or no server, is not used.', () => {
