@@ -82,6 +82,11 @@ export interface Tools {
   fetch(request: HttpRequest, cut: Cut): Promise<HttpResponse>;
   /** The content of a file on this host: certificates, passwords. Not being able to read it is our own fault. */
   read(path: string, maxBytes: number): Promise<Uint8Array>;
+  /**
+   * A part of the check that is given up before the check is: `cut` is cut after `ms`, or with the whole. For a check that has
+   * something to say even so; call `release` when the part is over. To time the server is the runner's business.
+   */
+  deadline(cut: Cut, ms: number): { readonly cut: Cut; release(): void };
   /** One line about this target in the log, in the system `<service> <Monitor>`. */
   log(level: 'debug' | 'info' | 'warn' | 'error', target: Target, text: string): void;
   /** A measurement of this target: becomes `pybal_monitor_<monitor>_<name>` with the given extra labels. */

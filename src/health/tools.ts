@@ -124,6 +124,7 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
         () => world.http.get(request, cut),
         'what is asked for by its URL',
       ),
+    deadline: (cut, ms) => deadline(world.clock, cut, ms),
     log: notes.log,
     observe: notes.observe,
     count: notes.count,
@@ -144,6 +145,22 @@ async function onTheWay<T>(clock: Clock, source: PathSource, cut: Cut, act: (way
     throw error;
   }
   return act(way);
+}
+
+/** What goes wrong in the part goes wrong in the whole. */
+function deadline(clock: Clock, whole: Cut, ms: number): ReturnType<Tools['deadline']> {
+  const cut = new CheckCut(pathOf(whole));
+  const cancel = clock.at(ms, () => cut.abort());
+  const forget = whole.onAbort(() => cut.abort());
+  if (whole instanceof CheckCut) cut.onBug = () => whole.fail(cut.bug ?? '');
+  return {
+    cut,
+    release() {
+      cancel();
+      forget();
+      if (whole instanceof CheckCut) whole.ownFault ??= cut.ownFault;
+    },
+  };
 }
 
 /** Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. */

@@ -1,0 +1,73 @@
+// What servers say in lines (an agent, SMTP, SSH): one line at a time, bounded, and never waited for after the cut. Used by
+// the monitors that speak such protocols.
+
+import type { Cut, Stream } from 'anybal/monitor';
+
+export interface Lines {
+  /** The next line, without its end. Rejects with what came instead: an end, a loss, a line too long, or nothing in time. */
+  next(): Promise<string>;
+  /** What came behind the last line. */
+  readonly rest: string;
+}
+
+/** Nobody else may read from the stream. A line of more than `maxBytes` is an error. */
+export function linesOf(stream: Stream, cut: Cut, maxBytes: number): Lines {
+  const latin1 = new TextDecoder('latin1');
+  let text = '';
+  /** Why no more will come. */
+  let over: string | null = null;
+  let wake = (): void => {};
+  const end = (why: string): void => {
+    over ??= why;
+    wake();
+  };
+  stream.on({
+    onData(bytes) {
+      text += latin1.decode(bytes);
+      // Whoever sends faster than lines are taken waits.
+      if (text.length > 2 * maxBytes) stream.pause();
+      wake();
+    },
+    onEnd: () => end('the connection was closed'),
+    onClose: (error) => end(error === null ? 'the connection was closed' : `the connection was lost (${error.code})`),
+    onDrain() {},
+  });
+  cut.onAbort(() => end('nothing came in time'));
+
+  const take = (): string | Error | null => {
+    const at = text.indexOf('\n');
+    const length = at < 0 ? text.length : at;
+    if (length > maxBytes) return new Error(`a line of more than ${maxBytes} bytes: ${quoted(text)}`);
+    if (at < 0) return over === null ? null : new Error(text === '' ? over : `${over} after ${quoted(text)}`);
+    const line = text.slice(0, at).replace(/\r$/, '');
+    text = text.slice(at + 1);
+    if (text.length <= 2 * maxBytes) stream.resume();
+    return line;
+  };
+  return {
+    get rest() {
+      return text;
+    },
+    next: () =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          const taken = take();
+          if (taken === null) return;
+          wake = () => {};
+          if (typeof taken === 'string') resolve(taken);
+          else reject(taken);
+        };
+        wake = look;
+        look();
+      }),
+  };
+}
+
+/** What a server sent, made safe for a line of the log. */
+export function quoted(text: string, maxLength = 100): string {
+  const shown = text.slice(0, maxLength).replace(/[^\x20-\x7e]/g, (c) => {
+    const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+    return short[c] ?? (c <= '\u00ff' ? `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}` : '?');
+  });
+  return `"${shown}${text.length > maxLength ? '…' : ''}"`;
+}
