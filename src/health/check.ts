@@ -11,6 +11,7 @@ import type { PathSource } from './path.ts';
 import { AT_ONCE, inherit, isNow, learnResult, type MonitorState, noResult } from './rise.ts';
 import type { Probe } from './server.ts';
 import type { Service, ServiceMonitor } from './service.ts';
+import type { Ticks } from './ticks.ts';
 import { sameWish } from './weighting.ts';
 
 const MAX_SERIES = 200;
@@ -74,6 +75,9 @@ export class Check implements Asker {
 
   get clock(): Clock {
     return this.#service.around.world.clock;
+  }
+  get ticks(): Ticks {
+    return this.#service.around.ticks;
   }
   random(): number {
     return this.#service.around.world.random();

@@ -12,6 +12,7 @@ import type { Health, MonitorModule, OptionRow, OptionsOf, Target } from './moni
 import type { PathSource } from './path.ts';
 import { type Loop, type LoopContext, PollLoop } from './poll.ts';
 import { type Gates, makeTools, type Notes } from './tools.ts';
+import type { Ticks } from './ticks.ts';
 import { WatchLoop } from './watch.ts';
 
 export interface MonitorToRun {
@@ -108,6 +109,7 @@ function keyOf({ host, address, port }: Target): string {
 /** One loop about one server, and everybody who wants to know. To the loop it is the one that asks. */
 class Question implements LoopContext {
   readonly clock: Clock;
+  readonly ticks: Ticks;
   readonly phase: number;
   readonly path: PathSource | null;
   readonly loop: Loop;
@@ -118,6 +120,7 @@ class Question implements LoopContext {
   constructor(first: Asker, start: (context: LoopContext) => Loop) {
     this.askers = [first];
     this.clock = first.clock;
+    this.ticks = first.ticks;
     this.phase = first.phase;
     this.path = first.path ?? null;
     this.loop = start(this);

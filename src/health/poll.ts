@@ -4,6 +4,7 @@
 import { CheckCut, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
 import type { PathSource } from './path.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
+import type { Ticks } from './ticks.ts';
 import type { Clock, Self } from '../world/world.ts';
 
 /** The first check of everything is spread over this time; so is what a reload adds. */
@@ -18,6 +19,7 @@ export const MAX_ABANDONED = 10;
 /** What poll and watch loops need of their surroundings. */
 export interface LoopContext {
   readonly clock: Clock;
+  readonly ticks: Ticks;
   random(): number;
   self(): Self;
   /** In [0, 1): this loop's place among all others. */
@@ -86,7 +88,7 @@ export class PollLoop implements Loop {
     // The first check comes early; one on the grid right after it would only repeat it.
     const notBefore = Math.min(FIRST_SPREAD_MS, this.#intervalMs) / 2;
     this.#due = context.clock.now() + first;
-    this.#cancelTick = context.clock.at(first, () => this.#tick(notBefore));
+    this.#cancelTick = context.ticks.at(first, () => this.#tick(notBefore));
   }
 
   get busy(): boolean {
@@ -114,7 +116,7 @@ export class PollLoop implements Loop {
     const now = this.#context.clock.now();
     const steps = Math.floor((now + notBeforeMs - this.#gridStart) / this.#intervalMs) + 1;
     const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
-    this.#cancelTick = this.#context.clock.at(next - now, () => this.#tick());
+    this.#cancelTick = this.#context.ticks.at(next - now, () => this.#tick());
     const lateMs = now - this.#due;
     this.#due = next;
     this.#offGrid = false;
@@ -140,11 +142,11 @@ export class PollLoop implements Loop {
   }
 
   #start(now: number): void {
-    const { clock } = this.#context;
+    const { ticks } = this.#context;
     const cut = new CheckCut(this.#context.path);
     this.#lastStart = now;
     const checking = promised(() => this.#instance.check(this.#context.target(), cut));
-    const cancelDeadline = this.#timeoutMs > 0 ? clock.at(this.#timeoutMs, () => this.#onDeadline(run)) : () => {};
+    const cancelDeadline = this.#timeoutMs > 0 ? ticks.at(this.#timeoutMs, () => this.#onDeadline(run)) : () => {};
     const ended = checking.then(
       (returned) => this.#settle(run, { returned }, cancelDeadline),
       (threw: unknown) => this.#settle(run, { threw }, cancelDeadline),
@@ -180,11 +182,11 @@ export class PollLoop implements Loop {
     this.#offGrid = wantedMs !== this.#intervalMs;
     const due = this.#lastStart + wantedMs;
     const onGrid = Math.floor((due - this.#gridStart) / this.#intervalMs) * this.#intervalMs + this.#gridStart;
-    const { clock } = this.#context;
+    const { clock, ticks } = this.#context;
     this.#cancelTick();
     const now = clock.now();
     this.#due = Math.max(now, wantedMs < this.#intervalMs ? due : onGrid);
-    this.#cancelTick = clock.at(this.#due - now, () => this.#tick());
+    this.#cancelTick = ticks.at(this.#due - now, () => this.#tick());
   }
 
   #onDeadline(run: Run): void {

@@ -7,6 +7,7 @@ import type { CheckStatus } from './check.ts';
 import { SharedInstances } from './instance.ts';
 import { Lateness } from './lateness.ts';
 import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
+import { Ticks } from './ticks.ts';
 import { makeGates } from './tools.ts';
 
 export type { CheckStatus, Observation } from './check.ts';
@@ -38,6 +39,7 @@ export class HealthRunner {
     this.#around = {
       world,
       gates,
+      ticks: new Ticks(world.clock),
       shared: new SharedInstances(world, gates),
       lateness: this.lateness,
       emit,

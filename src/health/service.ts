@@ -14,6 +14,7 @@ import type { MonitorModule } from './monitor.ts';
 import type { Lateness } from './lateness.ts';
 import { pathName } from './pair.ts';
 import { Server } from './server.ts';
+import type { Ticks } from './ticks.ts';
 import type { Gates } from './tools.ts';
 
 /** One service to check, as the daemon hands it over. */
@@ -27,6 +28,7 @@ export interface ServiceToCheck {
 export interface Surroundings {
   readonly world: World;
   readonly gates: Gates;
+  readonly ticks: Ticks;
   readonly shared: SharedInstances;
   readonly lateness: Lateness;
   emit(fact: Fact): void;

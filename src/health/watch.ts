@@ -45,7 +45,7 @@ export class WatchLoop implements Loop {
     this.#context = context;
     this.#instance = instance;
     this.#timing = timing;
-    this.#cancelStart = context.clock.at(context.phase * FIRST_SPREAD_MS, () =>
+    this.#cancelStart = context.ticks.at(context.phase * FIRST_SPREAD_MS, () =>
       this.#start(timing.connectTimeoutSeconds),
     );
   }
@@ -67,14 +67,14 @@ export class WatchLoop implements Loop {
   }
 
   #start(timeoutSeconds: number): void {
-    const { clock } = this.#context;
+    const { clock, ticks } = this.#context;
     const cut = new CheckCut(this.#context.path);
     const timeoutMs = timeoutSeconds * 1000;
     const target: Target = this.#context.target();
     const run: Run = { cut, startedAt: clock.now(), timeoutMs, ended: null, cancelDeadline: () => {}, timedOut: false };
     this.#run = run;
     cut.onBug = () => this.#cutShort(run);
-    if (timeoutMs > 0) run.cancelDeadline = clock.at(timeoutMs, () => this.#onDeadline(run));
+    if (timeoutMs > 0) run.cancelDeadline = ticks.at(timeoutMs, () => this.#onDeadline(run));
     // Last: it may report before it returns.
     const watching = promised(() => this.#instance.watch(target, (health) => this.#onReport(run, health), cut));
     run.ended = watching.then(
@@ -156,7 +156,7 @@ export class WatchLoop implements Loop {
   }
 
   #again(delayMs: number, timeoutSeconds: number): void {
-    this.#cancelStart = this.#context.clock.at(delayMs, () => this.#start(timeoutSeconds));
+    this.#cancelStart = this.#context.ticks.at(delayMs, () => this.#start(timeoutSeconds));
   }
 
   /** Normally distributed, mean 0, deviation 1 (Box and Muller). */

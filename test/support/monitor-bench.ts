@@ -6,6 +6,7 @@ import { Knife } from '../../src/lib/cut.ts';
 import type { Health, MonitorModule, Target } from '../../src/health/monitor.ts';
 import { type Loop, PollLoop } from '../../src/health/poll.ts';
 import { makeGates, makeTools, type Notes } from '../../src/health/tools.ts';
+import { Ticks } from '../../src/health/ticks.ts';
 import { WatchLoop } from '../../src/health/watch.ts';
 import type { World } from '../../src/world/world.ts';
 import { createClock } from '../../src/world/real/clock.ts';
@@ -75,6 +76,7 @@ export function runMonitor(
   };
   const context = {
     clock: world.clock,
+    ticks: new Ticks(world.clock),
     random: () => 0.5,
     self: () => world.self(),
     phase: 0,
