@@ -41,7 +41,7 @@ export interface LiveResult {
 
 /** Sends `count` messages of the seed. Throws a Finding, or an error when the speaker does not come up again. */
 export async function fuzzLive(seed: number, count: number, address: string, peer: string): Promise<LiveResult> {
-  const { speaker, log } = realSpeaker(hasty(createClock()));
+  const { speaker, log } = realSpeaker({ clock: hasty(createClock()) });
   const listen = { address, port: 11_791 };
   await speaker.configure({
     routerId: '192.0.2.9',

@@ -29,12 +29,13 @@ export async function output(command: string, ...args: readonly string[]): Promi
 
 export class Namespace {
   readonly name: string;
-  readonly #outer: string;
+  /** Our end of the wire. */
+  readonly outer: string;
   readonly #children: ChildProcess[] = [];
 
   private constructor(name: string) {
     this.name = name;
-    this.#outer = `${name}-o`;
+    this.outer = `${name}-o`;
   }
 
   /** `outside` and `inside` are addresses with their prefix lengths, on our and on its end of the wire. */
@@ -43,8 +44,8 @@ export class Namespace {
     await namespace.#removeLeftovers();
     await output('ip', 'netns', 'add', name);
     try {
-      await output('ip', 'link', 'add', namespace.#outer, 'type', 'veth', 'peer', 'name', 'wire', 'netns', name);
-      await namespace.#configure([], namespace.#outer, outside);
+      await output('ip', 'link', 'add', namespace.outer, 'type', 'veth', 'peer', 'name', 'wire', 'netns', name);
+      await namespace.#configure([], namespace.outer, outside);
       await namespace.#configure(['-n', name], 'wire', inside);
       await output('ip', '-n', name, 'link', 'set', 'lo', 'up');
     } catch (error) {
@@ -102,7 +103,7 @@ export class Namespace {
   }
 
   async #removeNetwork(): Promise<void> {
-    await output('ip', 'link', 'delete', this.#outer).catch(() => {});
+    await output('ip', 'link', 'delete', this.outer).catch(() => {});
     await output('ip', 'netns', 'delete', this.name).catch(() => {});
   }
 }

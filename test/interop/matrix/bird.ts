@@ -27,6 +27,7 @@ import {
   SHUTDOWN_TEXT,
   theirEnd,
   type View,
+  WIRE,
 } from './router.ts';
 
 const HEAD = 'router id 198.18.181.1;\nprotocol device {}\n';
@@ -34,7 +35,10 @@ const PACE = `interval ${BFD_INTERVAL_MS} ms; multiplier 3;`;
 const AUTH = `authentication meticulous keyed sha1; password "${BFD_AUTH.key}" { id ${BFD_AUTH.keyId}; };`;
 const BFD = `protocol bfd { interface "*" { ${PACE} }; multihop { ${PACE} ${AUTH} }; }`;
 
-const lacks: Readonly<Record<string, Lack>> = {};
+const lacks: Readonly<Record<string, Lack>> = {
+  'software version': { silent: '`show protocols all` lists the capabilities that it knows, and this is none of them' },
+  'graceful restart after NOTIFICATION': { refused: 'graceful restart notification on;' },
+};
 
 /** As `show protocols all` prints them. */
 const CAPABILITIES: readonly (readonly [RegExp, CapabilityName])[] = [
@@ -110,11 +114,12 @@ const nameOf = ({ host }: Lane): string => `lane${host}`;
 function protocol(name: string, lane: Lane): string {
   const { as, families, holdTimeSeconds, dials, maximumPrefixes } = lane;
   const limit = maximumPrefixes === null ? '' : `import limit ${maximumPrefixes} action disable;`;
-  const channel = (family: Family) => (lane.offersAll && family === 4 ? `${limit} extended next hop on;` : limit);
+  const channel = (family: Family) =>
+    (lane.offersAll || lane.linkLocal) && family === 4 ? `${limit} extended next hop on;` : limit;
   return `protocol bgp ${name} {
   debug { packets, events };
   local ${theirEnd(lane)} as ${ROUTER_AS};
-  neighbor ${ourEnd(lane)} as ${as};
+  neighbor ${ourEnd(lane)}${lane.linkLocal ? `%${WIRE}` : ''} as ${as};
   passive ${dials ? 'off' : 'on'};
   hold time ${holdTimeSeconds};
   error wait time 1, 2;
@@ -145,12 +150,15 @@ function readSession(
 ): SessionView {
   const offered = block.split('Neighbor capabilities')[1]?.split('Session:')[0] ?? '';
   const hold = /Hold timer:\s+[\d.]+\/(\d+)/.exec(block)?.[1];
+  const established = /BGP state:\s+Established/.test(block);
   return {
-    established: /BGP state:\s+Established/.test(block),
-    holdTimeSeconds: hold === undefined ? null : Number(hold),
+    established,
+    // Without a timer there is no line about it.
+    holdTimeSeconds: established ? Number(hold ?? 0) : null,
     capabilities: new Set(CAPABILITIES.flatMap(([pattern, name]) => (pattern.test(offered) ? [name] : []))),
     refreshMarks: count(log, `${protocol}: Got BEGIN-OF-RR`) + count(log, `${protocol}: Got END-OF-RR`),
     hostname: /Hostname: (.*)/.exec(offered)?.[1] ?? '',
+    software: '',
     endsOfRib: count(log, `${protocol}: Got END-OF-RIB\n`),
     bfd: lane.bfd
       ? (paths
@@ -185,7 +193,8 @@ function readRoute(block: string): RouteView {
   const of = (attribute: string) => new RegExp(`BGP\\.${attribute}: ?(.*)`).exec(block)?.[1]?.trim() ?? null;
   const number = (text: string | null) => (text === null ? null : Number(text));
   return {
-    nextHop: of('next_hop') ?? '',
+    // A link-local one stands behind the global one, which may be none.
+    nextHop: (of('next_hop') ?? '').replace(/^:: /, ''),
     origin: of('origin') ?? '',
     path: of('as_path') ?? '',
     med: number(of('med')),

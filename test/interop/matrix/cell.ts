@@ -5,8 +5,9 @@ import type { BfdAuth, BfdStatus } from '../../../src/bfd/types.ts';
 import type { PeerConfig } from '../../../src/config/types.ts';
 import type { Route } from '../../../src/decision/decision.ts';
 import { peerConfig } from '../../support/bgp-net.ts';
+import { openSocketOptions } from '../../../src/world/real/socket-options.ts';
 import { eventually, type Namespace, output } from '../../support/namespace.ts';
-import { type RealSpeaker, realSpeaker } from '../../support/real-speaker.ts';
+import { type RealSpeaker, realSpeaker, type RealSpeakerOptions } from '../../support/real-speaker.ts';
 import type { Paths } from './paths.ts';
 import {
   BFD_INTERVAL_MS,
@@ -22,13 +23,20 @@ import {
 /** Generous: many cells and five daemons share the machine. */
 const PATIENCE_MS = 60_000;
 
+export const HOSTNAME = 'lb1.example.net';
+export const SOFTWARE = 'anybal/1.2.3';
+const SOCKETS = openSocketOptions();
+const speakerOf = (changes: RealSpeakerOptions): RealSpeaker =>
+  realSpeaker({ sockets: SOCKETS, hostname: HOSTNAME, softwareVersion: SOFTWARE, ...changes });
+
 export class Cell {
   readonly router: Router;
   readonly lane: Lane;
-  readonly ours: RealSpeaker = realSpeaker();
+  ours: RealSpeaker = speakerOf({});
   /** Our side is there. */
   readonly ready: Promise<void>;
   #readied = () => {};
+  readonly #before: RealSpeaker[] = [];
 
   readonly #paths: Paths;
   readonly #namespace: Namespace;
@@ -43,20 +51,31 @@ export class Cell {
     });
   }
 
-  /** Our side of the session. It listens when the router is to dial. */
-  async speak(changes: Partial<PeerConfig> = {}): Promise<void> {
-    const local = ourEnd(this.lane);
+  /** Another speaker of ours takes the place of the last one, which is dead. */
+  renew(options: RealSpeakerOptions = {}): void {
+    this.ours.die();
+    this.#before.push(this.ours);
+    this.ours = speakerOf(options);
+  }
+
+  /** Our side of the session. It listens when the router is to dial. `key`: for TCP-MD5. */
+  async speak(changes: Partial<PeerConfig> = {}, key: string | null = null): Promise<void> {
+    const zone = this.lane.linkLocal ? `%${this.#namespace.outer}` : '';
+    const local = `${ourEnd(this.lane)}${zone}`;
     const peer = peerConfig({
-      address: theirEnd(this.lane),
+      address: `${theirEnd(this.lane)}${zone}`,
       localAddress: local,
       localAs: this.lane.as,
       connectRetrySeconds: 2,
       passive: this.lane.dials,
+      password: key === null ? null : { from: 'text', text: key },
       ...changes,
       name: 'router',
     });
     const listen = this.lane.dials ? [{ address: local, port: 179 }] : [];
-    await this.ours.speaker.configure({ routerId: null, listen, peers: [peer] });
+    const keys = new Map(key === null ? [] : [['router', key]]);
+    const routerId = this.lane.linkLocal ? this.lane.ours[4] : null;
+    await this.ours.speaker.configure({ routerId, listen, peers: [peer], keys });
     this.#readied();
   }
 
@@ -74,23 +93,37 @@ export class Cell {
   }
 
   /** From now on the router hears no BFD from us. */
-  async silence(): Promise<void> {
-    const match = [this.lane.transport === 4 ? 'ip' : 'ip6', 'saddr', ourEnd(this.lane), 'udp', 'dport', '{3784,4784}'];
+  silence(): Promise<void> {
+    return this.filter('udp', 'dport', '{3784,4784}');
+  }
+
+  /** The router hears nothing from us that matches this. */
+  async filter(...what: readonly string[]): Promise<void> {
+    const match = [this.lane.transport === 4 ? 'ip' : 'ip6', 'saddr', ourEnd(this.lane), ...what];
     const nft = (...args: readonly string[]) => output('ip', 'netns', 'exec', this.#namespace.name, 'nft', ...args);
     await nft('add', 'table', 'inet', 'matrix');
     await nft('add', 'chain', 'inet', 'matrix', 'in', '{ type filter hook input priority 0; }');
     await nft('add', 'rule', 'inet', 'matrix', 'in', ...match, 'drop');
   }
 
+  async stop(): Promise<void> {
+    await Promise.all([...this.#before, this.ours].map(({ speaker }) => speaker.stop()));
+  }
+
   announce(...routes: readonly Route[]): void {
     this.ours.speaker.set('router', routes);
+  }
+
+  /** What the router says of the session now. */
+  async look(): Promise<SessionView> {
+    return (await this.router.view()).get(ourEnd(this.lane)) ?? NOTHING;
   }
 
   /** Wait until the router's view of the session is as `look` wants it. */
   sees<T>(what: string, look: (session: SessionView) => T | null): Promise<T> {
     let last = NOTHING;
     const ask = async () => {
-      last = (await this.router.view()).get(ourEnd(this.lane)) ?? NOTHING;
+      last = await this.look();
       return look(last);
     };
     const story = () => `${this.router.name} saw ${print(last)}\n${this.ours.story()}`;
@@ -105,7 +138,7 @@ export class Cell {
       return route !== undefined && same(pick(route, meant), meant) ? route : null;
     }).catch((error: unknown) => error as Error);
     if (!(seen instanceof Error)) return;
-    const shown = (await this.router.view()).get(ourEnd(this.lane))?.routes.get(prefix);
+    const shown = (await this.look()).routes.get(prefix);
     if (shown !== undefined) expect(pick(shown, meant), `${this.router.name}: ${prefix}`).to.deep.equal(meant);
     throw seen;
   }

@@ -28,6 +28,18 @@ const lacks: Readonly<Record<string, Lack>> = {
   BFD: { refused: 'bfd enable;' },
   'BFD over IPv6': { refused: 'bfd enable;' },
   'BFD, multihop': { refused: 'bfd enable;' },
+  GTSM: { silent: '`incoming-ttl` is looked at only where it listens, and `outgoing-ttl` sent only where it dials' },
+  'link-local session': { refused: 'local-address fe80::1%wire;' },
+  'extended optional parameters': {
+    silent: 'to such an OPEN it says "OPEN Message Error (2/0)": "Unknown OPEN parameter 0xff"',
+  },
+  'graceful restart, restarting': {
+    silent: 'it installs no routes: its API tells what came, and nothing is kept or dropped',
+  },
+  'graceful restart after NOTIFICATION': {
+    silent: 'it installs no routes: its API tells what came, and nothing is kept or dropped',
+  },
+  'maximum prefixes': { refused: 'maximum-prefix 2;' },
   'shutdown text': { silent: '`teardown` sends a code without a text' },
 };
 
@@ -37,13 +49,15 @@ interface Event {
     readonly address: { readonly peer: string };
     readonly direction?: 'receive' | 'send';
     readonly state?: string;
-    readonly open?: { readonly capabilities: Readonly<Record<string, { readonly families?: readonly string[] }>> };
+    readonly open?: { readonly capabilities: Capabilities };
     readonly negotiated?: { readonly hold_time: number };
     readonly notification?: { readonly code: number; readonly subcode: number; readonly data: string };
     readonly 'route-refresh'?: { readonly subtype: string };
     readonly message?: { readonly eor?: unknown; readonly update?: Update };
   };
 }
+
+type Capabilities = Readonly<Record<string, { readonly families?: readonly string[]; readonly raw?: string }>>;
 
 interface Update {
   readonly attribute?: {
@@ -184,16 +198,30 @@ function after(session: SessionView, { type, neighbor }: Event): SessionView {
   }
   if (type === 'negotiated') return { ...session, holdTimeSeconds: negotiated?.hold_time ?? null };
   if (direction !== 'receive') return session;
-  if (open !== undefined) return { ...session, capabilities: readCapabilities(open.capabilities) };
+  if (open !== undefined) {
+    const { 73: host, 75: version } = open.capabilities;
+    const said = { hostname: texts(host?.raw).join('.'), software: texts(version?.raw).join() };
+    return { ...session, ...said, capabilities: readCapabilities(open.capabilities) };
+  }
   if (notification !== undefined) return { ...session, received: `${notification.code}/${notification.subcode}` };
   if (type === 'refresh') return { ...session, refreshMarks: session.refreshMarks + 1 };
   if (message?.eor !== undefined) return { ...session, endsOfRib: session.endsOfRib + 1 };
   return message?.update === undefined ? session : { ...session, routes: readUpdate(session.routes, message.update) };
 }
 
-function readCapabilities(
-  all: Readonly<Record<string, { readonly families?: readonly string[] }>>,
-): Set<CapabilityName> {
+/** It has no names for these capabilities and shows their octets: texts, each after its length. */
+function texts(raw = ''): readonly string[] {
+  const bytes = Buffer.from(raw, 'hex');
+  const found: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const length = bytes[at] ?? 0;
+    found.push(bytes.toString('utf8', at + 1, at + 1 + length));
+    at += 1 + length;
+  }
+  return found;
+}
+
+function readCapabilities(all: Capabilities): Set<CapabilityName> {
   const families = all['1']?.families ?? [];
   const names = Object.keys(all).flatMap((code) => CAPABILITIES[code] ?? []);
   if (families.includes('ipv4/unicast')) names.push('IPv4 unicast');

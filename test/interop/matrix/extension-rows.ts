@@ -3,7 +3,10 @@
 import { expect } from 'chai';
 import type { Route } from '../../../src/decision/decision.ts';
 import { route } from '../../support/bgp-net.ts';
-import type { Cell } from './cell.ts';
+import { encodeMessage } from '../../../src/bgp/message.ts';
+import { decodeOpen } from '../../../src/bgp/open.ts';
+import { Reader } from '../../../src/lib/bytes.ts';
+import { type Cell, HOSTNAME, SOFTWARE } from './cell.ts';
 import { type CapabilityName, ROUTER_AS, type RouteView } from './router.ts';
 import { announced, type Feature, four, isUp, once, six } from './steps.ts';
 
@@ -14,6 +17,18 @@ const ROUTE_TARGET = [(0x0002 << 16) | 64600, 7] as const;
 const NO_LLGR = 0xffff0007;
 /** More /32s than one message of 4096 octets holds. */
 const MANY = 1500;
+
+const SHOWN_AS: readonly string[] = [HOSTNAME, HOSTNAME.split('.')[0] ?? ''];
+const OPEN = 1;
+const HEADER_BYTES = 19;
+
+/** An OPEN with capabilities that nobody knows, so that all of them together need the extended form. */
+function lengthened(bytes: Uint8Array): Uint8Array {
+  if (bytes[HEADER_BYTES - 1] !== OPEN) return bytes;
+  const open = decodeOpen(new Reader(bytes.subarray(HEADER_BYTES)));
+  const unknown = [240, 241, 242, 243].map((code) => ({ is: 'unknown', code, data: new Uint8Array(64) }) as const);
+  return encodeMessage({ is: 'open', open: { ...open, capabilities: [...open.capabilities, ...unknown] } });
+}
 
 async function offers(cell: Cell, capability: CapabilityName): Promise<void> {
   await cell.speak();
@@ -73,14 +88,36 @@ export const extensionRows: readonly Feature[] = [
     },
   },
   {
-    name: 'graceful restart, as a helper',
-    reference: 'RFC 4724 §4',
-    compared: 'the capability; no route is kept when the session ends',
+    name: 'extended optional parameters',
+    reference: 'RFC 9072',
+    compared: 'capabilities from an OPEN with more than 255 octets of them; FRR sends its own in that form too',
+    theirs: { longOpen: true },
     run: async (cell) => {
-      await offers(cell, 'graceful restart');
+      cell.renew({ rewrite: lengthened });
+      await cell.speak();
       await announced(cell);
-      await cell.ours.speaker.stop();
-      await cell.sees('no route', ({ routes }) => (routes.size === 0 ? true : null));
+      const { capabilities } = await cell.look();
+      expect([...capabilities]).to.include.members(['IPv4 unicast', 'IPv6 unicast', 'route refresh', '4-octet AS']);
+      once(cell);
+    },
+  },
+  {
+    name: 'hostname',
+    reference: 'draft-walton-bgp-hostname-capability',
+    compared: `${HOSTNAME}; BIRD shows the host without its domain`,
+    theirs: { offersAll: true },
+    run: async (cell) => {
+      await cell.speak();
+      await cell.sees(HOSTNAME, ({ hostname }) => (SHOWN_AS.includes(hostname) ? true : null));
+    },
+  },
+  {
+    name: 'software version',
+    reference: 'draft-abraitis-bgp-version-capability',
+    compared: `${SOFTWARE}, from the octets of a capability that the router has no name for`,
+    run: async (cell) => {
+      await cell.speak();
+      await cell.sees(SOFTWARE, ({ software }) => (software === SOFTWARE ? true : null));
     },
   },
   {

@@ -23,9 +23,12 @@ import {
   shared,
   SHUTDOWN_TEXT,
   type View,
+  WIRE,
 } from './router.ts';
 
-const lacks: Readonly<Record<string, Lack>> = {};
+const lacks: Readonly<Record<string, Lack>> = {
+  'software version': { silent: 'its log says "unrecognized capability code: 75 - ignored"' },
+};
 
 const BFDD = `
 bfd
@@ -136,7 +139,9 @@ function neighbor(lane: Lane): string {
   const lines = [`remote-as ${as}`, `timers ${Math.floor(hold / 3)} ${hold}`, 'timers connect 1'];
   if (!dials) lines.push('passive');
   if (lane.multihop) lines.push('ebgp-multihop 2');
-  if (lane.offersAll) lines.push('capability extended-nexthop');
+  if (lane.offersAll || lane.linkLocal) lines.push('capability extended-nexthop');
+  if (lane.linkLocal) lines.push(`interface ${WIRE}`);
+  if (lane.longOpen) lines.push('extended-optional-parameters');
   if (lane.password !== null) lines.push(`password ${lane.password}`);
   if (lane.ttlSecurity) lines.push('ttl-security hops 1');
   if (lane.bfd) lines.push('bfd', 'bfd profile matrix');
@@ -150,6 +155,8 @@ function readSession(address: string, one: Json, log: string, routes: ReadonlyMa
     received(capabilities[key] ?? '') ? [name] : [],
   );
   const families = (capabilities['multiprotocolExtensions'] ?? {}) as Json;
+  const { nBit } = (one['gracefulRestartInfo'] ?? {}) as Json;
+  if (nBit === true) names.push('restart after NOTIFICATION');
   if (received(families['ipv4Unicast'] ?? '')) names.push('IPv4 unicast');
   if (received(families['ipv6Unicast'] ?? '')) names.push('IPv6 unicast');
   const established = one['bgpState'] === 'Established';
@@ -158,16 +165,24 @@ function readSession(address: string, one: Json, log: string, routes: ReadonlyMa
     holdTimeSeconds: established ? Number(one['bgpTimerHoldTimeMsecs']) / 1000 : null,
     capabilities: new Set(names),
     refreshMarks: marks(log, address),
-    hostname: String(((capabilities['hostName'] ?? {}) as Json)['rcvHostName'] ?? ''),
+    hostname: hostname((capabilities['hostName'] ?? {}) as Json),
+    software: '',
     endsOfRib: [4, 6].reduce(
       (sum, family) => sum + count(log, `rcvd End-of-RIB for IPv${family} Unicast from ${address} `),
       0,
     ),
     bfd: String((one['peerBfdInfo'] as Json | undefined)?.['status'] ?? ''),
     bfdDowns: count(log, ` neighbor ${address} 6/10 (Cease/BFD Down)`),
-    received: one['lastResetDueTo'] === 'BGP Notification received' ? String(one['lastNotificationReason']) : '',
+    received:
+      one['lastResetDueTo'] === 'BGP Notification received'
+        ? `${String(one['lastNotificationReason'])}${one['lastNotificationHardReset'] === true ? ' (Hard Reset)' : ''}`
+        : '',
     routes,
   };
+}
+
+function hostname({ rcvHostName: host = '', rcvDomainName: domain = 'n/a' }: Json): string {
+  return domain === 'n/a' ? String(host) : `${String(host)}.${String(domain)}`;
 }
 
 function learnRoutes(into: Map<string, Map<string, RouteView>>, table: Record<string, readonly Json[]>): void {

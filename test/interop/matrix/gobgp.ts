@@ -20,7 +20,10 @@ import {
   type SessionView,
   shared,
   SHUTDOWN_TEXT,
+  theirEnd,
   type View,
+  WIRE,
+  withoutZone,
 } from './router.ts';
 
 const GLOBAL = `
@@ -34,6 +37,7 @@ const GLOBAL = `
 const RESTART = `[neighbors.graceful-restart.config]
 enabled = true
 restart-time = 20
+notification-enabled = true
 long-lived-enabled = true`;
 const LONG_LIVED = `
 [neighbors.afi-safis.mp-graceful-restart.config]
@@ -43,6 +47,7 @@ enabled = true
 restart-time = 20`;
 
 const lacks: Readonly<Record<string, Lack>> = {
+  'extended optional parameters': { silent: 'to such an OPEN it says "Bad Message Length (1/2)"' },
   'extended messages': { silent: '`gobgp neighbor` has it as "UnknownCapability(6): received"' },
   'enhanced route refresh': {
     silent: 'it asks for no refresh, and `gobgp neighbor` has the capability as "received" only',
@@ -84,6 +89,11 @@ type Table = Readonly<
   Record<string, readonly { readonly attrs: readonly Attribute[]; readonly 'neighbor-ip': string }[]>
 >;
 
+/** Code of the capability. */
+const SOFTWARE_VERSION = 75;
+/** In the flags of the graceful restart capability (RFC 8538 §2). */
+const N_BIT = 4;
+
 /** In `session_state`. */
 const ESTABLISHED = 6;
 
@@ -121,7 +131,7 @@ export function gobgp(): Router {
     const received = notifications(said);
     return new Map(
       neighbors.map((one): [string, SessionView] => {
-        const address = one.conf.neighbor_address;
+        const address = withoutZone(one.conf.neighbor_address);
         return [address, readSession(one, received.get(address) ?? '', routes.get(address) ?? new Map())];
       }),
     );
@@ -166,7 +176,7 @@ function neighbor(lane: Lane): string {
   );
   return `[[neighbors]]
 [neighbors.config]
-neighbor-address = "${ourEnd(lane)}"
+neighbor-address = "${ourEnd(lane)}${lane.linkLocal ? `%${WIRE}` : ''}"
 peer-as = ${lane.as}
 auth-password = "${lane.password ?? ''}"
 [neighbors.timers.config]
@@ -176,6 +186,7 @@ connect-retry = 1
 idle-hold-time-after-reset = 1
 [neighbors.transport.config]
 passive-mode = ${!lane.dials}
+${lane.linkLocal ? `local-address = "${theirEnd(lane)}%${WIRE}"` : ''}
 ${lane.offersAll ? RESTART : ''}
 [neighbors.ttl-security.config]
 enabled = ${lane.ttlSecurity}
@@ -191,14 +202,18 @@ function readSession(one: Neighbor, received: string, routes: ReadonlyMap<string
   const names = (one.state.remote_cap ?? []).flatMap(({ type_url, value = '' }) => {
     const type = type_url.split('apipb.')[1] ?? '';
     const name = CAPABILITIES[type] ?? CAPABILITIES[`${type} ${value}`];
-    return name === undefined ? [] : [name];
+    const keeps = type === 'GracefulRestartCapability' && (Number(protobuf(value).get(1) ?? 0) & N_BIT) !== 0;
+    return [...(name === undefined ? [] : [name]), ...(keeps ? (['restart after NOTIFICATION'] as const) : [])];
   });
+  const established = one.state.session_state === ESTABLISHED;
   return {
-    established: one.state.session_state === ESTABLISHED,
-    holdTimeSeconds: one.timers.state?.negotiated_hold_time ?? null,
+    established,
+    // A zero is left out.
+    holdTimeSeconds: established ? (one.timers.state?.negotiated_hold_time ?? 0) : null,
     capabilities: new Set(names),
     refreshMarks: NOTHING.refreshMarks,
     hostname: hostname(one.state.remote_cap ?? []),
+    software: software(one.state.remote_cap ?? []),
     endsOfRib: families.filter((family) => family.mp_graceful_restart?.state?.end_of_rib_received === true).length,
     bfd: NOTHING.bfd,
     bfdDowns: NOTHING.bfdDowns,
@@ -225,8 +240,8 @@ function notifications(log: string): ReadonlyMap<string, string> {
 function learnRoutes(into: Map<string, Map<string, RouteView>>, table: Table): void {
   for (const [prefix, paths] of Object.entries(table)) {
     for (const { attrs, 'neighbor-ip': from } of paths) {
-      const routes = into.get(from) ?? new Map<string, RouteView>();
-      into.set(from, routes.set(prefix, readRoute(attrs)));
+      const routes = into.get(withoutZone(from)) ?? new Map<string, RouteView>();
+      into.set(withoutZone(from), routes.set(prefix, readRoute(attrs)));
     }
   }
 }
@@ -265,9 +280,27 @@ function extendedCommunity({ type, subtype, value, asn, bandwidth }: Extended): 
   return bandwidth === undefined ? `${type === 0 && subtype === 2 ? 'rt' : type} ${value}` : `lb ${asn}:${bandwidth}`;
 }
 
-/** The first field of the message that carries the capability. */
-function hostname(capabilities: readonly Any[]): string {
-  const fqdn = capabilities.find(({ type_url }) => type_url.endsWith('FqdnCapability'))?.value ?? '';
-  const bytes = Buffer.from(fqdn, 'base64');
-  return bytes.toString('utf8', 2, 2 + (bytes[1] ?? 0));
+const hostname = (capabilities: readonly Any[]): string => {
+  const fields = protobuf(capabilities.find(({ type_url }) => type_url.endsWith('FqdnCapability'))?.value);
+  return [fields.get(1), fields.get(2)].map(String).join('.');
+};
+
+/** It has no name for this capability and shows its octets. */
+function software(capabilities: readonly Any[]): string {
+  const unknown = capabilities.filter(({ type_url }) => type_url.endsWith('UnknownCapability'));
+  const fields = unknown.map(({ value }) => protobuf(value)).find((each) => each.get(1) === SOFTWARE_VERSION);
+  return fields?.get(2)?.toString().slice(1) ?? '';
+}
+
+/** Fields by their numbers: numbers below 128, and octets. */
+function protobuf(base64 = ''): ReadonlyMap<number, number | Buffer> {
+  const bytes = Buffer.from(base64, 'base64');
+  const fields = new Map<number, number | Buffer>();
+  for (let at = 0; at < bytes.length; ) {
+    const [tag = 0, value = 0] = bytes.subarray(at, (at += 2));
+    const octets = (tag & 7) === 2;
+    fields.set(tag >> 3, octets ? bytes.subarray(at, at + value) : value);
+    if (octets) at += value;
+  }
+  return fields;
 }

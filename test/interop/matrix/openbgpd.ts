@@ -21,6 +21,8 @@ import {
   shared,
   SHUTDOWN_TEXT,
   type View,
+  WIRE,
+  withoutZone,
 } from './router.ts';
 
 const HEAD = `AS ${ROUTER_AS}\nrouter-id 198.18.184.1\nfib-update no\n`;
@@ -32,6 +34,11 @@ const lacks: Readonly<Record<string, Lack>> = {
   'IPv4 routes with IPv6 next hops': { refused: 'announce extended nexthop yes' },
   'link bandwidth, iBGP': { silent: '`bgpctl show rib` has no words for it: `[4] 0x4004000000000000`' },
   'link bandwidth': { silent: 'what is not transitive does not come in from another AS' },
+  hostname: { silent: '`bgpctl show neighbor` lists the capabilities that it knows, and this is none of them' },
+  'software version': {
+    silent: '`bgpctl show neighbor` lists the capabilities that it knows, and this is none of them',
+  },
+  'graceful restart after NOTIFICATION': { refused: 'announce graceful notification yes' },
   BFD: { refused: 'bfd' },
   'BFD over IPv6': { refused: 'bfd' },
   'BFD, multihop': { refused: 'bfd' },
@@ -95,11 +102,14 @@ export function openbgpd(): Router {
     ]);
     const routes = new Map<string, Map<string, RouteView>>();
     for (const path of paths) {
-      const from = path.neighbor.remote_addr;
+      const from = withoutZone(path.neighbor.remote_addr);
       routes.set(from, (routes.get(from) ?? new Map<string, RouteView>()).set(path.prefix, readRoute(path)));
     }
     return new Map(
-      neighbors.map((one) => [one.remote_addr, readSession(one, routes.get(one.remote_addr) ?? new Map())]),
+      neighbors.map((one) => {
+        const address = withoutZone(one.remote_addr);
+        return [address, readSession(one, routes.get(address) ?? new Map())];
+      }),
     );
   };
 
@@ -138,7 +148,7 @@ function neighbor(lane: Lane): string {
   if (lane.password !== null) lines.push(`tcp md5sig password ${lane.password}`);
   if (lane.ttlSecurity) lines.push('ttl-security yes');
   if (lane.maximumPrefixes !== null) lines.push(`max-prefix ${lane.maximumPrefixes}`);
-  return `neighbor ${ourEnd(lane)} {\n${lines.map((line) => `  ${line}`).join('\n')}\n}`;
+  return `neighbor ${ourEnd(lane)}${lane.linkLocal ? `%${WIRE}` : ''} {\n${lines.map((line) => `  ${line}`).join('\n')}\n}`;
 }
 
 function readSession(one: Neighbor, routes: ReadonlyMap<string, RouteView>): SessionView {
@@ -157,6 +167,7 @@ function readSession(one: Neighbor, routes: ReadonlyMap<string, RouteView>): Ses
     capabilities: new Set(names),
     refreshMarks: marks.borr + marks.eorr,
     hostname: NOTHING.hostname,
+    software: NOTHING.software,
     endsOfRib: one.stats.update.received.eor,
     bfd: NOTHING.bfd,
     bfdDowns: NOTHING.bfdDowns,

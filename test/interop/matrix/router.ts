@@ -31,6 +31,10 @@ export interface Settings {
   readonly ttlSecurity: boolean;
   /** With more of these in a family it ends the session. */
   readonly maximumPrefixes: number | null;
+  /** The session runs between link-local addresses. */
+  readonly linkLocal: boolean;
+  /** It sends its optional parameters in the extended form (RFC 9072), if it can be told to. */
+  readonly longOpen: boolean;
 }
 
 export const usual: Settings = {
@@ -45,6 +49,8 @@ export const usual: Settings = {
   password: null,
   ttlSecurity: false,
   maximumPrefixes: null,
+  linkLocal: false,
+  longOpen: false,
 };
 
 /** Three of these without a packet are a lost path. Not the fastest that there is: all cells share two cores. */
@@ -60,9 +66,14 @@ export interface Lane extends Settings {
   readonly theirs: Readonly<Record<Family, string>>;
 }
 
-/** Our address on the session: by this all routers call it. */
-export const ourEnd = (lane: Lane): string => lane.ours[lane.transport];
-export const theirEnd = (lane: Lane): string => lane.theirs[lane.transport];
+/** Our address on the session: by this all routers call it. A link-local one is without its zone, which each end has its own of. */
+export const ourEnd = (lane: Lane): string =>
+  lane.linkLocal ? `fe80::${lane.host.toString(16)}` : lane.ours[lane.transport];
+export const theirEnd = (lane: Lane): string => (lane.linkLocal ? LINK_LOCAL : lane.theirs[lane.transport]);
+export const LINK_LOCAL = 'fe80::1';
+/** The router's interface. */
+export const WIRE = 'wire';
+export const withoutZone = (address: string): string => address.replace(/%.*/, '');
 
 /** Capabilities as the routers' views name them, made one vocabulary. */
 export type CapabilityName =
@@ -73,7 +84,9 @@ export type CapabilityName =
   | '4-octet AS'
   | 'extended messages'
   | 'extended next hop'
-  | 'graceful restart';
+  | 'graceful restart'
+  /** The N bit (RFC 8538). */
+  | 'restart after NOTIFICATION';
 
 export interface RouteView {
   readonly nextHop: string;
@@ -103,8 +116,10 @@ export interface SessionView {
   readonly endsOfRib: number;
   /** How many marks came that a refresh begins or ends (RFC 7313). */
   readonly refreshMarks: number;
-  /** The name that we gave, or '' for none. */
+  /** The name that we gave, with its domain, or '' for none. */
   readonly hostname: string;
+  /** What we said of our software, or '' for nothing. */
+  readonly software: string;
   /** State of the BFD session, 'Up' … ; '' without one. */
   readonly bfd: string;
   /** How often the session has ended because of BFD. */
@@ -158,6 +173,7 @@ export const NOTHING: SessionView = {
   endsOfRib: 0,
   refreshMarks: 0,
   hostname: '',
+  software: '',
   bfd: '',
   bfdDowns: 0,
   received: '',
@@ -179,6 +195,7 @@ const WELL_KNOWN: Readonly<Record<string, string>> = {
   'graceful-shutdown': '65535:0',
   'no-llgr': '65535:7',
   'no-export': '65535:65281',
+  gshut: '65535:0',
 };
 
 /** Bits of a link bandwidth community (draft-ietf-idr-link-bandwidth) as octets per second. */

@@ -1,6 +1,7 @@
 // Rows of the matrix: sessions and routes as RFC 4271 and 4760 have them.
 
 import { expect } from 'chai';
+import { setTimeout } from 'node:timers/promises';
 import { route } from '../../support/bgp-net.ts';
 import { ROUTER_AS, SHUTDOWN_TEXT } from './router.ts';
 import { announced, type Feature, four, gone, isUp, once, otherFour, own, six } from './steps.ts';
@@ -38,7 +39,7 @@ export const sessionRows: readonly Feature[] = [
     run: async (cell) => {
       await cell.speak({ passive: false });
       await announced(cell);
-      await new Promise((resolve) => setTimeout(resolve, 3000));
+      await setTimeout(3_000);
       await isUp(cell);
       await announced(cell);
     },
@@ -91,6 +92,37 @@ export const sessionRows: readonly Feature[] = [
       await isUp(cell);
       await cell.sees('12 s', ({ holdTimeSeconds }) => (holdTimeSeconds === 12 ? true : null));
       expect(cell.ours.speaker.status()[0]?.holdTimeSeconds).to.equal(12);
+    },
+  },
+  {
+    name: 'hold time, changed at run time',
+    reference: 'RFC 4271 §4.2',
+    compared: '12 s, then 6 s on a new session after Cease 6/6; routes of both families on it',
+    theirs: { holdTimeSeconds: 30 },
+    run: async (cell) => {
+      await cell.speak({ holdTimeSeconds: 12 });
+      await cell.sees('12 s', ({ holdTimeSeconds }) => (holdTimeSeconds === 12 ? true : null));
+      await cell.speak({ holdTimeSeconds: 6 });
+      await cell.sees('6 s', ({ holdTimeSeconds }) => (holdTimeSeconds === 6 ? true : null));
+      await announced(cell);
+      expect(cell.ours.states, cell.ours.story()).to.deep.equal(['router up', 'router down', 'router up']);
+    },
+  },
+  {
+    name: 'no hold time',
+    reference: 'RFC 4271 §4.2, §4.4',
+    compared: 'ours is 0, and so is what is negotiated; the session outlives the router’s 3 s without a KEEPALIVE',
+    theirs: { holdTimeSeconds: 3 },
+    run: async (cell) => {
+      await cell.speak({ holdTimeSeconds: 0 });
+      await announced(cell);
+      await cell.sees('0 s', ({ holdTimeSeconds }) => (holdTimeSeconds === 0 ? true : null));
+      const sent = () => cell.ours.speaker.status()[0]?.counters.messagesOut;
+      const before = sent();
+      await setTimeout(5_000);
+      expect(sent()).to.equal(before);
+      await announced(cell);
+      once(cell);
     },
   },
   {

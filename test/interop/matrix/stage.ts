@@ -6,7 +6,7 @@ import { Cell } from './cell.ts';
 import { type Column, type Outcome, versionOf } from './document.ts';
 import { features } from './features.ts';
 import type { Paths } from './paths.ts';
-import { type Lane, type Router, usual } from './router.ts';
+import { type Lane, LINK_LOCAL, ourEnd, type Router, usual } from './router.ts';
 import type { Feature } from './steps.ts';
 
 /** The first host number of ours. */
@@ -43,10 +43,11 @@ export class Stage {
     const lanes = [...this.#lanes.values()];
     const withLength = (ends: Readonly<Record<Family, string>>) => [`${ends[4]}/24`, `${ends[6]}/64`];
     const theirs = withLength({ 4: `198.18.${this.#network}.1`, 6: `fd00:${this.#network}::1` });
+    const linkLocal = lanes.filter((lane) => lane.linkLocal).map((lane) => `${ourEnd(lane)}/64`);
     this.#namespace = await Namespace.create(
       this.#name,
-      lanes.flatMap(({ ours }) => withLength(ours)),
-      theirs,
+      [...lanes.flatMap(({ ours }) => withLength(ours)), ...linkLocal],
+      [...theirs, `${LINK_LOCAL}/64`],
     );
     for (const feature of features) {
       const outcome = this.#run(feature);
@@ -73,7 +74,7 @@ export class Stage {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#cells.map(({ ours }) => ours.speaker.stop()));
+    await Promise.all(this.#cells.map((cell) => cell.stop()));
     await this.#namespace?.destroy();
     await this.router.stop();
   }
