@@ -66,6 +66,7 @@ const world: World = {
       await clock.sleep(1);
       return [addressOf(host)];
     },
+    resolveService: async () => [],
   },
   ...closed,
   files: {

@@ -78,7 +78,7 @@ const monitor = readyMonitor(10, () => health);
 const world: World = {
   clock,
   random: Math.random,
-  names: { resolve: async (host) => [host] },
+  names: { resolve: async (host) => [host], resolveService: async () => [] },
   ...closed,
   files: {
     read: async (path) => content(path),

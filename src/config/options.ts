@@ -162,10 +162,10 @@ export const SERVICE_OPTIONS = [
   {
     name: 'config',
     kind: 'url',
-    schemes: ['file', 'http', 'https', 'etcd'],
+    schemes: ['file', 'http', 'https', 'etcd', 'dns', 'srv', 'k8s'],
     pybal: '0.1',
     example: 'http://config.example.org/pools/text',
-    doc: 'The pool: the list of real servers. JSON when it ends in .json. etcd://host:port/folder has one key per server.',
+    doc: 'The pool: the list of real servers. A file or document: JSON when it ends in .json. etcd://host:port/folder: one key per server. dns://name: its addresses. srv://_http._tcp.name: the targets of its SRV records. k8s://host:port: nodes.',
   },
   {
     name: 'config-etcd-api',
@@ -179,7 +179,7 @@ export const SERVICE_OPTIONS = [
     kind: 'choice',
     choices: ['verify', 'insecure', 'off'],
     default: 'verify',
-    doc: 'etcd: TLS with a certificate that is verified, TLS with any certificate (PyBal), or no TLS.',
+    doc: 'TLS with a certificate that is verified, TLS with any certificate (PyBal), or, for etcd:// and k8s://, no TLS.',
   },
   {
     name: 'config-ca',
@@ -215,6 +215,27 @@ export const SERVICE_OPTIONS = [
     default: null,
     example: '/etc/pybal/etcd-password',
     doc: 'File with the password of config-user.',
+  },
+  {
+    name: 'config-token-file',
+    kind: 'path',
+    default: null,
+    example: '/etc/pybal/k8s-token',
+    doc: 'k8s: file with the bearer token, read again for each request.',
+  },
+  {
+    name: 'config-label-selector',
+    kind: 'string',
+    default: null,
+    example: 'role=ingress',
+    doc: 'k8s: only nodes with these labels.',
+  },
+  {
+    name: 'config-node-address',
+    kind: 'choice',
+    choices: ['name', 'internal-ip', 'external-ip'],
+    default: 'name',
+    doc: "k8s: where a node is: its name is looked up in DNS (PyBal), or one of the cluster's addresses is taken.",
   },
   {
     name: 'depool-threshold',

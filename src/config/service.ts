@@ -270,6 +270,9 @@ function readAccess(options: Options, report: Report): SourceAccess {
     keyFile: options['config-key'],
     user: options['config-user'],
     passwordFile: options['config-password-file'],
+    tokenFile: options['config-token-file'],
+    labelSelector: options['config-label-selector'],
+    nodeAddress: options['config-node-address'] as SourceAccess['nodeAddress'],
   };
 }
 

@@ -57,7 +57,7 @@ export interface ServiceConfig {
   readonly forward: Exclude<ForwardMethod, 'local' | 'bypass'>;
   /** Port on the real servers: equals `port` unless forward is nat. */
   readonly realPort: number;
-  /** file://, http://, https://, etcd:// */
+  /** file://, http://, https://, etcd://, dns://, srv://, k8s:// */
   readonly source: string;
   readonly sourceAccess: SourceAccess;
   readonly depoolThreshold: number;
@@ -98,6 +98,10 @@ export interface SourceAccess {
   readonly keyFile: string | null;
   readonly user: string | null;
   readonly passwordFile: string | null;
+  readonly tokenFile: string | null;
+  /** Of Kubernetes. */
+  readonly labelSelector: string | null;
+  readonly nodeAddress: 'name' | 'internal-ip' | 'external-ip';
 }
 
 /** A key in the configuration itself, or where it is: the text of a secret never leaves the configuration but through keys.ts. */

@@ -2,10 +2,10 @@
 // only the last 1000 events are kept; whoever comes later is answered 401 and must read again.
 
 import { encodeBase64 } from '../lib/base64.ts';
-import { type Cut, Knife } from '../lib/cut.ts';
-import { errorText } from '../lib/errors.ts';
+import type { Cut } from '../lib/cut.ts';
 import { type EtcdCluster, NoSuchApi, readValue, refusal } from './etcd-cluster.ts';
-import { arrayIn, isObject, jsonLines, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
+import { arrayIn, isObject, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
+import { followJson } from './json-stream.ts';
 import { type Entry, MAX_HOSTS, MAX_POOL_BYTES } from './parse.ts';
 import type { Change, Feed, Listing, OnChange } from './watched.ts';
 
@@ -55,34 +55,21 @@ export class EtcdV2 implements Feed {
 
   /** 'on': the server closed what took too long. */
   async #next(at: string, cut: Cut): Promise<JsonObject | 'on' | 'gap'> {
-    const knife = new Knife();
-    const forget = cut.onAbort(() => knife.abort());
-    let event: JsonObject | Error | null = null;
-    const hear = jsonLines(MAX_POOL_BYTES, (value) => {
-      event ??= isObject(value) ? value : new Error('an event that is no JSON object');
-    });
-    const onData = (bytes: Uint8Array): void => {
-      try {
-        hear(bytes);
-      } catch (thrown) {
-        event ??= new Error(errorText(thrown));
-      }
-      if (event !== null) knife.abort();
-    };
-    try {
-      const path = `${this.#path}?recursive=true&wait=true&waitIndex=${Number(at) + 1}`;
-      const response = await this.#cluster.stream(path, null, await this.#headers(), CALL_MS, onData, knife);
-      if (errorCodeOf(response.body) === EVENT_CLEARED) return 'gap';
-      if (response.status !== 200) throw new Error(refusal(response));
-      return event ?? 'on';
-    } catch (thrown) {
-      const found: JsonObject | Error | null = event;
-      if (found === null) throw thrown;
-      if (isObject(found)) return found;
-      throw found;
-    } finally {
-      forget();
-    }
+    const path = `${this.#path}?recursive=true&wait=true&waitIndex=${Number(at) + 1}`;
+    const headers = await this.#headers();
+    const end = await followJson(
+      (onData, knife) => this.#cluster.stream(path, null, headers, CALL_MS, onData, knife),
+      MAX_POOL_BYTES,
+      (value) => {
+        if (!isObject(value)) throw new Error('an event that is no JSON object');
+        return value;
+      },
+      cut,
+    );
+    if ('found' in end) return end.found;
+    if (errorCodeOf(end.ended.body) === EVENT_CLEARED) return 'gap';
+    if (end.ended.status !== 200) throw new Error(refusal(end.ended));
+    return 'on';
   }
 
   #changeOf(action: string, node: JsonObject): Change | 'gap' {

@@ -2,11 +2,12 @@
 // goes on, tokens by user and password. Keys and values are Base64, 64-bit integers are strings, what is zero is left out.
 
 import { decodeBase64, encodeBase64 } from '../lib/base64.ts';
-import { type Cut, Knife } from '../lib/cut.ts';
-import { errorText, SystemError } from '../lib/errors.ts';
+import type { Cut } from '../lib/cut.ts';
+import { SystemError } from '../lib/errors.ts';
 import type { HttpResponse } from '../world/world.ts';
 import { type EtcdCluster, NoSuchApi, readValue, refusal, said } from './etcd-cluster.ts';
-import { arrayIn, isObject, jsonLines, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
+import { arrayIn, isObject, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
+import { followJson } from './json-stream.ts';
 import { type Entry, excerpt, MAX_HOSTS, MAX_POOL_BYTES } from './parse.ts';
 import type { Change, Feed, Listing, OnChange } from './watched.ts';
 
@@ -64,42 +65,27 @@ export class EtcdV3 implements Feed {
 
   async watch(at: string, onChange: OnChange, cut: Cut): Promise<'on' | 'gap'> {
     const create = { ...this.#interval(this.#cluster.prefix), start_revision: after(at), progress_notify: true };
-    const knife = new Knife();
-    const forget = cut.onAbort(() => knife.abort());
-    let end: 'gap' | Error | null = null;
-    const hear = jsonLines(2 * MAX_POOL_BYTES, (value) => {
-      if (end === null) end = this.#hear(value, onChange);
-      if (end !== null) knife.abort();
-    });
-    const onData = (bytes: Uint8Array): void => {
-      try {
-        hear(bytes);
-      } catch (thrown) {
-        end ??= new Error(errorText(thrown));
-        knife.abort();
-      }
-    };
-    try {
-      const body = JSON.stringify({ create_request: create });
-      const response = await this.#cluster.stream('/v3/watch', body, await this.#headers(cut), CALL_MS, onData, knife);
-      if (response.status !== 200) throw new Error(refusal(response));
-      return 'gap';
-    } catch (thrown) {
-      if (end === 'gap') return 'gap';
-      throw end ?? thrown;
-    } finally {
-      forget();
-    }
+    const body = JSON.stringify({ create_request: create });
+    const headers = await this.#headers(cut);
+    const end = await followJson(
+      (onData, knife) => this.#cluster.stream('/v3/watch', body, headers, CALL_MS, onData, knife),
+      2 * MAX_POOL_BYTES,
+      (value) => this.#hear(value, onChange),
+      cut,
+    );
+    if ('ended' in end && end.ended.status !== 200) throw new Error(refusal(end.ended));
+    // An etcd that stops ends it in order.
+    return 'gap';
   }
 
-  /** One message of a watch. Answers what ends it. */
-  #hear(value: unknown, onChange: OnChange): 'gap' | Error | null {
+  /** One message of a watch. 'gap': it is of no more use. */
+  #hear(value: unknown, onChange: OnChange): 'gap' | null {
     const error = objectIn(value, 'error');
-    if (textIn(error, 'message') !== '') return new Error(excerpt(textIn(error, 'message')));
+    if (textIn(error, 'message') !== '') throw new Error(excerpt(textIn(error, 'message')));
     const result = objectIn(value, 'result');
     // Compacted: what came after our revision is not to be had any more.
     if (textIn(result, 'compact_revision') !== '') return 'gap';
-    if (result['canceled'] === true) return new Error(`watch cancelled: ${excerpt(textIn(result, 'cancel_reason'))}`);
+    if (result['canceled'] === true) throw new Error(`watch cancelled: ${excerpt(textIn(result, 'cancel_reason'))}`);
     const revision = textIn(objectIn(result, 'header'), 'revision');
     const changes: Change[] = [];
     for (const event of arrayIn(result, 'events')) {

@@ -97,7 +97,8 @@ export class ServicePool {
     this.#stateDirectory = stateDirectory;
     if (before.family !== config.family || before.vip !== config.vip) this.#resolveAgain();
     const moved = before.source !== config.source;
-    if (!moved && equal(before.sourceAccess, config.sourceAccess)) return;
+    const reached = ({ sourceAccess, family, realPort }: ServiceConfig) => [sourceAccess, family, realPort];
+    if (!moved && equal(reached(before), reached(config))) return;
     const earlier = this.#loop;
     this.#life.abort();
     this.#life = new Knife();

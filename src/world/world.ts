@@ -237,9 +237,19 @@ export interface Bfd {
   stop(): Promise<void>;
 }
 
+/** RFC 2782 */
+export interface ServiceRecord {
+  readonly priority: number;
+  readonly weight: number;
+  readonly port: number;
+  readonly target: string;
+}
+
 export interface Names {
   /** All addresses of one family, CNAMEs followed, hosts file first. Rejects: ENOTFOUND (the name has none), ETIMEOUT, EAI_AGAIN. */
   resolve(host: string, family: Family, cut: Cut): Promise<readonly string[]>;
+  /** The SRV records of a name, in any order. Rejects as `resolve`. */
+  resolveService(name: string, cut: Cut): Promise<readonly ServiceRecord[]>;
 }
 
 export interface HttpRequest {

@@ -4,7 +4,18 @@
 import type { Cut } from '../../src/lib/cut.ts';
 import { SystemError } from '../../src/lib/errors.ts';
 import type { LogRecord } from '../../src/log/record.ts';
-import type { Clock, Files, Http, HttpRequest, HttpResponse, Mono, Names, Wall, World } from '../../src/world/world.ts';
+import type {
+  Clock,
+  Files,
+  Http,
+  HttpRequest,
+  HttpResponse,
+  Mono,
+  Names,
+  ServiceRecord,
+  Wall,
+  World,
+} from '../../src/world/world.ts';
 
 /** Virtual time: stands still until `advance`. */
 export class FakeClock implements Clock {
@@ -82,6 +93,8 @@ export class FakeWorld {
   readonly reads: string[] = [];
   /** `4 cp1` to addresses; a host that is not there is ENOTFOUND, an error is thrown, 'hang' waits for the cut. */
   readonly dns = new Map<string, readonly string[] | SystemError | 'hang'>();
+  /** SRV records, likewise. */
+  readonly srv = new Map<string, readonly ServiceRecord[] | SystemError | 'hang'>();
   readonly lookups: string[] = [];
   readonly requests: Request[] = [];
   /** Requests under way, and the most that ever were. */
@@ -124,6 +137,13 @@ export class FakeWorld {
     resolve: async (host, family, cut) => {
       this.lookups.push(host);
       const answer = this.dns.get(`${family} ${host}`) ?? new SystemError('ENOTFOUND', `resolve ${host}`);
+      if (answer === 'hang') return hang(cut);
+      if (answer instanceof SystemError) throw answer;
+      return answer;
+    },
+    resolveService: async (name, cut) => {
+      this.lookups.push(name);
+      const answer = this.srv.get(name) ?? new SystemError('ENOTFOUND', `resolve ${name}`);
       if (answer === 'hang') return hang(cut);
       if (answer instanceof SystemError) throw answer;
       return answer;

@@ -6,7 +6,7 @@ import { Resolver } from 'node:dns/promises';
 import { type Family, canonicalAddress, familyOf } from '../../lib/address.ts';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
-import type { Names } from '../world.ts';
+import type { Names, ServiceRecord } from '../world.ts';
 
 export interface NamesSettings {
   /** First try of each name server; c-ares doubles it for later ones. */
@@ -44,42 +44,54 @@ export function createNames(settings: NamesSettings = NAMES_DEFAULTS): Names {
       if (familyOf(literal) === family) return [literal];
       throw new SystemError('ENOTFOUND', call, `not an IPv${family} address`);
     }
-    const name = host.replace(/\.$/, '').toLowerCase();
-    if (!/^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$/.test(name))
-      throw new SystemError('ENOTFOUND', call, 'not a host name');
+    const name = checked(host, call);
     const known = (await hosts()).get(name)?.filter((address) => familyOf(address) === family) ?? [];
     if (cut.aborted) throw new SystemError('ECANCELED', call);
     if (known.length > 0) return known;
+    const found = await ask(cut, call, (resolver) =>
+      family === 4 ? resolver.resolve4(name) : resolver.resolve6(name),
+    );
+    const addresses = found.slice(0, MAX_ADDRESSES).flatMap((address) => canonicalAddress(address) ?? []);
+    if (addresses.length === 0) throw new SystemError('ENOTFOUND', call);
+    return [...new Set(addresses)];
+  }
+
+  async function resolveService(service: string, cut: Cut): Promise<readonly ServiceRecord[]> {
+    const call = `resolve SRV ${service}`;
+    const name = checked(service, call);
+    const found = await ask(cut, call, (resolver) => resolver.resolveSrv(name));
+    if (found.length === 0) throw new SystemError('ENOTFOUND', call);
+    const records = found.slice(0, MAX_ADDRESSES);
+    return records.map(({ priority, weight, port, name: target }) => ({ priority, weight, port, target }));
+  }
+
+  /** One question, with a Resolver of its own: that is what c-ares can cancel, and it reads resolv.conf afresh. */
+  async function ask<T>(cut: Cut, call: string, question: (resolver: Resolver) => Promise<T>): Promise<T> {
     const done = await turn(cut);
     if (done === null) throw new SystemError('ECANCELED', call);
+    const resolver = new Resolver({ timeout: settings.timeoutMs, tries: settings.tries });
+    if (settings.servers !== undefined) resolver.setServers(settings.servers);
+    const release = cut.onAbort(() => resolver.cancel());
     try {
-      return await ask(name, family, cut, call, settings);
+      return await question(resolver);
+    } catch (error) {
+      if (cut.aborted) throw new SystemError('ECANCELED', call);
+      const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+      throw new SystemError(CODES[code] ?? 'EAI_AGAIN', call, CODES[code] === undefined ? code : '');
     } finally {
+      release();
       done();
     }
   }
 
-  return { resolve };
+  return { resolve, resolveService };
 }
 
-/** One question, with a Resolver of its own: that is what c-ares can cancel, and it reads resolv.conf afresh. */
-async function ask(name: string, family: Family, cut: Cut, call: string, settings: NamesSettings) {
-  const resolver = new Resolver({ timeout: settings.timeoutMs, tries: settings.tries });
-  if (settings.servers !== undefined) resolver.setServers(settings.servers);
-  const release = cut.onAbort(() => resolver.cancel());
-  try {
-    const found = family === 4 ? await resolver.resolve4(name) : await resolver.resolve6(name);
-    const addresses = found.slice(0, MAX_ADDRESSES).flatMap((address) => canonicalAddress(address) ?? []);
-    if (addresses.length === 0) throw new SystemError('ENOTFOUND', call);
-    return [...new Set(addresses)];
-  } catch (error) {
-    if (error instanceof SystemError) throw error;
-    if (cut.aborted) throw new SystemError('ECANCELED', call);
-    const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-    throw new SystemError(CODES[code] ?? 'EAI_AGAIN', call, CODES[code] === undefined ? code : '');
-  } finally {
-    release();
-  }
+/** As it is asked for. */
+function checked(host: string, call: string): string {
+  const name = host.replace(/\.$/, '').toLowerCase();
+  if (/^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$/.test(name)) return name;
+  throw new SystemError('ENOTFOUND', call, 'not a host name');
 }
 
 /** hosts(5) by name, read again when it changed. Unreadable or too long: as if empty. */

@@ -301,15 +301,7 @@ const CASES: readonly Case[] = [
     web({ config: 'ftp://h/p' }),
     [
       '1: warning: [web] not usable: what it has in the kernel stays as it is',
-      '6: [web] config: ftp:// is not known here (file://, http://, https://, etcd://)',
-    ],
-  ],
-  [
-    'a source of Kubernetes, which is not here yet',
-    web({ config: 'k8s://h/p' }),
-    [
-      '1: warning: [web] not usable: what it has in the kernel stays as it is',
-      '6: [web] config: k8s:// is not known here (file://, http://, https://, etcd://)',
+      '6: [web] config: ftp:// is not known here (file://, http://, https://, etcd://, dns://, srv://, k8s://)',
     ],
   ],
   [
@@ -317,7 +309,7 @@ const CASES: readonly Case[] = [
     web({ config: '/etc/pybal/web' }),
     [
       '1: warning: [web] not usable: what it has in the kernel stays as it is',
-      '6: [web] config: “/etc/pybal/web” is not a URL (file://, http://, https://, etcd://)',
+      '6: [web] config: “/etc/pybal/web” is not a URL (file://, http://, https://, etcd://, dns://, srv://, k8s://)',
     ],
   ],
   [

@@ -168,6 +168,9 @@ ${more}`;
           keyFile: null,
           user: null,
           passwordFile: null,
+          tokenFile: null,
+          labelSelector: null,
+          nodeAddress: 'name',
         },
         depoolThreshold: 0.5,
         monitors: [

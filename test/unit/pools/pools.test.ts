@@ -169,14 +169,14 @@ describe('pools', () => {
       expect(fake.reads).not.to.include('/pools/text');
     });
 
-    it('with a source that this version does not have, says so, and the pool stays as it was.', async () => {
+    it('with a URL that is no source, says so, and the pool stays as it was.', async () => {
       fake.write('/pools/text', line('10.0.0.2'));
       daemon.pools.configure([serviceConfig()], SETTINGS);
       await fake.clock.advance(1000);
-      daemon.pools.configure([serviceConfig({ source: 'k8s://api' })], SETTINGS);
+      daemon.pools.configure([serviceConfig({ source: 'ftp://api' })], SETTINGS);
       await fake.clock.advance(60_000);
       expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
-      expect(daemon.list?.note).to.equal('stale: source not available in this version: k8s://');
+      expect(daemon.list?.note).to.equal('stale: not a pool source: ftp://api');
       expect(daemon.pools.status().get('text')).to.include({ state: 'stale', servers: 1 });
     });
 

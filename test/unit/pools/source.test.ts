@@ -21,13 +21,16 @@ describe('pool sources', () => {
     fake = new FakeWorld();
   });
 
-  it('Kinds that this version does not have are named, and so is what is no pool source at all.', () => {
+  it('What is no pool source is named, without its password.', () => {
     const opened = (source: string) => openSource(fake.world, serviceConfig({ source }));
-    expect(opened('k8s://secret@api')).to.equal('source not available in this version: k8s://');
     expect(opened('ftp://me:secret@host/x')).to.equal('not a pool source: ftp://***@host/x');
     expect(opened('file://pools/text')).to.equal('not an absolute path: file://pools/text');
     expect(opened('etcd://conf:2379')).to.equal('not etcd://host:port/prefix');
     expect(opened('etcd://me:secret@conf:2379/')).to.equal('etcd:// without the folder of the pool');
+    expect(opened('etcd://a,b:x/pools/text')).to.equal('not etcd://host:port/prefix');
+    expect(opened('dns://10.0.0.1/x')).to.equal('not dns://name');
+    expect(opened('srv://')).to.equal('not srv://_service._proto.name');
+    expect(opened('k8s://secret@')).to.equal('not k8s://host:port');
   });
 
   it('Passwords and tokens are not shown.', () => {

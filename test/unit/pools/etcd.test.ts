@@ -1,0 +1,413 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { Knife } from '../../../src/lib/cut.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
+import { readValue } from '../../../src/pools/etcd-cluster.ts';
+import { openSource } from '../../../src/pools/open.ts';
+import { Pools } from '../../../src/pools/pools.ts';
+import type { PoolHost } from '../../../src/decision/facts.ts';
+import { FakeEtcd } from '../../support/fake-etcd.ts';
+import { FakeWorld, response } from '../../support/fake-world.ts';
+import { serviceConfig } from '../../support/service-config.ts';
+
+const { sourceAccess: ACCESS } = serviceConfig();
+const FOLDER = '/conftool/v1/pools/dc/text/nginx/';
+const value = (pooled: string, weight = 10): string => JSON.stringify({ pooled, weight });
+
+/** An etcd behind a fake world, with faults to set. */
+class Bench {
+  readonly fake = new FakeWorld();
+  readonly etcd = new FakeEtcd();
+  readonly pools: Pools;
+  hosts: readonly PoolHost[] = [];
+  emptied = false;
+  fault: 'none' | 'refuses' | 'hangs' | 'answers 500' | 'is garbage' = 'none';
+  readonly #breakers = new Set<() => void>();
+
+  constructor(url = `etcd://me:secret@etcd${FOLDER}`, hosts: readonly string[] = ['cp1', 'cp2', 'cp3']) {
+    for (const host of hosts) this.etcd.put(`${FOLDER}${host}`, value('yes'));
+    this.fake.reply = (request) => {
+      if (this.fault === 'refuses') return new SystemError('ECONNREFUSED', `POST ${request.url}`);
+      if (this.fault === 'hangs') return 'hang';
+      if (this.fault === 'answers 500') return response(500, '{"message":"etcdserver: request timed out"}');
+      if (this.fault === 'is garbage') return response(200, '<html>captive portal</html>');
+      const { body = '' } = request;
+      if (request.url.endsWith('/v3/auth/authenticate')) return response(200, '{"token":"t.1"}');
+      if (request.url.endsWith('/v3/kv/range')) {
+        const { status, body: text } = this.etcd.range(body);
+        return response(status, text);
+      }
+      if (!request.url.endsWith('/v3/watch')) return response(404, '404 page not found');
+      return {
+        open: (push, end) => {
+          const close = this.etcd.watch(body, push);
+          const breaker = () => {
+            close();
+            end(new SystemError('ECONNRESET', 'watch'));
+          };
+          this.#breakers.add(breaker);
+          return () => {
+            this.#breakers.delete(breaker);
+            close();
+          };
+        },
+      };
+    };
+    this.pools = new Pools(
+      this.fake.world,
+      (fact) => {
+        if (fact.is !== 'pool') return;
+        this.hosts = fact.list.hosts;
+        this.emptied ||= fact.list.hosts.length === 0;
+      },
+      () => {},
+    );
+    this.pools.configure([serviceConfig({ source: url, poolShrinkLimit: 0 })], SETTINGS);
+  }
+
+  /** The connections of all watches break. */
+  reset(): void {
+    const breakers = [...this.#breakers];
+    this.#breakers.clear();
+    for (const breaker of breakers) breaker();
+  }
+
+  get list(): string {
+    return show(this.hosts);
+  }
+}
+
+const SETTINGS = { stateDirectory: '/state', resolveIntervalSeconds: 60 };
+
+function show(hosts: readonly PoolHost[]): string {
+  return hosts
+    .map(({ host, weight, enabled }) => `${host}=${weight}${enabled ? '' : '!'}`)
+    .sort()
+    .join(' ');
+}
+
+describe('pools in etcd', () => {
+  let bench: Bench;
+  beforeEach(() => {
+    bench = new Bench();
+  });
+  afterEach(async () => {
+    await bench.pools.stop();
+    expect(bench.fake.clock.pending, 'timers left after stop').to.equal(0);
+    expect(bench.etcd.watchers, 'watches left after stop').to.equal(0);
+  });
+
+  it('are read once and then told of every edit, without being asked.', async () => {
+    await bench.fake.clock.advance(100);
+    expect(bench.list).to.equal('cp1=10 cp2=10 cp3=10');
+    bench.fake.requests.length = 0;
+    bench.etcd.put(`${FOLDER}cp2`, value('no', 5));
+    bench.etcd.remove([`${FOLDER}cp1`]);
+    bench.etcd.put(`${FOLDER}cp3`, value('inactive'));
+    bench.etcd.put(`${FOLDER}cp4`, value('yes', 0));
+    bench.etcd.put('/conftool/v1/pools/dc/text/nginx-old/cp9', value('yes'));
+    await bench.fake.clock.advance(1);
+    expect(bench.list).to.equal('cp2=5! cp4=0');
+    expect(bench.fake.requests).to.have.length(0);
+  });
+
+  it('are asked every few seconds whether the copy is right, by a question that costs little.', async () => {
+    await bench.fake.clock.advance(100);
+    bench.fake.requests.length = 0;
+    await bench.fake.clock.advance(60_000);
+    expect(bench.fake.requests.length).to.be.within(10, 16);
+    for (const { body = '' } of bench.fake.requests) expect(JSON.parse(body)).to.include({ limit: 1, keys_only: true });
+    expect(bench.pools.status().get('text')?.ageSeconds).to.be.lessThan(6);
+  });
+
+  it('whose watch has fallen silent are right again within seconds, also when only a deletion was missed.', async () => {
+    await bench.fake.clock.advance(100);
+    bench.etcd.deafen();
+    bench.etcd.remove([`${FOLDER}cp1`]);
+    await bench.fake.clock.advance(6000);
+    expect(bench.list).to.equal('cp2=10 cp3=10');
+    bench.etcd.put(`${FOLDER}cp4`, value('yes'));
+    await bench.fake.clock.advance(1);
+    expect(bench.list).to.equal('cp2=10 cp3=10 cp4=10');
+  });
+
+  it('whose history was compacted under a watch are read again.', async () => {
+    await bench.fake.clock.advance(100);
+    bench.etcd.remove([`${FOLDER}cp1`]);
+    bench.etcd.compact();
+    bench.etcd.cancelCompacted();
+    bench.etcd.remove([`${FOLDER}cp2`]);
+    await bench.fake.clock.advance(1500);
+    expect(bench.list).to.equal('cp3=10');
+  });
+
+  it('that go on as they were in a younger store are read again, although its history is shorter.', async () => {
+    for (let i = 0; i < 20; i++) bench.etcd.put('/other', `${i}`);
+    await bench.fake.clock.advance(100);
+    bench.etcd.restore(new Map([[`${FOLDER}cp1`, value('yes')]]));
+    await bench.fake.clock.advance(6000);
+    expect(bench.list).to.equal('cp1=10');
+  });
+
+  it('are asked with the token that the password was exchanged for; neither is ever shown.', async () => {
+    await bench.fake.clock.advance(100);
+    const [login, range] = bench.fake.requests;
+    expect(JSON.parse(login?.body ?? '')).to.deep.equal({ name: 'me', password: 'secret' });
+    expect(range?.headers).to.include({ authorization: 't.1' });
+    bench.fault = 'refuses';
+    bench.reset();
+    await bench.fake.clock.advance(60_000);
+    const shown = JSON.stringify([bench.fake.lines, bench.pools.status().get('text')]);
+    expect(shown)
+      .to.match(/ECONNREFUSED/)
+      .and.not.match(/secret|t\.1/);
+  });
+
+  for (const fault of ['refuses', 'hangs', 'answers 500', 'is garbage'] as const) {
+    it(`leave the list as it is while the store ${fault}, say so, and are right within 35 s of its end.`, async () => {
+      await bench.fake.clock.advance(100);
+      bench.fault = fault;
+      bench.reset();
+      await bench.fake.clock.advance(120_000);
+      expect(bench.list).to.equal('cp1=10 cp2=10 cp3=10');
+      expect(bench.pools.status().get('text')).to.include({ state: 'stale', servers: 3 });
+      expect(bench.fake.requests.length).to.be.lessThan(40);
+      bench.fault = 'none';
+      bench.etcd.remove([`${FOLDER}cp3`]);
+      await bench.fake.clock.advance(35_000);
+      expect(bench.list).to.equal('cp1=10 cp2=10');
+      expect(bench.pools.status().get('text')).to.include({ state: 'current' });
+    });
+  }
+
+  it('equal the store after whatever happened to it, to the watch and to the path, and are never emptied by a fault.', async function () {
+    this.timeout(20_000);
+    const host = fc.integer({ min: 1, max: 5 }).map((n) => `${FOLDER}cp${n}`);
+    const texts = fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.tuple(fc.constantFrom('yes', 'no', 'inactive'), fc.nat(100)).map(([p, w]) => value(p, w)),
+      },
+      { weight: 1, arbitrary: fc.string() },
+      { weight: 1, arbitrary: fc.json() },
+    );
+    const step = fc.oneof(
+      fc.record({ do: fc.constant('put' as const), key: host, text: texts }),
+      fc.record({ do: fc.constant('remove' as const), keys: fc.array(host, { maxLength: 3 }) }),
+      fc.record({ do: fc.constantFrom('compact', 'compact the watch', 'deafen', 'reset', 'progress', 'restore') }),
+      fc.record({
+        do: fc.constant('fault' as const),
+        fault: fc.constantFrom('none', 'refuses', 'hangs', 'answers 500', 'is garbage'),
+      }),
+      fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 20_000 }) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+        // cp9 stays, so that the store is never empty.
+        const play = new Bench(undefined, ['cp1', 'cp9']);
+        try {
+          await play.fake.clock.advance(100);
+          for (const each of steps) {
+            switch (each.do) {
+              case 'put':
+                play.etcd.put(each.key, each.text);
+                break;
+              case 'remove':
+                play.etcd.remove(each.keys);
+                break;
+              case 'compact':
+                play.etcd.compact();
+                break;
+              case 'compact the watch':
+                play.etcd.compact();
+                play.etcd.cancelCompacted();
+                break;
+              case 'deafen':
+                play.etcd.deafen();
+                break;
+              case 'reset':
+                play.reset();
+                break;
+              case 'progress':
+                play.etcd.progress();
+                break;
+              case 'restore':
+                play.etcd.restore(play.etcd.keys(FOLDER));
+                break;
+              case 'fault':
+                play.fault = each.fault as Bench['fault'];
+                if (each.fault !== 'none') play.reset();
+                break;
+              case 'wait':
+                await play.fake.clock.advance(each.ms);
+                break;
+              default:
+                each satisfies never;
+            }
+          }
+          play.fault = 'none';
+          // No key says nothing at the end: what it would say depends on what was said before.
+          for (const [key, text] of play.etcd.keys(FOLDER))
+            if (readValue('x', text).is === 'bad') play.etcd.put(key, value('no', 1));
+          await play.fake.clock.advance(40_000);
+          expect(play.list).to.equal(expected(play.etcd));
+          expect(play.emptied).to.equal(false);
+        } finally {
+          await play.pools.stop();
+        }
+        expect(play.fake.clock.pending).to.equal(0);
+        expect(play.etcd.watchers).to.equal(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('are made of any text without failing.', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.json(),
+          fc.string().map((text) => value(text)),
+        ),
+        (text) => {
+          const entry = readValue('cp1', text);
+          expect(entry.is).to.be.oneOf(['server', 'out', 'bad']);
+        },
+      ),
+    );
+  });
+});
+
+/** What the pool should be, by the keys. */
+function expected(etcd: FakeEtcd): string {
+  const hosts: PoolHost[] = [];
+  for (const [key, text] of etcd.keys(FOLDER)) {
+    const { pooled, weight } = JSON.parse(text) as { pooled: string; weight: number };
+    if (pooled !== 'inactive') hosts.push({ host: key.slice(FOLDER.length), weight, enabled: pooled === 'yes' });
+  }
+  return show(hosts);
+}
+
+describe('an etcd source', () => {
+  const lineOf = (result: object) => `${JSON.stringify({ result })}\n`;
+  const range = (count: number, pairs: readonly object[], more = false) =>
+    response(200, JSON.stringify({ header: { revision: '7' }, kvs: pairs, count: `${count}`, more }));
+  const pair = (host: string, text: string) => ({ key: btoa(`/p/${host}`), value: btoa(text) });
+  const ask = async (fake: FakeWorld, url = 'etcd://a/p', access: Partial<typeof ACCESS> = {}) => {
+    const source = openSource(fake.world, serviceConfig({ source: url, sourceAccess: { ...ACCESS, ...access } }));
+    if (typeof source === 'string') throw new Error(source);
+    const knife = new Knife();
+    const answer = await source.ask(false, knife);
+    knife.abort();
+    return answer;
+  };
+
+  it('takes a page at a time, all of one revision, and smaller pages where values are long.', async () => {
+    const fake = new FakeWorld();
+    fake.reply = ({ url, body = '' }) => {
+      if (url.endsWith('/watch')) return 'hang';
+      const { key, limit, revision } = JSON.parse(body) as { key: string; limit: number; revision?: string };
+      if (limit > 2) return new SystemError('EFBIG', 'post');
+      if (atob(key) === '/p/') return range(3, [pair('cp1', value('yes')), pair('cp2', value('yes'))], true);
+      expect([atob(key), revision]).to.deep.equal(['/p/cp2\0', '7']);
+      return range(3, [pair('cp3', value('yes'))]);
+    };
+    const answer = await ask(fake);
+    expect(answer.is === 'entries' && answer.entries.length).to.equal(3);
+  });
+
+  const broken: readonly (readonly [string, () => ReturnType<FakeWorld['reply']>, RegExp])[] = [
+    ['that is no JSON', () => response(200, 'hello'), /no JSON object/],
+    ['without a revision', () => response(200, '{}'), /without a revision/],
+    ['with a revision that is none', () => response(200, '{"header":{"revision":"-1"}}'), /without a revision/],
+    ['with keys that are not Base64', () => range(1, [{ key: '%%', value: '' }]), /not Base64/],
+    ['of more keys than a pool may have', () => range(10_001, []), /more than 10000/],
+    [
+      'from an etcd that wants a user',
+      () => response(400, '{"message":"etcdserver: user name is empty"}'),
+      /user name is empty/,
+    ],
+    ['too large even key by key', () => new SystemError('EFBIG', 'POST x'), /EFBIG/],
+  ];
+  for (const [what, reply, reason] of broken) {
+    it(`fails for an answer ${what}.`, async () => {
+      const fake = new FakeWorld();
+      fake.reply = reply;
+      const answer = await ask(fake);
+      expect(answer.is === 'failed' ? answer.reason : answer.is).to.match(reason);
+    });
+  }
+
+  it('tries every member at once when one fails, and then waits longer and longer.', async () => {
+    const fake = new FakeWorld();
+    const source = openSource(fake.world, serviceConfig({ source: 'etcd://a,b:1,[::1]:2/p' }));
+    if (typeof source === 'string') throw new Error(source);
+    const delays: number[] = [];
+    for (let failures = 1; failures <= 8; failures++) {
+      expect((await source.ask(false, new Knife())).is).to.equal('failed');
+      delays.push(source.delayMs(failures, 0.5));
+    }
+    const members = fake.requests.slice(0, 3).map(({ url }) => new URL(url).host);
+    expect([...members].sort()).to.deep.equal(['[::1]:2', 'a:2379', 'b:1']);
+    expect(delays).to.deep.equal([500, 500, 1500, 3000, 6000, 12_000, 22_500, 22_500]);
+  });
+
+  it('looks into v2 where v3 has nothing or is not there, and stays with what it found.', async () => {
+    for (const v3 of [range(0, []), response(404, '404 page not found')]) {
+      const fake = new FakeWorld();
+      fake.reply = ({ url }) => {
+        if (url.includes('/v3/')) return v3;
+        if (url.includes('wait=true')) return 'hang';
+        const nodes = [{ key: '/p/cp1', value: value('yes', 7), modifiedIndex: 5 }];
+        return response(200, JSON.stringify({ node: { key: '/p', dir: true, nodes } }), { 'x-etcd-index': '9' });
+      };
+      expect(await ask(fake)).to.deep.equal({
+        is: 'entries',
+        entries: [{ is: 'server', host: 'cp1', weight: 7, enabled: true }],
+      });
+    }
+  });
+
+  it('that has nothing by either API has failed: nobody knows which one it was.', async () => {
+    const fake = new FakeWorld();
+    fake.reply = ({ url }) => (url.includes('/v3/') ? range(0, []) : response(404, '404 page not found'));
+    const answer = await ask(fake);
+    expect(answer).to.deep.equal({ is: 'failed', reason: 'nothing there, neither by v3 nor by v2' });
+    expect((await ask(fake, 'etcd://a/p', { etcdApi: 'v3' })).is).to.equal('entries');
+  });
+
+  it('whose watch says things that no watch says reads again, and goes on asking a few times a minute at most.', async () => {
+    for (const garbage of [
+      'x\n',
+      '{}\n'.repeat(3),
+      lineOf({ canceled: true, cancel_reason: 'no' }),
+      'y'.repeat(1000),
+    ]) {
+      const fake = new FakeWorld();
+      fake.reply = ({ url }) => {
+        if (!url.endsWith('/watch')) return range(1, [pair('cp1', value('yes'))]);
+        return {
+          open: (push, end) => {
+            push(garbage);
+            end(null);
+            return () => {};
+          },
+        };
+      };
+      const source = openSource(fake.world, serviceConfig({ source: 'etcd://a/p' }));
+      if (typeof source === 'string') throw new Error(source);
+      const knife = new Knife();
+      const answers: string[] = [];
+      const loop = async () => {
+        while (!knife.aborted) answers.push((await source.ask(false, knife)).is);
+      };
+      const running = loop();
+      await fake.clock.advance(60_000);
+      knife.abort();
+      await running;
+      expect(answers[0]).to.equal('entries');
+      expect(fake.requests.length, garbage.slice(0, 9)).to.be.within(10, 300);
+    }
+  });
+});
