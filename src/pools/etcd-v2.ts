@@ -16,6 +16,7 @@ const EVENT_CLEARED = 401;
 
 export class EtcdV2 implements Feed {
   readonly verifyMs = 10_000;
+  readonly rereadMs = 300_000;
   readonly #cluster: EtcdCluster;
 
   constructor(cluster: EtcdCluster) {

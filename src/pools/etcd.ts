@@ -48,6 +48,10 @@ class EtcdAuto implements Feed {
     return this.#used.verifyMs;
   }
 
+  get rereadMs(): number {
+    return this.#used.rereadMs;
+  }
+
   async list(cut: Cut): Promise<Listing> {
     if (this.#found) return this.#used.list(cut);
     for (const feed of [this.#v3, this.#v2]) {

@@ -35,6 +35,7 @@ export function k8sSource(world: K8sWorld, url: string, access: SourceAccess, fa
 
 class K8sNodes implements Feed {
   readonly verifyMs = 10_000;
+  readonly rereadMs = 3_600_000;
   readonly #world: K8sWorld;
   readonly #url: string;
   readonly #access: SourceAccess;

@@ -24,6 +24,8 @@ export type OnChange = (changes: readonly Change[], at: string) => void;
 export interface Feed {
   /** Longest wait between two proofs that the copy is the store. */
   readonly verifyMs: number;
+  /** However well these go, everything is read again after so long. */
+  readonly rereadMs: number;
   list(cut: Cut): Promise<Listing>;
   /** Follow what happens after `at`. Resolves when that has ended: 'on' if it can go on from there, 'gap' if something may be missing. */
   watch(at: string, onChange: OnChange, cut: Cut): Promise<'on' | 'gap'>;
@@ -89,7 +91,7 @@ export class WatchedSource implements Source {
     const { ended } = this.#watch;
     const copy = this.#copy;
     if (cut.aborted || copy === null) return;
-    const old = afresh && clock.now() - copy.readAt >= AFRESH_MS;
+    const old = clock.now() - copy.readAt >= (afresh ? AFRESH_MS : this.#feed.rereadMs * (0.8 + random() / 5));
     if (old || ended === 'gap' || ended === 'failed') return this.#read(cut);
     if (ended === 'on') this.#follow(cut);
     if (await this.#feed.verify(copy.at, copy.entries.size, cut)) this.#watchFailures = 0;

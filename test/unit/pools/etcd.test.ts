@@ -233,6 +233,7 @@ describe('pools in etcd', () => {
                 break;
               case 'restore':
                 play.etcd.restore(play.etcd.keys(FOLDER));
+                play.reset();
                 break;
               case 'fault':
                 play.fault = each.fault as Bench['fault'];
