@@ -2,7 +2,8 @@
 // itself out (down, maint), let its connections end (drain), and say how much of its weight it wants (75%).
 
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
-import { linesOf, quoted } from './lib/lines.ts';
+import { linesOf } from './lib/lines.ts';
+import { quote } from './lib/octets.ts';
 
 const MAX_LINE_BYTES = 1024;
 const MAX_BODY_BYTES = 16 * 1024;
@@ -173,7 +174,7 @@ export function learn(before: Said, text: string): Said | string {
     understood ||= next !== null;
     said = next ?? said;
   }
-  return understood ? said : `the agent says ${quoted(text)}, which has no word of an agent's`;
+  return understood ? said : `the agent says ${quote(text)}, which has no word of an agent's`;
 }
 
 /** Null: no such word. */
@@ -202,17 +203,17 @@ function learnWord(said: Said, word: string, reason: string): Said | null {
 /** A document says all there is to say: nothing of earlier ones stands. */
 export function learnJson(text: string): Said | string {
   const parsed = parse(text);
-  if (parsed === null) return `the agent's answer is no JSON object: ${quoted(text)}`;
+  if (parsed === null) return `the agent's answer is no JSON object: ${quote(text)}`;
   const { state = parsed.status, weight, reason: why = parsed.message } = parsed;
   const reason = typeof why === 'string' ? printable(why) : '';
-  if (typeof state !== 'string') return `the agent's answer has no state: ${quoted(text)}`;
+  if (typeof state !== 'string') return `the agent's answer has no state: ${quote(text)}`;
   const said = learnWord({ ...NOTHING, reason }, state.toLowerCase(), reason);
-  if (said === null || /%|:/.test(state)) return `the agent's state is ${quoted(state)}, which is none of an agent's`;
+  if (said === null || /%|:/.test(state)) return `the agent's state is ${quote(state)}, which is none of an agent's`;
   if (weight === undefined || weight === null) return said;
   if (typeof weight === 'number' && Number.isFinite(weight) && weight >= 0) return { ...said, weight };
   const weighed = typeof weight === 'string' ? learnWord(said, weight, reason) : null;
   if (weighed === null || typeof weight !== 'string' || !weight.endsWith('%')) {
-    return `the agent's weight is ${quoted(JSON.stringify(weight))}, neither a number nor a percentage`;
+    return `the agent's weight is ${quote(JSON.stringify(weight))}, neither a number nor a percentage`;
   }
   return weighed;
 }

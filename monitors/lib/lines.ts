@@ -2,6 +2,7 @@
 // the monitors that speak such protocols.
 
 import type { Cut, Stream } from 'anybal/monitor';
+import { quote } from './octets.ts';
 
 export interface Lines {
   /** The next line, without its end. Rejects with what came instead: an end, a loss, a line too long, or nothing in time. */
@@ -37,8 +38,8 @@ export function linesOf(stream: Stream, cut: Cut, maxBytes: number): Lines {
   const take = (): string | Error | null => {
     const at = text.indexOf('\n');
     const length = at < 0 ? text.length : at;
-    if (length > maxBytes) return new Error(`a line of more than ${maxBytes} bytes: ${quoted(text)}`);
-    if (at < 0) return over === null ? null : new Error(text === '' ? over : `${over} after ${quoted(text)}`);
+    if (length > maxBytes) return new Error(`a line of more than ${maxBytes} bytes: ${quote(text)}`);
+    if (at < 0) return over === null ? null : new Error(text === '' ? over : `${over} after ${quote(text)}`);
     const line = text.slice(0, at).replace(/\r$/, '');
     text = text.slice(at + 1);
     if (text.length <= 2 * maxBytes) stream.resume();
@@ -61,13 +62,4 @@ export function linesOf(stream: Stream, cut: Cut, maxBytes: number): Lines {
         look();
       }),
   };
-}
-
-/** What a server sent, made safe for a line of the log. */
-export function quoted(text: string, maxLength = 100): string {
-  const shown = text.slice(0, maxLength).replace(/[^\x20-\x7e]/g, (c) => {
-    const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-    return short[c] ?? (c <= '\u00ff' ? `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}` : '?');
-  });
-  return `"${shown}${text.length > maxLength ? '…' : ''}"`;
 }

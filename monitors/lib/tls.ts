@@ -1,0 +1,44 @@
+// TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by smtp.ts and grpc.ts.
+
+import type { OptionRow, OptionsOf, TlsOptions, Tools } from 'anybal/monitor';
+
+const MOST_CA_BYTES = 1 << 20;
+
+export const TLS_ROWS = [
+  {
+    name: 'tls-servername',
+    kind: 'string',
+    default: null,
+    example: 'mx.example.org',
+    doc: 'The name that the server is told (SNI) and that its certificate must be for; without it, its address.',
+  },
+  {
+    name: 'tls-verify',
+    kind: 'bool',
+    default: true,
+    doc: 'Whether a certificate that is out of its time, for another name, or of an unknown authority means down.',
+  },
+  {
+    name: 'tls-ca',
+    kind: 'path',
+    default: null,
+    example: '/etc/ssl/example-ca.pem',
+    doc: 'Authorities to trust (PEM), instead of the ones that the system trusts. Read in each check.',
+  },
+] as const satisfies readonly OptionRow[];
+
+/** Rejects when the file cannot be read, which is our own fault. */
+export async function tlsOptions(
+  o: OptionsOf<typeof TLS_ROWS>,
+  tools: Tools,
+  alpn?: readonly string[],
+): Promise<TlsOptions> {
+  const path = o['tls-ca'];
+  const ca = path === null ? null : new TextDecoder().decode(await tools.read(path, MOST_CA_BYTES));
+  return {
+    servername: o['tls-servername'],
+    verify: o['tls-verify'],
+    ...(ca === null ? {} : { ca }),
+    ...(alpn === undefined ? {} : { alpn }),
+  };
+}
