@@ -6,7 +6,7 @@ import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
 import { BfdClient } from './bfd/client.ts';
 import type { Drops } from './bgp/drops.ts';
-import { type Keys, readKeys } from './bgp/keys.ts';
+import { NO_KEYS, type PeerKeys, readKeys } from './bgp/keys.ts';
 import { defaultRouterId } from './bgp/router-id.ts';
 import { Speaker } from './bgp/speaker.ts';
 import { type Loaded, keepSections, loadConfig } from './config/load.ts';
@@ -376,16 +376,16 @@ export class Daemon {
     const listen = global.bgp
       ? global.bgpLocalAddresses.map((address) => ({ address, port: global.bgpLocalPort }))
       : [];
-    this.#bfd.configure(peers, global.bfdWedgedSeconds);
     const { keys, problems } = await readKeys(this.#world.files, peers, this.#keys);
     this.#keys = keys;
     for (const text of problems) this.#world.log({ level: 'error', system: 'bgp', text });
     if (this.#stopping || this.#exited) return;
+    this.#bfd.configure(peers, global.bfdWedgedSeconds, keys.bfd);
     await this.#speaker.configure({
       routerId: global.routerId ?? this.#ownId(config),
       listen,
       peers,
-      keys,
+      keys: keys.md5,
     });
     if (this.#stopping || this.#exited) return;
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
@@ -408,7 +408,7 @@ export class Daemon {
     return this.#routerId;
   }
 
-  #keys: Keys = new Map();
+  #keys: PeerKeys = NO_KEYS;
 
   /** PyBal's instrumentation port and our socket. Those that stay the same stay open. */
   async #serve({ global }: Config): Promise<void> {

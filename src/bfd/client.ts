@@ -23,8 +23,9 @@ export class BfdClient {
     this.#onDown = onDown;
   }
 
-  configure(peers: readonly PeerConfig[], wedgedSeconds: number): void {
-    const sessions = peers.flatMap((peer) => sessionOf(peer) ?? []);
+  /** `keys`: of peers whose packets are signed, by their names. */
+  configure(peers: readonly PeerConfig[], wedgedSeconds: number, keys: ReadonlyMap<string, string>): void {
+    const sessions = peers.flatMap((peer) => sessionOf(peer, keys.get(peer.name) ?? null) ?? []);
     this.#world.bfd.configure({ sessions, wedgedMs: wedgedSeconds * 1000 }, (change) => this.#changed(change));
     if (this.#beat === null) this.#live();
   }
@@ -63,6 +64,9 @@ export class BfdClient {
   }
 }
 
-function sessionOf({ name, address, localAddress, bfd }: PeerConfig): BfdSessionConfig | null {
-  return bfd === null ? null : { name, address, localAddress, ...bfd };
+/** null: no session is wanted, or none is possible because its key is not known. */
+function sessionOf({ name, address, localAddress, bfd }: PeerConfig, key: string | null): BfdSessionConfig | null {
+  if (bfd === null || (bfd.auth !== null && key === null)) return null;
+  const auth = bfd.auth === null || key === null ? null : { ...bfd.auth, key };
+  return { name, address, localAddress, ...bfd, auth };
 }

@@ -41,7 +41,7 @@ export const BFD_OPTIONS = [
     choices: AUTH_TYPES,
     default: null,
     example: 'meticulous-sha1',
-    doc: 'Authentication of BFD packets: simple, md5, meticulous-md5, sha1 or meticulous-sha1. Needs bfd-auth-key.',
+    doc: 'Authentication of BFD packets: simple, md5, meticulous-md5, sha1 or meticulous-sha1. Needs bfd-auth-key or bfd-auth-key-file.',
   },
   {
     name: 'bfd-auth-key',
@@ -49,6 +49,13 @@ export const BFD_OPTIONS = [
     default: null,
     example: 'secret',
     doc: 'The key, ASCII: up to 16 characters for simple and md5, 20 for sha1.',
+  },
+  {
+    name: 'bfd-auth-key-file',
+    kind: 'path',
+    default: null,
+    example: '/etc/pybal/bfd-key',
+    doc: 'A file whose only line is the key. It is read again at SIGHUP.',
   },
   { name: 'bfd-auth-key-id', ...KEY_ID, default: 1, doc: 'Number of the key, the same on both sides.' },
   {
@@ -76,5 +83,12 @@ export const PEER_BFD_OPTIONS = [
     doc: 'As bfd-auth in [global]; none turns it off for this peer.',
   },
   { name: 'bfd-auth-key', kind: 'secret', default: null, example: 'secret', doc: 'As bfd-auth-key in [global].' },
+  {
+    name: 'bfd-auth-key-file',
+    kind: 'path',
+    default: null,
+    example: '/etc/pybal/bfd-key',
+    doc: 'As bfd-auth-key-file in [global].',
+  },
   { name: 'bfd-auth-key-id', ...KEY_ID, default: null, example: '1', doc: 'As bfd-auth-key-id in [global].' },
 ] as const satisfies readonly OptionRow[];

@@ -2,6 +2,7 @@
 // bgp-… options of [global]. Called by decode.ts and, for what [global] says of all peers, by global.ts. Pure.
 
 import { canonicalAddress, familyOf } from '../lib/address.ts';
+import { passwordComplaint } from '../lib/secrets.ts';
 import { NO_BFD_OF_ITS_OWN, readBfd } from './bfd.ts';
 import { readCommunity, readExtendedCommunity, readLargeCommunity } from './communities.ts';
 import type { GlobalOptions } from './options.ts';
@@ -16,8 +17,6 @@ import { ValueError } from './values.ts';
 export type SessionOptions = OptionsOf<typeof SESSION_OPTIONS>;
 type PeerOptions = OptionsOf<typeof PEER_OPTIONS>;
 
-/** RFC 2385 has no limit, Linux has: TCP_MD5SIG_MAXKEYLEN. */
-const MAX_PASSWORD_OCTETS = 80;
 /** RFC 9687 §4: 8 minutes or twice the hold time, whichever is longer. */
 const SEND_HOLD_SECONDS = 480;
 
@@ -185,8 +184,8 @@ function passwordOf(options: SessionOptions, tell: Tell): KeySource | null {
   if (ao !== null) return null;
   if (path !== null) return { from: 'file', path };
   if (text === null) return null;
-  const octets = new TextEncoder().encode(text).length;
-  if (octets > MAX_PASSWORD_OCTETS) tell.error('password', `has ${octets} octets, ${MAX_PASSWORD_OCTETS} are the most`);
+  const complaint = passwordComplaint(text);
+  if (complaint !== null) tell.error('password', complaint);
   return { from: 'text', text };
 }
 

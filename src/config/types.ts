@@ -160,7 +160,7 @@ export interface PeerConfig {
 
   /** TCP-MD5. */
   readonly password: KeySource | null;
-  /** Path of a file of TCP-AO keys, see keys.ts. */
+  /** Path of a file of TCP-AO keys, see ao-keys.ts. */
   readonly tcpAoFile: string | null;
   /** RFC 5082: the router is at most this many hops away, 1 on the same link. null: not checked. */
   readonly ttlSecurityHops: number | null;
@@ -177,7 +177,12 @@ export interface BfdSettings {
   readonly intervalMs: number;
   readonly multiplier: number;
   readonly multihop: boolean;
-  readonly auth: BfdAuth | null;
+  readonly auth: BfdAuthSettings | null;
+}
+
+/** BfdAuth, less the key itself. */
+export interface BfdAuthSettings extends Omit<BfdAuth, 'key'> {
+  readonly key: KeySource;
 }
 
 export interface GlobalConfig {

@@ -39,9 +39,21 @@ describe('config/bfd', () => {
       intervalMs: 50,
       multiplier: 5,
       multihop: true,
-      auth: { type: 'sha1', key: 'two', keyId: 9 },
+      auth: { type: 'sha1', key: { from: 'text', text: 'two' }, keyId: 9 },
     });
     expect((await bfdOf(global, 'bfd-auth = none'))?.auth).to.equal(null);
+  });
+  it('takes its key from a file, of [global] or of the peer', async () => {
+    const file = { from: 'file', path: '/etc/pybal/bfd-key' } as const;
+    const auth = { type: 'sha1', keyId: 1 } as const;
+    const inFile = 'bfd-auth-key-file = /etc/pybal/bfd-key';
+    const keyOf = async (global: string, peer = '') =>
+      (await bfdOf(`bfd = yes\nbfd-auth = sha1\n${global}`, peer))?.auth;
+    expect(await keyOf(inFile)).to.deep.equal({ ...auth, key: file });
+    expect(await keyOf('bfd-auth-key = one', inFile)).to.deep.equal({ ...auth, key: file });
+    expect(await keyOf(inFile, 'bfd-auth-key = two')).to.deep.equal({ ...auth, key: { from: 'text', text: 'two' } });
+    const both = await decodeText(conf('bfd = yes\nbfd-auth = sha1', `${inFile}\nbfd-auth-key = two`));
+    expect(both.complaints.map(printComplaint).join('\n')).to.match(/warning: .*bfd-auth-key: is not used/);
   });
   it('wants a key of the right length, and values in their ranges, each named with its line', async () => {
     const complaintsOf = async (peer: string) =>
