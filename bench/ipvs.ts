@@ -113,6 +113,7 @@ async function measureVerified(times: Times, table: IpvsTable): Promise<void> {
     ipvs: table,
     keep: new Set<string>(),
     vips: new Set<string>(),
+    routedVips: new Map<string, readonly string[]>(),
     keepVips: new Set<string>(),
     keepAll: false,
     routes: new Map(),

@@ -68,7 +68,7 @@ function judgeVips(
   const verdicts = new Map<string, VipVerdict>();
   for (const [vip, sharing] of byVip) {
     const before = previous?.vips.get(vip) ?? null;
-    const present = facts.kernel.vips.has(vip) && !facts.kernel.vipsInDoubt.has(vip);
+    const present = isPresent(facts, config, sharing) && !facts.kernel.vipsInDoubt.has(vip);
     const missingSince = present ? null : (before?.missingSince ?? facts.now);
     const stranded =
       (before?.announced !== true && !present) || (missingSince !== null && facts.now - missingSince >= limitMs);
@@ -86,6 +86,14 @@ function judgeVips(
     });
   }
   return verdicts;
+}
+
+/** The services of a VIP agree on its presence. */
+function isPresent({ kernel }: Facts, { global }: Config, [service]: readonly ServiceConfig[]): boolean {
+  const host = service === undefined ? undefined : kernel.vips.get(service.vip);
+  if (host === undefined) return false;
+  if (service?.vipPresence !== 'route') return host.interface !== null;
+  return host.routed?.route === true && global.uplinks.every((uplink) => host.routed?.uplinks.includes(uplink));
 }
 
 /** Why nothing may be announced at all: law 10, a director that cannot see or write its tables loses its routes. */
@@ -233,10 +241,12 @@ function desiredTables(
   for (const { entry } of marks.inUse.values()) ipvs.set(entry.service.key, entry);
   for (const { entry } of marks.retired.values()) keep.add(entry.service.key);
   const wantedVips = new Set<string>();
+  const routedVips = new Map<string, readonly string[]>();
   for (const service of config.services) {
-    if (service.vipPresence !== 'lo') keepVips.add(service.vip);
+    if (service.vipPresence === 'external') keepVips.add(service.vip);
     else if (services.get(service.name)?.desired === null) keepVips.add(service.vip);
-    else wantedVips.add(service.vip);
+    else if (service.vipPresence === 'lo') wantedVips.add(service.vip);
+    else routedVips.set(service.vip, config.global.uplinks);
   }
   for (const vip of leavingVips.keys()) keepVips.add(vip);
   for (const { frozen, running } of config.quarantined) {
@@ -251,6 +261,7 @@ function desiredTables(
     ipvs: before !== undefined && equal(before.ipvs, ipvs) ? before.ipvs : ipvs,
     keep: before !== undefined && equal(before.keep, keep) ? before.keep : keep,
     vips: before !== undefined && equal(before.vips, wantedVips) ? before.vips : wantedVips,
+    routedVips: before !== undefined && equal(before.routedVips, routedVips) ? before.routedVips : routedVips,
     keepVips: before !== undefined && equal(before.keepVips, keepVips) ? before.keepVips : keepVips,
     keepAll,
     routes,

@@ -116,6 +116,8 @@ export interface Desired {
   readonly keep: ReadonlySet<ServiceKey>;
   /** VIPs that should be on lo. */
   readonly vips: ReadonlySet<string>;
+  /** VIPs that should be present by route, with the uplinks that they are delivered from. */
+  readonly routedVips: ReadonlyMap<string, readonly string[]>;
   readonly keepVips: ReadonlySet<string>;
   /** A section cannot be read far enough to tell what is its: nothing at all may be taken away. */
   readonly keepAll: boolean;

@@ -40,9 +40,10 @@ export interface Marks {
   readonly without: ReadonlySet<string>;
   /** What this was made of, to see by reference whether anything is new. */
   readonly basis: readonly unknown[];
+  readonly ipvs: IpvsTable;
 }
 
-export const NO_MARKS: Marks = { inUse: new Map(), retired: new Map(), without: new Set(), basis: [] };
+export const NO_MARKS: Marks = { inUse: new Map(), retired: new Map(), without: new Set(), basis: [], ipvs: new Map() };
 
 /** The same object while nothing changes. `previous` null: the first decision, which takes over what the kernel has. */
 export function decideMarks(facts: Facts, config: Config, previous: Marks | null): Marks {
@@ -50,7 +51,9 @@ export function decideMarks(facts: Facts, config: Config, previous: Marks | null
   const basis = basisOf(facts, path);
   if (previous === null) return allocate(facts, path, retiredIn(facts, path), basis);
   const expires = [...previous.retired.values()].some(({ until }) => until <= facts.now);
-  if (!expires && same(previous.basis, basis)) return previous;
+  // A mark is free when the kernel has let go of it.
+  const perhapsFree = previous.without.size > 0 && previous.ipvs !== facts.kernel.ipvs;
+  if (!expires && !perhapsFree && same(previous.basis, basis)) return previous;
   const retired = new Map(previous.retired);
   const until = untilOf(facts.now, path);
   for (const [target, mark] of previous.inUse) retired.set(labelOf(target, mark), { ...mark, until });
@@ -179,7 +182,7 @@ function allocate(facts: Facts, path: PathConfig, pool: Marks['retired'], basis:
     take(mark);
     inUse.set(target, mark);
   }
-  return { inUse, retired, without, basis };
+  return { inUse, retired, without, basis, ipvs: facts.kernel.ipvs };
 }
 
 function slotsOf({ firstPort, lastPort, portsPerServer }: PathConfig): number {

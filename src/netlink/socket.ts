@@ -19,6 +19,7 @@ const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
 const MSG_TRUNC = 0x20;
 
 /** An answer is there when `send` returns; this is for a kernel that forgot us. */
@@ -209,6 +210,8 @@ export class NetlinkSocket {
       if (!forced) libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, int32(RECEIVE_BUFFER_BYTES)); // No CAP_NET_ADMIN.
       tries(() => libc.setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, int32(1))); // Linux 4.3
       tries(() => libc.setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, int32(1))); // Linux 4.12
+      // Linux 4.20: a dump of one routing table does not list the million routes of another.
+      tries(() => libc.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, int32(1)));
     } catch (error) {
       libc.close(fd);
       throw error;

@@ -12,7 +12,7 @@ import {
   sameDestination,
   sameService,
 } from '../ipvs/table.ts';
-import type { AddressOp, AddressTable } from '../vip/addresses.ts';
+import { type AddressOp, type AddressTable, routedOf } from '../vip/addresses.ts';
 import type { Desired } from '../decision/decision.ts';
 
 export interface Owned {
@@ -48,22 +48,57 @@ export function plan(
     } else foreign.push(key);
   }
   return {
-    addVips: [...desired.vips]
-      .filter((address) => !vips.has(address) && !ignore.has(address))
-      .map((address) => ({ do: 'add-address', address, family: familyOf(address) })),
+    addVips: [
+      ...[...desired.vips]
+        .filter((address) => isNowhere(vips, address) && !ignore.has(address))
+        .map((address): AddressOp => ({ do: 'add-address', address, family: familyOf(address) })),
+      ...[...desired.routedVips].flatMap(([address, uplinks]) =>
+        ignore.has(address) ? [] : routeOps(vips, address, uplinks),
+      ),
+    ],
     program,
     unprogram,
-    deleteVips: [...(desired.keepAll ? [] : owned.vips)]
-      .filter(
-        (address) =>
-          vips.get(address)?.interface === 'lo' && !desired.vips.has(address) && !desired.keepVips.has(address),
-      )
-      .map((address) => ({ do: 'delete-address', address, family: familyOf(address) })),
+    deleteVips: desired.keepAll ? [] : deleteOps(vips, desired, owned),
     foreign,
   };
 }
 
 const NONE: ReadonlySet<string> = new Set();
+
+function isNowhere(vips: AddressTable, address: string): boolean {
+  return (vips.get(address)?.interface ?? null) === null;
+}
+
+/** The route before the rules that lead to it, and new rules before old ones go: see `deleteOps`. */
+function routeOps(vips: AddressTable, address: string, uplinks: readonly string[]): AddressOp[] {
+  const have = routedOf(vips.get(address));
+  const family = familyOf(address);
+  const missing = uplinks.filter((uplink) => !have.uplinks.includes(uplink));
+  return [
+    ...(have.route ? [] : [{ do: 'add-route', address, family } as const]),
+    ...missing.map((uplink) => ({ do: 'add-rule', address, family, uplink }) as const),
+  ];
+}
+
+/** Addresses on lo that are on our record. Routes and rules say themselves that they are ours: of others none is listed. */
+function deleteOps(vips: AddressTable, desired: Desired, owned: Owned): AddressOp[] {
+  const ops: AddressOp[] = [];
+  for (const address of owned.vips) {
+    const goes = !desired.vips.has(address) && !desired.keepVips.has(address);
+    if (goes && vips.get(address)?.interface === 'lo')
+      ops.push({ do: 'delete-address', address, family: familyOf(address) });
+  }
+  for (const [address, host] of vips) {
+    if (host.routed === undefined || desired.keepVips.has(address)) continue;
+    const family = familyOf(address);
+    const wanted = desired.routedVips.get(address);
+    for (const uplink of host.routed.uplinks) {
+      if (wanted?.includes(uplink) !== true) ops.push({ do: 'delete-rule', address, family, uplink });
+    }
+    if (host.routed.route && wanted === undefined) ops.push({ do: 'delete-route', address, family });
+  }
+  return ops;
+}
 
 /** What of a plan can be done while nothing new can be written down as ours: everything but making what is not ours yet. */
 export function withoutNew(plan: Plan, owned: Owned): Plan {
@@ -71,7 +106,7 @@ export function withoutNew(plan: Plan, owned: Owned): Plan {
   const unclaimed = new Set(made.filter((key) => !owned.services.has(key)));
   return {
     ...plan,
-    addVips: plan.addVips.filter(({ address }) => owned.vips.has(address)),
+    addVips: plan.addVips.filter((op) => op.do !== 'add-address' || owned.vips.has(op.address)),
     program: plan.program.filter(({ service }) => !unclaimed.has(service.key)),
   };
 }

@@ -385,7 +385,8 @@ export class Reconciler {
   ): Promise<SystemError | null> {
     this.#sayAdopted(desired, found);
     const services = new Set([...this.#owned.services, ...desired.ipvs.keys()]);
-    const vips = new Set([...this.#owned.vips, ...todo.addVips.map(({ address }) => address)]);
+    const added = todo.addVips.filter((op) => op.do === 'add-address');
+    const vips = new Set([...this.#owned.vips, ...added.map(({ address }) => address)]);
     try {
       await this.#own({ services, vips }, settings, bounded);
       return null;
@@ -482,6 +483,6 @@ function backOff(failures: number): number {
 }
 
 function sameTables(a: Desired, b: Desired): boolean {
-  const { ipvs, vips, keep, keepVips, keepAll } = a;
-  return ipvs === b.ipvs && vips === b.vips && keep === b.keep && keepVips === b.keepVips && keepAll === b.keepAll;
+  const parts = ['ipvs', 'vips', 'routedVips', 'keep', 'keepVips', 'keepAll'] as const;
+  return parts.every((part) => a[part] === b[part]);
 }

@@ -2,49 +2,30 @@
 // command that would make it. The companion of ipvs/dry-run.ts.
 
 import { SystemError } from '../lib/errors.ts';
+import { pick } from '../ipvs/memory.ts';
 import type { Log } from '../log/record.ts';
 import type { Kernel } from '../world/world.ts';
-import { ADDRESS_PROTOCOL, type AddressOp, type AddressTable, type HostAddress } from './addresses.ts';
+import { type AddressOp, type AddressTable, applyToAddresses, type HostAddress, ipCommand } from './addresses.ts';
 
-/** `real` is only ever listed. */
-export function dryRunVips(
-  real: Pick<Kernel<AddressTable, AddressOp, string>, 'list'>,
-  log: Log,
-): Kernel<AddressTable, AddressOp, string> {
-  const added = new Map<string, HostAddress>();
-  const deleted = new Set<string>();
+type VipKernel = Kernel<AddressTable, AddressOp, string>;
 
-  async function list(keys?: readonly string[]): Promise<AddressTable> {
-    const table = new Map([...(await real.list(keys)), ...added]);
-    for (const address of deleted) table.delete(address);
-    return keys === undefined ? table : new Map([...table].filter(([address]) => keys.includes(address)));
-  }
-
-  function apply({ do: what, address, family }: AddressOp, present: boolean): null | SystemError {
-    const prefixLength = family === 4 ? 32 : 128;
-    const text = `ip addr ${what === 'add-address' ? 'add' : 'del'} ${address}/${prefixLength} dev lo`;
-    log({ level: 'info', system: 'dry-run', text, data: { event: 'dry-run', op: what } });
-    if (what === 'add-address') {
-      if (present) return new SystemError('EEXIST', text);
-      deleted.delete(address);
-      added.set(address, { address, prefixLength, interface: 'lo', protocol: ADDRESS_PROTOCOL });
-    } else {
-      if (!present) return new SystemError('EADDRNOTAVAIL', text);
-      added.delete(address);
-      deleted.add(address);
-    }
-    return null;
-  }
-
+/** `real` is only ever listed, and only until that succeeded once. */
+export function dryRunVips(real: Pick<VipKernel, 'list'>, log: Log): VipKernel {
+  let table: Map<string, HostAddress> | null = null;
+  const load = async (): Promise<Map<string, HostAddress>> => {
+    const listed = table ?? (await real.list());
+    table ??= new Map(listed);
+    return table;
+  };
   return {
-    list,
-    async apply(ops) {
-      const present = new Set((await list()).keys());
+    list: async (keys) => pick(await load(), keys),
+    apply: async (ops) => {
+      const memory = await load();
       return ops.map((op) => {
-        const error = apply(op, present.has(op.address));
-        if (error === null && op.do === 'add-address') present.add(op.address);
-        if (error === null && op.do === 'delete-address') present.delete(op.address);
-        return error;
+        const text = ipCommand(op);
+        log({ level: 'info', system: 'dry-run', text, data: { event: 'dry-run', op: op.do } });
+        const code = applyToAddresses(memory, op);
+        return code === null ? null : new SystemError(code, text);
       });
     },
   };

@@ -4,7 +4,7 @@
 import { pick } from '../ipvs/memory.ts';
 import { SystemError } from '../lib/errors.ts';
 import type { Kernel } from '../world/world.ts';
-import { ADDRESS_PROTOCOL, type AddressOp, type AddressTable, type HostAddress } from './addresses.ts';
+import { type AddressOp, type AddressTable, applyToAddresses, type HostAddress, ipCommand } from './addresses.ts';
 
 /** `hostAddresses` are those of the interfaces. Remembers what was added, writes nothing. */
 export function loopbackVips(hostAddresses: () => readonly HostAddress[]): Kernel<AddressTable, AddressOp, string> {
@@ -21,17 +21,16 @@ export function loopbackVips(hostAddresses: () => readonly HostAddress[]): Kerne
 
   function apply(op: AddressOp): null | SystemError {
     const { address } = op;
-    const present = list().has(address);
-    if (op.do === 'delete-address') {
-      if (added.delete(address)) return null;
-      return new SystemError(present ? 'EPERM' : 'EADDRNOTAVAIL', `take ${address} from lo`);
-    }
-    if (present) return new SystemError('EEXIST', `put ${address} on lo`);
-    if (!address.startsWith('127.')) {
-      return new SystemError('EPERM', `put ${address} on lo`, 'without privileges a VIP must be in 127.0.0.0/8');
-    }
-    added.set(address, { address, prefixLength: 32, interface: 'lo', protocol: ADDRESS_PROTOCOL });
-    return null;
+    const call = ipCommand(op);
+    const present = list().get(address);
+    if (op.do === 'delete-address' && present !== undefined && !added.has(address))
+      return new SystemError('EPERM', call);
+    if (op.do === 'add-address' && present !== undefined && present.interface !== null)
+      return new SystemError('EEXIST', call);
+    if (!op.do.startsWith('delete-') && !address.startsWith('127.'))
+      return new SystemError('EPERM', call, 'without privileges a VIP must be in 127.0.0.0/8');
+    const code = applyToAddresses(added, op);
+    return code === null ? null : new SystemError(code, call);
   }
 
   return { list: async (keys) => pick(list(), keys), apply: async (ops) => ops.map(apply) };

@@ -3,6 +3,7 @@
 import { familyOf } from '../lib/address.ts';
 import { attributesOf, Malformed, type Messages, type MessageWriter, NLM_F } from '../netlink/codec.ts';
 import { ADDRESS_PROTOCOL, type AddressOp } from './addresses.ts';
+import { encodeRouteOp, encodeRuleOp } from './route-messages.ts';
 
 const RTM = { newAddress: 20, deleteAddress: 21, getAddress: 22 } as const;
 /** struct ifaddrmsg: family, prefix length, flags, scope (u8 each), interface index (u32). */
@@ -20,8 +21,29 @@ export function encodeListAddresses(writer: MessageWriter, flags: number, seq: n
   writer.raw(new Uint8Array(IFADDRMSG));
 }
 
+export function encodeOp(writer: MessageWriter, op: AddressOp, flags: number, seq: number): void {
+  switch (op.do) {
+    case 'add-address':
+    case 'delete-address':
+      return encodeAddressOp(writer, op, flags, seq);
+    case 'add-route':
+    case 'delete-route':
+      return encodeRouteOp(writer, op, flags, seq);
+    case 'add-rule':
+    case 'delete-rule':
+      return encodeRuleOp(writer, op, flags, seq);
+    default:
+      op satisfies never;
+  }
+}
+
 /** As `ip addr add ADDRESS/32 dev lo` and `ip addr del …`; IPv6 without duplicate address detection. */
-export function encodeAddressOp(writer: MessageWriter, op: AddressOp, flags: number, seq: number): void {
+function encodeAddressOp(
+  writer: MessageWriter,
+  op: AddressOp & { readonly do: 'add-address' | 'delete-address' },
+  flags: number,
+  seq: number,
+): void {
   const add = op.do === 'add-address';
   const v4 = familyOf(op.address) === 4;
   writer.begin(add ? RTM.newAddress : RTM.deleteAddress, add ? flags | NLM_F.create | NLM_F.exclusive : flags, seq);

@@ -1,11 +1,20 @@
-// Addresses of this host, and VIPs on lo, over rtnetlink. A world's `vips` where CAP_NET_ADMIN exists.
+// Addresses of this host, VIPs on lo, and the routes and rules of VIPs that are present by route, over rtnetlink. A world's
+// `vips` where CAP_NET_ADMIN exists.
 
 import { openLibc } from '../ffi/libc.ts';
-import type { SystemError } from '../lib/errors.ts';
+import { SystemError } from '../lib/errors.ts';
 import { NETLINK_ROUTE, NetlinkSocket } from '../netlink/socket.ts';
 import type { Kernel } from '../world/world.ts';
-import type { AddressOp, AddressTable, HostAddress } from './addresses.ts';
-import { decodeAddress, encodeAddressOp, encodeListAddresses, type InterfaceAddress } from './rtnetlink-messages.ts';
+import {
+  type AddressOp,
+  type AddressTable,
+  type HostAddress,
+  ipCommand,
+  type Routed,
+  withRouted,
+} from './addresses.ts';
+import { decodeRoute, decodeRule, encodeListRoutes, encodeListRules } from './route-messages.ts';
+import { decodeAddress, encodeListAddresses, encodeOp, type InterfaceAddress } from './rtnetlink-messages.ts';
 
 export interface NetlinkVips extends Kernel<AddressTable, AddressOp, string> {
   close(): void;
@@ -27,13 +36,20 @@ export function openNetlinkVips(breathe: () => Promise<void>): NetlinkVips {
           if (address !== null) found.push(address);
         },
       );
-      return tabulate(found, (index) => libc.interfaceName(index), keys);
+      const table = tabulate(found, (index) => libc.interfaceName(index));
+      for (const [address, routed] of listRouted(socket)) {
+        const host = withRouted(table.get(address), address, routed);
+        if (host !== undefined) table.set(address, host);
+      }
+      if (keys === undefined) return table;
+      const only = new Set(keys);
+      return new Map([...table].filter(([address]) => only.has(address)));
     },
     apply: async (ops) => {
       const results: (null | SystemError)[] = [];
       for (let at = 0; at < ops.length; ) {
         if (at > 0) await breathe();
-        at = socket.batch(ops, at, encodeAddressOp, describe, results);
+        at = socket.batch(ops, at, encodeOp, ipCommand, results);
       }
       return results;
     },
@@ -44,13 +60,10 @@ export function openNetlinkVips(breathe: () => Promise<void>): NetlinkVips {
 function tabulate(
   found: readonly InterfaceAddress[],
   nameOf: (index: number) => string | null,
-  keys?: readonly string[],
-): AddressTable {
-  const only = keys === undefined ? null : new Set(keys);
+): Map<string, HostAddress> {
   const names = new Map<number, string | null>();
   const table = new Map<string, HostAddress>();
   for (const { address, prefixLength, interfaceIndex, protocol } of found) {
-    if (only !== null && !only.has(address)) continue;
     if (!names.has(interfaceIndex)) names.set(interfaceIndex, nameOf(interfaceIndex));
     const name = names.get(interfaceIndex) ?? null;
     if (name === null) continue; // The interface went away meanwhile, and its addresses with it.
@@ -60,7 +73,44 @@ function tabulate(
   return table;
 }
 
-function describe(op: AddressOp): string {
-  const prefix = op.family === 4 ? 32 : 128;
-  return `ip address ${op.do === 'add-address' ? 'add' : 'delete'} ${op.address}/${prefix} dev lo`;
+/** What there is of ours, by VIP. */
+function listRouted(socket: NetlinkSocket): ReadonlyMap<string, Routed> {
+  const routes = new Set<string>();
+  const rules = new Map<string, Set<string>>();
+  for (const family of [4, 6] as const) {
+    tableOrNone(() =>
+      socket.dump(
+        'list routes',
+        (writer, flags, seq) => encodeListRoutes(writer, family, flags, seq),
+        () => {},
+        (message) => {
+          const address = decodeRoute(message);
+          if (address !== null) routes.add(address);
+        },
+      ),
+    );
+    socket.dump(
+      'list rules',
+      (writer, flags, seq) => encodeListRules(writer, family, flags, seq),
+      () => {},
+      (message) => {
+        const rule = decodeRule(message);
+        if (rule !== null) rules.set(rule.address, (rules.get(rule.address) ?? new Set()).add(rule.uplink));
+      },
+    );
+  }
+  const routed = new Map<string, Routed>();
+  for (const address of new Set([...routes, ...rules.keys()])) {
+    routed.set(address, { route: routes.has(address), uplinks: [...(rules.get(address) ?? [])].sort() });
+  }
+  return routed;
+}
+
+/** A table without a route does not exist. */
+function tableOrNone(list: () => void): void {
+  try {
+    list();
+  } catch (error) {
+    if (!(error instanceof SystemError && error.code === 'ENOENT')) throw error;
+  }
 }

@@ -14,7 +14,7 @@ import {
   sameDestination,
   sameService,
 } from '../../src/ipvs/table.ts';
-import { ADDRESS_PROTOCOL, type AddressOp, type AddressTable, type HostAddress } from '../../src/vip/addresses.ts';
+import { type AddressOp, type AddressTable, applyToAddresses, type HostAddress } from '../../src/vip/addresses.ts';
 import type { Kernel } from '../../src/world/world.ts';
 import type { Life } from './life.ts';
 import type { Random } from './random.ts';
@@ -259,16 +259,8 @@ export class MachineKernel {
   }
 
   #addressWrite(op: AddressOp): KernelWrite {
-    const answer = (error: string | null): KernelWrite => ({ op, error, lost: false, idle: false, before: undefined });
-    const there = this.#addresses.has(op.address);
-    if (op.do === 'add-address') {
-      if (there) return answer('EEXIST');
-      this.setAddress(op.address, ADDRESS_PROTOCOL);
-      return answer(null);
-    }
-    if (!there) return answer('EADDRNOTAVAIL');
-    this.deleteAddress(op.address);
-    return answer(null);
+    const error = applyToAddresses(this.#addresses, op);
+    return { op, error, lost: false, idle: false, before: undefined };
   }
 
   // Unconditional writes: how anybody else, and the operations above, change the tables. Entries are never changed in

@@ -126,9 +126,11 @@ export class Laws {
     switch (op.do) {
       case 'add-service':
       case 'add-address':
+      case 'add-route':
         this.#tracesOf(name).made.set(key, this.#truth.now);
         break;
       case 'set-service':
+      case 'add-rule':
         break;
       case 'add-destination':
       case 'set-destination':
@@ -141,6 +143,8 @@ export class Laws {
         this.#destinationDeleted(director, write, op.destination, detail);
         break;
       case 'delete-address':
+      case 'delete-rule':
+      case 'delete-route':
         this.#addressDeleted(director, key, detail);
         break;
       default:

@@ -8,7 +8,7 @@ import type { Fact, Facts, PoolHost, ServerHealth } from '../../src/decision/fac
 import { learn, nothingKnown } from '../../src/decision/learn.ts';
 import { familyOf } from '../../src/lib/address.ts';
 import { destinationKey, type IpvsDestination, type IpvsEntry, serviceKey } from '../../src/ipvs/table.ts';
-import type { HostAddress } from '../../src/vip/addresses.ts';
+import { type HostAddress, withRouted } from '../../src/vip/addresses.ts';
 import type { Mono } from '../../src/world/world.ts';
 import { peerConfig } from './peer-config.ts';
 import { AS_ALWAYS, serviceConfig } from './service-config.ts';
@@ -185,14 +185,18 @@ export class Scene {
 
   /** The model kernel takes on what is wanted. */
   program(): void {
-    const { ipvs, vips, keep, keepVips, keepAll } = this.decision.desired;
+    const { ipvs, vips, routedVips, keep, keepVips, keepAll } = this.decision.desired;
     for (const key of [...this.kernel.keys()])
       if (!ipvs.has(key) && !keep.has(key) && !keepAll) this.kernel.delete(key);
     for (const [key, entry] of ipvs) this.kernel.set(key, entry);
     for (const vip of [...this.addresses.keys()]) {
-      if (!vips.has(vip) && !keepVips.has(vip) && !keepAll) this.addresses.delete(vip);
+      if (!vips.has(vip) && !routedVips.has(vip) && !keepVips.has(vip) && !keepAll) this.addresses.delete(vip);
     }
     for (const vip of vips) this.addresses.set(vip, onLo(vip));
+    for (const [vip, uplinks] of routedVips) {
+      const host = withRouted(undefined, vip, { route: true, uplinks });
+      if (host !== undefined) this.addresses.set(vip, host);
+    }
   }
 
   /** Programmed and read back, until nothing changes any more. */

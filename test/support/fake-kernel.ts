@@ -4,9 +4,8 @@
 import { SystemError } from '../../src/lib/errors.ts';
 import { applyToMemory, type MemoryTable, pick } from '../../src/ipvs/memory.ts';
 import type { IpvsOp, IpvsTable, ServiceKey } from '../../src/ipvs/table.ts';
-import type { AddressOp, AddressTable, HostAddress } from '../../src/vip/addresses.ts';
+import { type AddressOp, type AddressTable, applyToAddresses, type HostAddress } from '../../src/vip/addresses.ts';
 import type { Kernel, World } from '../../src/world/world.ts';
-import { onLo } from './decision-scene.ts';
 import { FakeWorld } from './fake-world.ts';
 
 /** What becomes of an operation: done, refused with an error, claimed to be done and not done, or never answered. */
@@ -46,10 +45,9 @@ export class FakeKernel {
       return new Map(this.addresses);
     },
     apply: (ops) =>
-      this.#apply(ops, ({ do: what, address }) => {
-        if (what === 'add-address') this.addresses.set(address, onLo(address));
-        else this.addresses.delete(address);
-        return null;
+      this.#apply(ops, (op) => {
+        const code = applyToAddresses(this.addresses, op);
+        return code === null ? null : new SystemError(code, op.do);
       }),
   };
 
@@ -88,6 +86,7 @@ export class FakeKernel {
 }
 
 function callOf(op: IpvsOp | AddressOp): string {
+  if ('uplink' in op) return `${op.do} ${op.address} from ${op.uplink}`;
   if ('address' in op) return `${op.do} ${op.address}`;
   if ('destination' in op) return `${op.do} ${op.destination.key} ${op.destination.weight}`;
   return `${op.do} ${op.service.key}`;

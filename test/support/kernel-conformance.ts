@@ -337,6 +337,48 @@ export const vipCases: readonly KernelCase[] = [
     },
   },
   {
+    title: 'delivers VIPs of both families by route, rule by rule, and takes it away again',
+    async run(bench) {
+      const before = await bench.vips.list();
+      for (const vip of [vip4, vip6]) {
+        const routed = async () => (await bench.vips.list([vip.address])).get(vip.address)?.routed;
+        const add: readonly AddressOp[] = [
+          { do: 'add-route', ...vip },
+          { do: 'add-rule', ...vip, uplink: 'eth7' },
+          { do: 'add-rule', ...vip, uplink: 'eth3' },
+        ];
+        expect(codes(await bench.vips.apply(add))).to.deep.equal([null, null, null]);
+        expect(await routed()).to.deep.equal({ route: true, uplinks: ['eth3', 'eth7'] });
+        expect((await bench.vips.list()).get(vip.address)?.interface).to.equal(null);
+        expect(codes(await bench.vips.apply(add))).to.deep.equal(['EEXIST', 'EEXIST', 'EEXIST']);
+        const drop: readonly AddressOp[] = [
+          { do: 'delete-rule', ...vip, uplink: 'eth7' },
+          { do: 'delete-route', ...vip },
+        ];
+        expect(codes(await bench.vips.apply(drop))).to.deep.equal([null, null]);
+        expect(await routed()).to.deep.equal({ route: false, uplinks: ['eth3'] });
+        expect(codes(await bench.vips.apply(drop))).to.deep.equal(['ENOENT', 'ESRCH']);
+        expect(codes(await bench.vips.apply([{ do: 'delete-rule', ...vip, uplink: 'eth3' }]))).to.deep.equal([null]);
+      }
+      expect([...(await bench.vips.list()).keys()].sort()).to.deep.equal([...before.keys()].sort());
+    },
+  },
+  {
+    title: 'keeps an address on lo and a presence by route apart',
+    async run(bench) {
+      await bench.vips.apply([
+        { do: 'add-route', ...vip4 },
+        { do: 'add-address', ...vip4 },
+      ]);
+      const there = async () => (await bench.vips.list()).get(vip4.address);
+      expect(await there()).to.deep.include({ interface: 'lo', routed: { route: true, uplinks: [] } });
+      await bench.vips.apply([{ do: 'delete-address', ...vip4 }]);
+      expect(await there()).to.deep.include({ interface: null, routed: { route: true, uplinks: [] } });
+      await bench.vips.apply([{ do: 'delete-route', ...vip4 }]);
+      expect(await there()).to.equal(undefined);
+    },
+  },
+  {
     title: 'lists only the addresses that are asked for',
     async run(bench) {
       await bench.vips.apply([{ do: 'add-address', ...vip4 }]);

@@ -234,6 +234,7 @@ export async function inputs(
       ipvs: new Map(),
       keep: new Set(),
       vips: new Set(),
+      routedVips: new Map(),
       keepVips: new Set(),
       keepAll: false,
       routes: new Map(),

@@ -81,7 +81,7 @@ const MAY_RUN: Readonly<Record<string, readonly string[]>> = {
   'src/bgp': [],
   'src/bfd': [],
   'src/decision': ['src/ipvs/table.ts'],
-  'src/reconcile': ['src/ipvs/table.ts', 'src/ipvs/ipvsadm.ts'],
+  'src/reconcile': ['src/ipvs/table.ts', 'src/ipvs/ipvsadm.ts', 'src/vip/addresses.ts'],
   'src/control': [],
   'src/cli': ['src/log/format.ts'],
   'src/world/real': ['src/bfd', 'src/ffi', 'src/ipvs', 'src/vip', 'src/netlink', 'src/health/loader.ts'],

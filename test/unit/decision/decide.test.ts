@@ -8,6 +8,7 @@ import type { Fact } from '../../../src/decision/facts.ts';
 import { nothingKnown } from '../../../src/decision/learn.ts';
 import type { Mono } from '../../../src/world/world.ts';
 import {
+  onLo,
   checked,
   type ConfigOver,
   configWith,
@@ -440,6 +441,42 @@ describe('decision: leaving', () => {
     scene.down('cp1', 'cp2');
     scene.up('cp2');
     expect(scene.wanted()).to.deep.equal(['10.9.0.2:80 10']);
+  });
+
+  it('counts a VIP by route as present when its route and the rules of all uplinks are there', () => {
+    const global = { uplinks: ['eth0', 'eth1'] };
+    const scene = new Scene(configWith([checked({ vipPresence: 'route' })], { global }));
+    scene.list(['cp1', 'cp2']);
+    scene.up('cp1', 'cp2');
+    expect(scene.decision.desired.vips.size).to.equal(0);
+    expect([...scene.decision.desired.routedVips]).to.deep.equal([[VIP, ['eth0', 'eth1']]]);
+    scene.settle();
+    expect(scene.announced).to.deep.equal([VIP]);
+    const without = { ...onLo(VIP), interface: null, routed: { route: true, uplinks: ['eth0'] } };
+    scene.addresses.set(VIP, without);
+    scene.read();
+    scene.pass(RECONCILE_LIMIT_MS - 1);
+    scene.read();
+    expect(scene.announced, 'not at once').to.deep.equal([VIP]);
+    scene.pass(1);
+    scene.read();
+    expect(scene.announced).to.deep.equal([]);
+    expect(scene.vip().cause.code).to.equal('vip-missing');
+    // An address on an interface is none by route.
+    scene.addresses.set(VIP, onLo(VIP));
+    scene.read();
+    expect(scene.announced).to.deep.equal([]);
+  });
+
+  it('keeps the presence by route of a section that is gone until the route has been gone for withdraw-wait', () => {
+    const scene = new Scene(configWith([checked({ vipPresence: 'route' })], { global: { uplinks: ['eth0'] } }));
+    scene.list(['cp1']);
+    scene.up('cp1');
+    scene.settle();
+    scene.configure(configWith([]));
+    expect([...scene.decision.desired.keepVips]).to.deep.equal([VIP]);
+    scene.pass(WITHDRAW_WAIT_MS);
+    expect([...scene.decision.desired.keepVips]).to.deep.equal([]);
   });
 
   it('keeps service and address of a section that is gone until the route has been gone for withdraw-wait', () => {

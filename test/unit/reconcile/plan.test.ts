@@ -42,7 +42,13 @@ const table = (...texts: readonly string[]): MemoryTable =>
 const addresses = (...list: readonly string[]): AddressTable => new Map(list.map((one) => [one, onLo(one)]));
 
 function desired(is: Partial<Desired>): Desired {
-  const nothing = { ipvs: new Map(), keep: new Set<string>(), vips: new Set<string>(), keepVips: new Set<string>() };
+  const nothing = {
+    ipvs: new Map(),
+    keep: new Set<string>(),
+    vips: new Set<string>(),
+    routedVips: new Map(),
+    keepVips: new Set<string>(),
+  };
   return { ...nothing, keepAll: false, routes: new Map(), ...is };
 }
 
@@ -142,6 +148,57 @@ describe('reconcile/plan', () => {
     );
     expect(todo.addVips).to.deep.equal([{ do: 'add-address', address: '2001:db8::1', family: 6 }]);
     expect(todo.deleteVips).to.deep.equal([]);
+  });
+
+  describe('for a VIP that is present by route', () => {
+    const steps = (todo: Pick<Plan, 'addVips' | 'deleteVips'>) =>
+      [...todo.addVips, ...todo.deleteVips].map((op) => ('uplink' in op ? `${op.do} ${op.uplink}` : op.do));
+    const routed = (uplinks: readonly string[], route = true): AddressTable =>
+      new Map([['10.0.0.1', { ...onLo('10.0.0.1'), interface: null, routed: { route, uplinks } }]]);
+    const wanted = (...uplinks: readonly string[]) => desired({ routedVips: new Map([['10.0.0.1', uplinks]]) });
+
+    it('makes the route before the rules that lead to it, and takes them away in the other order', () => {
+      expect(steps(plan(new Map(), NO_VIPS, wanted('eth0', 'eth1'), NOBODY))).to.deep.equal([
+        'add-route',
+        'add-rule eth0',
+        'add-rule eth1',
+      ]);
+      expect(steps(plan(new Map(), routed(['eth0', 'eth1']), desired({}), NOBODY))).to.deep.equal([
+        'delete-rule eth0',
+        'delete-rule eth1',
+        'delete-route',
+      ]);
+    });
+
+    it('does nothing for what is as it should be, and repairs what is not', () => {
+      const all = wanted('eth0', 'eth1');
+      expect(isEmpty(plan(new Map(), routed(['eth0', 'eth1']), all, NOBODY))).to.equal(true);
+      expect(steps(plan(new Map(), routed(['eth1']), all, NOBODY))).to.deep.equal(['add-rule eth0']);
+      expect(steps(plan(new Map(), routed(['eth0', 'eth1'], false), all, NOBODY))).to.deep.equal(['add-route']);
+    });
+
+    it('moves to another uplink rule by rule, the new one first', () => {
+      expect(steps(plan(new Map(), routed(['eth0']), wanted('eth1'), NOBODY))).to.deep.equal([
+        'add-rule eth1',
+        'delete-rule eth0',
+      ]);
+    });
+
+    it('comes before an address on lo goes, and goes after it has come', () => {
+      const onLoOnly = plan(new Map(), addresses('10.0.0.1'), wanted('eth0'), {
+        ...NOBODY,
+        vips: new Set(['10.0.0.1']),
+      });
+      expect(steps(onLoOnly)).to.deep.equal(['add-route', 'add-rule eth0', 'delete-address']);
+      const back = plan(new Map(), routed(['eth0']), desired({ vips: new Set(['10.0.0.1']) }), NOBODY);
+      expect(steps(back)).to.deep.equal(['add-address', 'delete-rule eth0', 'delete-route']);
+    });
+
+    it('stays while it is frozen, or a section hides what is its own', () => {
+      const frozen = desired({ keepVips: new Set(['10.0.0.1']) });
+      expect(isEmpty(plan(new Map(), routed(['eth0']), frozen, NOBODY))).to.equal(true);
+      expect(isEmpty(plan(new Map(), routed(['eth0']), desired({ keepAll: true }), NOBODY))).to.equal(true);
+    });
   });
 
   it('leaves alone what it is told to ignore', () => {

@@ -39,6 +39,7 @@ function desired(entries: readonly IpvsEntry[], is: Partial<Desired> = {}): Desi
     ipvs: new Map(entries.map((one) => [one.service.key, one])),
     keep: new Set(),
     vips: new Set(entries.map(({ service }) => service.address)),
+    routedVips: new Map(),
     keepVips: new Set(),
     keepAll: false,
     routes: new Map(),

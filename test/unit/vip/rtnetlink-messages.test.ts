@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { ADDRESS_PROTOCOL, type AddressOp } from '../../../src/vip/addresses.ts';
-import { decodeAddress, encodeAddressOp, encodeListAddresses } from '../../../src/vip/rtnetlink-messages.ts';
+import { decodeAddress, encodeListAddresses, encodeOp } from '../../../src/vip/rtnetlink-messages.ts';
 import { Malformed, Messages, MessageWriter } from '../../../src/netlink/codec.ts';
 import { arbitraryAddress } from '../../support/ipvs-arbitraries.ts';
 
@@ -9,7 +9,7 @@ function encode(op: AddressOp | null): Uint8Array {
   const writer = new MessageWriter(256);
   writer.bytes.fill(0xee);
   if (op === null) encodeListAddresses(writer, 0x301, 1);
-  else encodeAddressOp(writer, op, 5, 1);
+  else encodeOp(writer, op, 5, 1);
   writer.close();
   return writer.bytes.slice(0, writer.length);
 }
