@@ -9,8 +9,6 @@ const LATIN1 = new TextDecoder('latin1');
 export interface Http1Reading extends Reading {
   /** The request was HTTP/1.1: responses 1xx may come before the one that counts (RFC 9110 §15.2). */
   readonly skipInterim: boolean;
-  /** Of 'body': statuses whose body is of no interest. */
-  readonly headIsEnough?: (status: number) => boolean;
 }
 
 export class Http1Reader implements ResponseReader {
@@ -130,13 +128,12 @@ export class Http1Reader implements ResponseReader {
     const [first = '', ...fields] = this.#text.slice(0, head.at).split(/\r?\n/);
     const wrong = this.#statusLine(first);
     if (wrong !== null) return wrong;
-    this.#fields = fields;
     const taken = head.at + head.length;
     this.#headLeft -= taken;
     if (this.#interim) {
       if (this.#headLeft <= 0) return 'the response headers never end';
       this.#status = 0;
-    }
+    } else this.#fields = fields;
     return taken;
   }
 

@@ -74,6 +74,7 @@ export class Http2Client implements ResponseReader {
   #greeted = false;
   #leaving = false;
   #broken: string | null = null;
+  #refused = false;
   #sendWindow = WINDOW_BYTES;
   #streamWindow = WINDOW_BYTES;
   /** Bytes of DATA that the server has not been given back yet. */
@@ -111,6 +112,11 @@ export class Http2Client implements ResponseReader {
   }
   get reusable(): boolean {
     return this.#complete && this.#broken === null && !this.#leaving && this.#stream < LAST_STREAM - 2;
+  }
+
+  /** The server has said that it did nothing for the request (§8.7). */
+  get refused(): boolean {
+    return this.#refused;
   }
 
   header(name: string): readonly string[] {
@@ -233,6 +239,7 @@ export class Http2Client implements ResponseReader {
       }
       case FRAME.resetStream:
         if (stream !== this.#stream || this.#complete) return this.#idle();
+        this.#refused = errorName(payload, 0) === 'REFUSED_STREAM';
         throw new Broken(`the server reset the stream: ${errorName(payload, 0)}`);
       case FRAME.settings:
         return this.#settings(given);
@@ -280,6 +287,7 @@ export class Http2Client implements ResponseReader {
     const taken = numberAt(payload, 0) & LAST_STREAM;
     const code = errorName(payload, 4);
     if (!this.#complete && (taken < this.#stream || code !== 'NO_ERROR')) {
+      this.#refused = taken < this.#stream;
       const words = printable(new TextDecoder('latin1').decode(payload.subarray(8, 108)));
       throw new Broken(`the server said GOAWAY: ${code}${words === '' ? '' : ` (${words})`}`);
     }
@@ -312,7 +320,8 @@ export class Http2Client implements ResponseReader {
     this.#status = code;
     this.#fields = fields.filter(([name]) => !name.startsWith(':'));
     if (ends) return this.#done();
-    return this.#reading?.until === 'body' ? undefined : null;
+    const { until, headIsEnough } = this.#reading ?? { until: 'line' };
+    return until !== 'body' || headIsEnough?.(code) === true ? null : undefined;
   }
 
   #trailers(fields: readonly Field[], ends: boolean): Verdict {

@@ -11,6 +11,8 @@ export interface Reading {
   /** So much of the body is kept; the rest is counted and dropped. */
   readonly keepBytes: number;
   readonly maxBodyBytes: number;
+  /** Of 'body': statuses whose body is of no interest. */
+  readonly headIsEnough?: (status: number) => boolean;
   /** It answers a HEAD: there is no body, whatever the fields say. */
   readonly toHead: boolean;
 }
@@ -33,6 +35,7 @@ export interface ResponseReader {
   header(name: string): readonly string[];
   /** What was kept of the body. */
   body(): Uint8Array;
+  /** What came. Nothing of it is kept but by copying. */
   push(bytes: Uint8Array): Verdict;
   /** The server will send no more. */
   end(): Exclude<Verdict, undefined>;

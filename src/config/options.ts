@@ -458,6 +458,7 @@ export const MONITOR_NAMES = [
   'RunCommand',
   'DNS',
   'DNSQuery',
+  'HTTP',
   'Ping',
   'TCP',
   'UDP',

@@ -14,6 +14,11 @@ const ERRNO: Readonly<Record<string, string>> = {
   ERR_STREAM_DESTROYED: 'EPIPE',
 };
 
+/** OpenSSL's own words, where the message has them between addresses and names of its sources. */
+function reasonOf(error: Error): string | null {
+  return 'library' in error && 'reason' in error && typeof error.reason === 'string' ? error.reason : null;
+}
+
 /** A SystemError for anything thrown. What has no errno name (TLS verification, a broken HTTP head) is EPROTO with its words. */
 export function systemError(thrown: unknown, call: string): SystemError {
   if (thrown instanceof SystemError) return thrown;
@@ -22,5 +27,6 @@ export function systemError(thrown: unknown, call: string): SystemError {
   if (/^E[A-Z0-9]+$/.test(code)) return new SystemError(code, call);
   const errno = ERRNO[code];
   if (errno !== undefined) return new SystemError(errno, call, error.message);
-  return new SystemError('EPROTO', call, code === '' ? error.message : `${error.message} (${code})`);
+  const words = reasonOf(error) ?? error.message;
+  return new SystemError('EPROTO', call, code === '' ? words : `${words} (${code})`);
 }

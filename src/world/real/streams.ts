@@ -255,7 +255,10 @@ function streamOf(
     tellClosed();
   };
   const onEnd = () => {
-    if (!closing) handlers?.onEnd();
+    if (closing) return;
+    // An alert of TLS: Node tells the error, then an end as if all were in order.
+    if (failure === null) handlers?.onEnd();
+    else socket.destroy();
   };
   const onDrain = () => {
     if (!closing) handlers?.onDrain();

@@ -117,9 +117,26 @@ describe('A TLS stream', () => {
         return streams.connect({ ...at, tls }, new Knife());
       };
       (await dial({ cert: CERTIFICATE, key: KEY })).close('rst');
-      // With TLS 1.3 we would hear of it only after the handshake.
+      // With TLS 1.3 we hear of it only after the handshake: below.
       expect(await codeOf(dial())).to.match(/^E/);
       expect(await codeOf(dial({ cert: CERTIFICATE, key: 'no key' }))).to.equal('EINVAL');
+    } finally {
+      wanting.close();
+    }
+  });
+
+  it('ends with the alert that the other side sent', async () => {
+    const wanting = createTlsServer({ cert: CERTIFICATE, key: KEY, ca: CERTIFICATE, requestCert: true });
+    wanting.on('tlsClientError', () => {});
+    try {
+      const tls = { servername: null, verify: false };
+      const stream = await streams.connect({ address: '127.0.0.1', port: await listening(wanting), tls }, new Knife());
+      const closed: string[] = [];
+      const nothing = { onData() {}, onDrain() {}, onEnd: () => closed.push('end') };
+      stream.on({ ...nothing, onClose: (error) => closed.push(error?.message ?? 'in order') });
+      for (let waited = 0; closed.length === 0 && waited < 2000; waited += 5) await world.clock.sleep(5);
+      expect(closed).to.have.length(1);
+      expect(closed[0]).to.match(/alert certificate required/);
     } finally {
       wanting.close();
     }

@@ -1,0 +1,326 @@
+// HTTP: ask for URLs of the real server and look at what comes: status, body, certificate, how long it took. HTTP/1.1, or HTTP/2
+// (RFC 9113) where ALPN or the options say so. The connection goes to the server's own address and port whatever the URL says.
+// PyBal's own HTTP check, with its options and words, is ProxyFetch.
+
+import type { Cut, Poll, Stream, Target, TlsCertificate, TlsOptions, Tools } from 'anybal/monitor';
+import type { Expectation } from './lib/expect.ts';
+import { Connection } from './lib/http-connection.ts';
+import { expectationsOf, isWanted, type Options, options, type Question } from './lib/http-options.ts';
+import { questionOf, readStatuses, redirected, refuse, type Statuses } from './lib/http-options.ts';
+import { printable, type Reading, type ResponseReader } from './lib/response.ts';
+
+/** Of a body in which nothing is expected: one that is longer has proven its point. */
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+const MAX_PEM_BYTES = 1024 * 1024;
+/** Files of certificates are read again after this time: they are renewed while we run. */
+const CREDENTIALS_MS = 60_000;
+const DAY_MS = 86_400_000;
+const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
+
+export default {
+  apiVersion: 1,
+  name: 'HTTP',
+  kind: 'poll',
+  options,
+  refuse: (o) => refuse(o),
+  timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
+  create: (o, tools) => {
+    const prober = new Prober(o, tools);
+    return { check: (target, cut) => prober.check(target, cut), forget: (target) => prober.forget(target) };
+  },
+} satisfies Poll<typeof options>;
+
+type Credentials = Pick<TlsOptions, 'ca' | 'certificate'>;
+
+/** What is going on in one fetch: where it stands when its time is over. */
+interface Progress {
+  phase: string;
+  reader: ResponseReader | null;
+  /** The status line that was wanted. */
+  line: string;
+}
+
+type Fetched = { readonly line: string } | { readonly failure: string };
+
+class Prober {
+  readonly #o: Options;
+  readonly #tools: Tools;
+  readonly #questions: readonly Question[];
+  readonly #statuses: Statuses;
+  readonly #expectations: readonly Expectation[];
+  readonly #reading: Reading;
+  readonly #preface: Uint8Array | null;
+  readonly #onlyHttp2: boolean;
+  /** Connections that wait for the next check, by target. */
+  readonly #kept = new Map<string, Connection[]>();
+  /** When a certificate was last warned of, by target and URL. */
+  readonly #warned = new Map<string, Map<string, number>>();
+  #credentials: { readonly at: number; readonly read: Promise<Credentials> } | null = null;
+
+  constructor(o: Options, tools: Tools) {
+    this.#o = o;
+    this.#tools = tools;
+    this.#questions = o.url.map((url) => questionOf(o, url));
+    this.#statuses = readStatuses(o.status) ?? { text: o.status, ranges: [] };
+    this.#expectations = expectationsOf(o);
+    this.#onlyHttp2 = o.alpn.length > 0 && !o.alpn.includes('http/1.1');
+    this.#preface = prefaceOf(o['proxy-protocol']);
+    const expecting = this.#expectations.length > 0;
+    const whole = expecting || o['read-body'] || o['keep-alive'];
+    this.#reading = {
+      until: whole ? 'body' : o.redirects > 0 ? 'head' : 'line',
+      keepBytes: expecting ? o['max-body'] : 0,
+      maxBodyBytes: expecting ? o['max-body'] : MAX_BODY_BYTES,
+      toHead: o.method === 'HEAD',
+      headIsEnough: (status) => !o['keep-alive'] && !isWanted(this.#statuses, status),
+    };
+  }
+
+  async check(target: Target, cut: Cut): Promise<{ is: 'up'; detail?: string } | { is: 'down'; reason: string }> {
+    const o = this.#o;
+    // Outside of what can make the server look bad: files of ours are our own fault.
+    const credentials = o['tls-ca'] === null && o['tls-certificate'] === null ? {} : await this.#readCredentials();
+    const first = Math.floor(this.#tools.random() * this.#questions.length);
+    const asked = o['check-all'] ? this.#questions : this.#questions.slice(first, first + 1);
+    const fetched = await Promise.all(asked.map((question) => this.#fetch(question, target, credentials, cut)));
+    const failures = fetched.flatMap((one) => ('failure' in one ? [one.failure] : []));
+    if (failures.length > (o['check-all'] ? o['max-failures'] : 0)) return { is: 'down', reason: failures.join('; ') };
+    const [only] = fetched;
+    return fetched.length === 1 && only !== undefined && 'line' in only
+      ? { is: 'up', detail: only.line }
+      : { is: 'up' };
+  }
+
+  forget(target: Target): void {
+    const key = keyOf(target);
+    for (const connection of this.#kept.get(key) ?? []) connection.close();
+    this.#kept.delete(key);
+    this.#warned.delete(key);
+  }
+
+  /** One fetch, measured. Never rejects. */
+  async #fetch(question: Question, target: Target, credentials: Credentials, cut: Cut): Promise<Fetched> {
+    const { clock } = this.#tools;
+    const { timeout, 'max-latency': maxLatency } = this.#o;
+    const start = clock.now();
+    const progress: Progress = { phase: 'while connecting', reader: null, line: '' };
+    let failure: string | null;
+    try {
+      failure = await this.#follow(question, target, credentials, cut, progress);
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+    }
+    const seconds = (clock.now() - start) / 1000;
+    if (cut.aborted) failure = `timed out after ${timeout} s, ${progress.reader?.progress ?? progress.phase}`;
+    else if (failure === null && maxLatency !== null && seconds > maxLatency)
+      failure = `${progress.line} took ${seconds.toFixed(3)} s, expected at most ${maxLatency} s`;
+    const labels = { result: failure === null ? 'successful' : 'failed', url: question.label };
+    this.#tools.observe(target, 'request_duration_seconds', seconds, labels);
+    return failure === null ? { line: progress.line } : { failure: `${question.label}: ${failure}` };
+  }
+
+  /** Null when it went well, otherwise why it did not. */
+  async #follow(
+    first: Question,
+    target: Target,
+    credentials: Credentials,
+    cut: Cut,
+    progress: Progress,
+  ): Promise<string | null> {
+    let question = first;
+    for (let followed = 0; ; followed++) {
+      const connection = await this.#exchange(question, target, credentials, cut, progress);
+      if (typeof connection === 'string') return connection;
+      const { response, certificate } = connection;
+      this.#keep(target, connection);
+      if (response === null) return 'nothing was asked';
+      if (isWanted(this.#statuses, response.status)) {
+        progress.line = response.line;
+        return this.#judgeBody(response) ?? this.#judgeCertificate(certificate, question, target);
+      }
+      const next = this.#redirect(question, response, followed);
+      if (typeof next === 'string') return next;
+      question = next;
+    }
+  }
+
+  #judgeBody(response: ResponseReader): string | null {
+    if (this.#expectations.length === 0) return null;
+    const bytes = response.body();
+    const body = { bytes, cut: response.bodyBytes > bytes.length };
+    for (const expectation of this.#expectations) {
+      const why = expectation(body);
+      if (why !== null) return `${response.line}, but ${why}`;
+    }
+    return null;
+  }
+
+  /** Where a response that is not what was wanted leads to, or why to nowhere. */
+  #redirect(question: Question, response: ResponseReader, followed: number): Question | string {
+    const { redirects } = this.#o;
+    const unwanted = `${response.line}, expected ${this.#statuses.text}`;
+    if (redirects === 0 || !REDIRECTS.includes(response.status)) return unwanted;
+    const [location = ''] = response.header('location');
+    if (location === '' || !URL.canParse(location, question.url.href)) return `${unwanted} or a redirect to somewhere`;
+    const url = new URL(location, question.url.href);
+    if (followed >= redirects)
+      return `${response.line} to ${url.href.slice(0, 200)} after ${followed} redirects, expected ${this.#statuses.text}`;
+    if (url.origin !== question.url.origin)
+      return `${response.line} to another server, ${url.href.slice(0, 200)}, expected ${this.#statuses.text}`;
+    return redirected(this.#o, question, response.status, url);
+  }
+
+  /** A request and its response, on a connection that was kept or else on one of its own; or why there is none. */
+  async #exchange(
+    question: Question,
+    target: Target,
+    credentials: Credentials,
+    cut: Cut,
+    progress: Progress,
+  ): Promise<Connection | string> {
+    const kept = this.#take(target, question);
+    if (kept !== null) {
+      const { failure, unseen } = await this.#ask(kept, question, cut, progress);
+      if (failure === null) return kept;
+      kept.close();
+      // It was closed between two checks, which servers may do: that is no failure.
+      if (!unseen || cut.aborted) return failure;
+    }
+    const connection = await this.#dial(question, target, credentials, cut, progress);
+    const { failure } = await this.#ask(connection, question, cut, progress);
+    if (failure === null) return connection;
+    connection.close();
+    return failure;
+  }
+
+  async #ask(connection: Connection, question: Question, cut: Cut, progress: Progress) {
+    const toHead = question.method === 'HEAD';
+    const asking = connection.ask(
+      question,
+      toHead === this.#reading.toHead ? this.#reading : { ...this.#reading, toHead },
+      cut,
+    );
+    progress.reader = connection.response;
+    return asking;
+  }
+
+  async #dial(
+    question: Question,
+    target: Target,
+    credentials: Credentials,
+    cut: Cut,
+    progress: Progress,
+  ): Promise<Connection> {
+    const { address, port } = target;
+    const preface = this.#preface === null ? {} : { preface: this.#preface };
+    progress.phase = 'while connecting';
+    progress.reader = null;
+    const plain = await this.#tools.connect({ address, port, ...preface }, cut);
+    const { origin, protocol } = question.url;
+    if (protocol === 'http:') return new Connection(origin, plain, this.#onlyHttp2);
+    progress.phase = 'in the TLS handshake';
+    let stream: Stream;
+    try {
+      stream = await this.#tools.secure(plain, this.#tlsOptions(question, credentials), cut);
+    } catch (error) {
+      throw new Error(`TLS: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
+    const alpn = stream.tls?.alpn ?? null;
+    if (this.#onlyHttp2 && alpn !== 'h2') {
+      stream.close('rst');
+      throw new Error('expected HTTP/2, the server did not choose it in TLS');
+    }
+    return new Connection(origin, stream, alpn === 'h2');
+  }
+
+  #tlsOptions({ url }: Question, credentials: Credentials): TlsOptions {
+    const o = this.#o;
+    // RFC 6066 §3: a literal address is no server name.
+    const literal = /^\[|^[\d.]+$/.test(url.hostname);
+    return {
+      servername: o.sni ?? (literal ? null : url.hostname),
+      verify: o['tls-verify'],
+      verifyName: o['tls-verify-name'] ?? o.sni ?? url.hostname.replace(/^\[|\]$/g, ''),
+      ...(o.alpn.length === 0 ? {} : { alpn: o.alpn }),
+      ...credentials,
+    };
+  }
+
+  #take(target: Target, question: Question): Connection | null {
+    if (!this.#o['keep-alive']) return null;
+    const connections = this.#kept.get(keyOf(target)) ?? [];
+    const at = connections.findIndex(({ origin }) => origin === question.url.origin);
+    const [found] = at < 0 ? [] : connections.splice(at, 1);
+    if (found === undefined || found.canCarry(question.body.length)) return found ?? null;
+    found.close();
+    return null;
+  }
+
+  #keep(target: Target, connection: Connection): void {
+    if (!this.#o['keep-alive'] || !connection.canCarry(0)) {
+      connection.close();
+      return;
+    }
+    const key = keyOf(target);
+    const connections = this.#kept.get(key) ?? [];
+    if (connections.length >= this.#questions.length) connections.shift()?.close();
+    this.#kept.set(key, [...connections, connection]);
+  }
+
+  #judgeCertificate(certificate: TlsCertificate | null, { label }: Question, target: Target): string | null {
+    if (certificate === null) return null;
+    const { 'certificate-failure-days': failure, 'certificate-warning-days': warning } = this.#o;
+    const wall = this.#tools.clock.wall();
+    const left = (certificate.validTo - wall) / DAY_MS;
+    this.#tools.observe(target, 'certificate_days_left', left, { url: label });
+    if (failure !== null && left < failure) return `${validity(certificate, left)}, expected at least ${failure}`;
+    if (left >= warning) return null;
+    const warned = this.#warned.get(keyOf(target)) ?? new Map<string, number>();
+    this.#warned.set(keyOf(target), warned);
+    if (wall - (warned.get(label) ?? 0) < DAY_MS) return null;
+    warned.set(label, wall);
+    this.#tools.log('warn', target, `${label}: ${validity(certificate, left)}`);
+    return null;
+  }
+
+  #readCredentials(): Promise<Credentials> {
+    const now = this.#tools.clock.now();
+    if (this.#credentials === null || now - this.#credentials.at >= CREDENTIALS_MS) {
+      const read = this.#loadCredentials();
+      this.#credentials = { at: now, read };
+      // A file that cannot be read now is tried again by the next check.
+      read.catch(() => {
+        if (this.#credentials?.read === read) this.#credentials = null;
+      });
+    }
+    return this.#credentials.read;
+  }
+
+  async #loadCredentials(): Promise<Credentials> {
+    const { 'tls-ca': ca, 'tls-certificate': certificate, 'tls-key': key } = this.#o;
+    const pem = async (path: string) => new TextDecoder().decode(await this.#tools.read(path, MAX_PEM_BYTES));
+    const cert = certificate === null ? null : await pem(certificate);
+    return {
+      ...(ca === null ? {} : { ca: await pem(ca) }),
+      ...(cert === null ? {} : { certificate: { cert, key: key === null ? cert : await pem(key) } }),
+    };
+  }
+}
+
+function validity({ subject, validTo }: TlsCertificate, left: number): string {
+  const day = new Intl.DateTimeFormat('sv-SE', { timeZone: 'UTC' }).format(validTo);
+  const when =
+    left < 0 ? `ended on ${day}, ${(-left).toFixed(1)} days ago` : `ends on ${day}, in ${left.toFixed(1)} days`;
+  return `the certificate of ${printable(subject)} ${when}`;
+}
+
+function keyOf({ host, address, port }: Target): string {
+  return `${host}\n${address}\n${port}`;
+}
+
+/** As one who connects on his own behalf and not for a client: the PROXY protocol's §2.1 and §2.2. */
+function prefaceOf(version: string): Uint8Array | null {
+  if (version === 'v1') return new TextEncoder().encode('PROXY UNKNOWN\r\n');
+  if (version === 'v2') return Uint8Array.of(13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10, 0x20, 0, 0, 0);
+  return null;
+}
