@@ -168,7 +168,9 @@ export class Laws {
     const service = this.#evidence.serviceOf(director, key);
     if (service === null) return;
     const host = this.#evidence.hostOf(service, destination);
-    const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
+    // A write that hung is of the configuration before, which the kernel still has.
+    const schedulers = [service.scheduler, write.before?.service.scheduler];
+    const hashes = schedulers.some((scheduler) => scheduler === 'sh' || scheduler === 'mh');
     if (host === null && ((hashes && destination.weight === 0) || this.#found(director, key, destination))) return;
     if (host === null) {
       this.violate(6, director.name, `nobody ever listed this server: ${detail}`);
