@@ -1,0 +1,317 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { ServiceConfig } from '../../../src/config/types.ts';
+import type { PoolHost } from '../../../src/decision/facts.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
+import { Pools } from '../../../src/pools/pools.ts';
+import { CERTIFICATE, KEY } from '../../support/certificate.ts';
+import { FakeK8s, type NodePlan } from '../../support/fake-k8s.ts';
+import { FakeWorld, response } from '../../support/fake-world.ts';
+import { serviceConfig } from '../../support/service-config.ts';
+import { WatchedPool } from '../../support/watched-pool.ts';
+import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
+import { createHttp } from '../../../src/world/real/http.ts';
+import { systemAuthorities } from '../../../src/world/real/authorities.ts';
+
+const { sourceAccess: ACCESS } = serviceConfig();
+const SETTINGS = { stateDirectory: '/state', resolveIntervalSeconds: 60 };
+
+class Bench {
+  readonly fake = new FakeWorld();
+  readonly k8s = new FakeK8s();
+  readonly pools: Pools;
+  hosts: readonly PoolHost[] = [];
+  emptied = false;
+  fault: 'none' | 'refuses' | 'hangs' | 'answers 500' | 'is garbage' = 'none';
+  readonly #breakers = new Set<() => void>();
+
+  constructor(nodes: Readonly<Record<string, NodePlan>>, service: Partial<ServiceConfig> = {}) {
+    for (const [name, plan] of Object.entries(nodes)) this.k8s.set(name, plan);
+    this.fake.reply = ({ url, headers = {} }) => {
+      if (this.fault === 'refuses') return new SystemError('ECONNREFUSED', `GET ${url}`);
+      if (this.fault === 'hangs') return 'hang';
+      if (this.fault === 'answers 500') return response(500, '{"message":"etcdserver: leader changed"}');
+      if (this.fault === 'is garbage') return response(200, '<html>');
+      const answer = this.k8s.answer(url, headers['authorization']);
+      if (!('open' in answer)) return response(answer.status, answer.body);
+      return {
+        open: (push, end) => {
+          const close = answer.open(push, () => end(null));
+          const breaker = () => {
+            close();
+            end(new SystemError('ECONNRESET', 'watch'));
+          };
+          this.#breakers.add(breaker);
+          return () => {
+            this.#breakers.delete(breaker);
+            close();
+          };
+        },
+      };
+    };
+    this.pools = new Pools(
+      this.fake.world,
+      (fact) => {
+        if (fact.is !== 'pool') return;
+        this.hosts = fact.list.hosts;
+        this.emptied ||= fact.list.hosts.length === 0;
+      },
+      () => {},
+    );
+    this.pools.configure([serviceConfig({ source: 'k8s://right@api:6443', poolShrinkLimit: 0, ...service })], SETTINGS);
+  }
+
+  reset(): void {
+    const breakers = [...this.#breakers];
+    this.#breakers.clear();
+    for (const breaker of breakers) breaker();
+  }
+
+  get list(): string {
+    return this.hosts
+      .map(({ host, weight, enabled }) => `${host}=${weight}${enabled ? '' : '!'}`)
+      .sort()
+      .join(' ');
+  }
+
+  get status() {
+    return this.pools.status().get('text');
+  }
+}
+
+describe('nodes of Kubernetes', () => {
+  let bench: Bench;
+  const start = async (...how: ConstructorParameters<typeof Bench>): Promise<Bench> => {
+    bench = new Bench(...how);
+    await bench.fake.clock.advance(100);
+    return bench;
+  };
+  afterEach(async () => {
+    await bench.pools.stop();
+    expect(bench.fake.clock.pending, 'timers left after stop').to.equal(0);
+    expect(bench.k8s.watchers, 'watches left after stop').to.equal(0);
+  });
+
+  it('serve when they are ready, neither cordoned nor being emptied; weight 1.', async () => {
+    const taint = (key: string, effect: string) => ({ taints: [{ key, effect }] });
+    const { list } = await start({
+      n1: {},
+      n2: { ready: 'False' },
+      n3: { unschedulable: true },
+      n4: taint('maintenance', 'NoExecute'),
+      n5: taint('node-role.kubernetes.io/control-plane', 'NoSchedule'),
+      n6: taint('ToBeDeletedByClusterAutoscaler', 'NoSchedule'),
+      n7: { labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': '' } },
+      n8: { ready: 'Unknown' },
+    });
+    expect(list).to.equal('n1=1 n2=1! n3=1! n4=1! n5=1 n6=1!');
+    expect(bench.status?.complaints.join()).to.match(/n8: Ready is Unknown/);
+  });
+
+  it('that the cluster hears nothing of stay as they were, all at once too: our own checks look at them.', async () => {
+    await start({ n1: {}, n2: {}, n3: { ready: 'False' } });
+    for (const name of ['n1', 'n2', 'n3'])
+      bench.k8s.set(name, {
+        ready: 'Unknown',
+        taints: [{ key: 'node.kubernetes.io/unreachable', effect: 'NoExecute' }],
+      });
+    await bench.fake.clock.advance(1);
+    expect(bench.list).to.equal('n1=1 n2=1 n3=1!');
+    expect(bench.status?.unreadable).to.have.length(3);
+  });
+
+  it('come in pages, and are selected by their labels; one that loses the label is gone.', async () => {
+    const nodes = Array.from(
+      { length: 250 },
+      (_, i) => [`n${i}`, { labels: { role: i < 230 ? 'edge' : 'db' } }] as const,
+    );
+    await start(Object.fromEntries(nodes), { sourceAccess: { ...ACCESS, labelSelector: 'role=edge' } });
+    expect(bench.hosts).to.have.length(230);
+    expect(bench.fake.requests.filter(({ url }) => url.includes('continue='))).to.have.length(2);
+    bench.k8s.set('n7', { labels: { role: 'db' } });
+    bench.k8s.set('n240', { labels: { role: 'edge' } });
+    await bench.fake.clock.advance(1);
+    expect(bench.hosts.map(({ host }) => host))
+      .to.include('n240')
+      .and.not.include('n7');
+  });
+
+  it('can be taken by an address of the family of the service.', async () => {
+    const addresses = [
+      { type: 'InternalIP', address: '10.1.0.1' },
+      { type: 'InternalIP', address: '2001:DB8::1' },
+      { type: 'ExternalIP', address: '192.0.2.7' },
+    ];
+    const sourceAccess = { ...ACCESS, nodeAddress: 'internal-ip' } as const;
+    const { list } = await start({ n1: { addresses }, n2: {} }, { sourceAccess, family: 6, vip: '2001:db8::100' });
+    expect(list).to.equal('2001:db8::1=1');
+    expect(bench.status?.complaints.join()).to.match(/n2: no internal-ip of IPv6/);
+  });
+
+  it('are followed from where a watch ended in order, bookmarks counted, and listed again only after 410.', async () => {
+    await start({ n1: {}, n2: {} });
+    const lists = () => bench.fake.requests.filter(({ url }) => /limit=100\b/.test(url)).length;
+    bench.k8s.bookmark();
+    bench.k8s.endWatches();
+    bench.k8s.set('n3');
+    await bench.fake.clock.advance(3000);
+    expect([bench.list, lists()]).to.deep.equal(['n1=1 n2=1 n3=1', 1]);
+    expect(bench.fake.requests.at(-2)?.url ?? '').to.match(/resourceVersion=103&/);
+    for (const gone of ['status', 'event'] as const) {
+      bench.k8s.gone = gone;
+      bench.k8s.endWatches();
+      bench.k8s.remove(gone === 'status' ? 'n3' : 'n2');
+      bench.k8s.bookmark();
+      bench.k8s.compact();
+      await bench.fake.clock.advance(3000);
+    }
+    expect([bench.list, lists()]).to.deep.equal(['n1=1', 3]);
+    bench.k8s.expireWatches();
+    bench.k8s.set('n4');
+    await bench.fake.clock.advance(1500);
+    expect([bench.list, lists()]).to.deep.equal(['n1=1 n4=1', 4]);
+  });
+
+  it('whose watch fell silent are right again when it should have ended.', async () => {
+    await start({ n1: {}, n2: {} }, { sourceAccess: { ...ACCESS, labelSelector: 'a=' } });
+    bench.k8s.set('n1', { labels: { a: '' } });
+    bench.k8s.set('n2', { labels: { a: '' } });
+    await bench.fake.clock.advance(1);
+    bench.k8s.deafen();
+    bench.k8s.set('n2', { ready: 'False', labels: { a: '' } });
+    await bench.fake.clock.advance(45_000);
+    expect(bench.list).to.equal('n1=1 n2=1!');
+  });
+
+  it('are asked for with the token in the file, as it is now, and it is never shown.', async () => {
+    bench = new Bench({ n1: {} }, { source: 'k8s://old@api', sourceAccess: { ...ACCESS, tokenFile: '/token' } });
+    bench.fake.write('/token', 'secret\n');
+    await bench.fake.clock.advance(5000);
+    expect(bench.status?.lastError).to.equal('HTTP 401: Unauthorized');
+    bench.k8s.token = 'secret';
+    await bench.fake.clock.advance(30_000);
+    expect(bench.list).to.equal('n1=1');
+    expect(JSON.stringify([bench.fake.lines, bench.status])).not.to.match(/secret|old/);
+  });
+
+  it('equal the cluster after whatever happened, and a fault never empties them.', async () => {
+    const name = fc.integer({ min: 1, max: 4 }).map((n) => `n${n}`);
+    const plan = fc.record({ ready: fc.constantFrom('True', 'False'), unschedulable: fc.boolean() });
+    const step = fc.oneof(
+      fc.record({ do: fc.constant('set' as const), name, plan }),
+      fc.record({ do: fc.constant('remove' as const), name }),
+      fc.record({ do: fc.constantFrom('compact', 'expireWatches', 'endWatches', 'deafen', 'bookmark') }),
+      fc.record({ do: fc.constant('reset' as const) }),
+      fc.record({ do: fc.constant('gone' as const), gone: fc.constantFrom('event', 'status') }),
+      fc.record({
+        do: fc.constant('fault' as const),
+        fault: fc.constantFrom('none', 'refuses', 'hangs', 'answers 500', 'is garbage'),
+      }),
+      fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 40_000 }) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+        const play = new Bench({ n1: {}, n9: {} });
+        const truth = new Map([
+          ['n1', true],
+          ['n9', true],
+        ]);
+        try {
+          await play.fake.clock.advance(100);
+          for (const each of steps) {
+            switch (each.do) {
+              case 'set':
+                play.k8s.set(each.name, each.plan as NodePlan);
+                truth.set(each.name, each.plan.ready === 'True' && !each.plan.unschedulable);
+                break;
+              case 'remove':
+                play.k8s.remove(each.name);
+                truth.delete(each.name);
+                break;
+              case 'gone':
+                play.k8s.gone = each.gone as 'event' | 'status';
+                break;
+              case 'fault':
+                play.fault = each.fault as Bench['fault'];
+                if (each.fault !== 'none') play.reset();
+                break;
+              case 'wait':
+                await play.fake.clock.advance(each.ms);
+                break;
+              case 'reset':
+                play.reset();
+                break;
+              default:
+                play.k8s[each.do as 'compact' | 'expireWatches' | 'endWatches' | 'deafen' | 'bookmark']();
+            }
+          }
+          play.fault = 'none';
+          await play.fake.clock.advance(90_000);
+          expect(play.list).to.equal(
+            [...truth]
+              .map(([node, on]) => `${node}=1${on ? '' : '!'}`)
+              .sort()
+              .join(' '),
+          );
+          expect(play.emptied).to.equal(false);
+        } finally {
+          await play.pools.stop();
+        }
+        expect(play.fake.clock.pending).to.equal(0);
+        expect(play.k8s.watchers).to.equal(0);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe('nodes of Kubernetes on a real socket', () => {
+  it('are read over TLS, by the authority in the file, and followed.', async () => {
+    const k8s = new FakeK8s();
+    k8s.set('n1');
+    k8s.set('n2', { unschedulable: true });
+    const server = createServer({ cert: CERTIFICATE, key: KEY }, (request, reply) => {
+      const answer = k8s.answer(request.url ?? '', request.headers.authorization);
+      if (!('open' in answer)) return void reply.writeHead(answer.status).end(answer.body);
+      reply.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+      const close = answer.open(
+        (text) => reply.write(text),
+        () => reply.end(),
+      );
+      reply.on('close', close);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-k8s-'));
+    const [caFile, tokenFile, hostsFile] = ['ca.pem', 'token', 'hosts'].map((name) => join(folder, name));
+    if (caFile === undefined || tokenFile === undefined || hostsFile === undefined) throw new Error('no paths');
+    await writeFile(caFile, CERTIFICATE);
+    await writeFile(tokenFile, 'right\n');
+    await writeFile(hostsFile, '127.0.0.1 real.example\n');
+    const names = createNames({ ...NAMES_DEFAULTS, hostsFile });
+    const { port } = server.address() as AddressInfo;
+    const pool = new WatchedPool(
+      { source: `k8s://real.example:${port}`, sourceAccess: { ...ACCESS, caFile, tokenFile } },
+      { names, http: createHttp(names, systemAuthorities(), () => {}) },
+    );
+    try {
+      await pool.becomes('n1=1 n2=1!', 5000);
+      k8s.set('n2');
+      k8s.remove('n1');
+      k8s.set('n3');
+      await pool.becomes('n2=1 n3=1', 1000);
+      k8s.endWatches();
+      k8s.set('n4');
+      await pool.becomes('n2=1 n3=1 n4=1', 3000);
+    } finally {
+      await pool.stop();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await rm(folder, { recursive: true });
+    }
+  });
+});
