@@ -31,6 +31,7 @@ const DEBIAN = {
   exabgp: 'exabgp',
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
+  nsd: 'nsd',
   nginx: 'nginx-light',
   ipvsadm: 'ipvsadm',
   curl: 'curl',

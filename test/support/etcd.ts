@@ -147,7 +147,7 @@ export class Etcd {
 }
 
 /** Two that are free at this address now. */
-async function freePorts(address: string): Promise<readonly [number, number]> {
+export async function freePorts(address: string): Promise<readonly [number, number]> {
   const servers = [createServer(), createServer()];
   const ports = await Promise.all(
     servers.map(

@@ -41,7 +41,10 @@ export class WatchedPool {
       },
       () => {},
     );
-    this.pools.configure([serviceConfig(service)], { stateDirectory: '/nonexistent', resolveIntervalSeconds: 60 });
+    this.pools.configure([serviceConfig({ vip: '192.0.2.1', ...service })], {
+      stateDirectory: '/nonexistent',
+      resolveIntervalSeconds: 60,
+    });
   }
 
   get status(): PoolStatus {
