@@ -119,11 +119,16 @@ export class Evidence {
     });
   }
 
-  /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler hashes. */
-  mayDrain(director: Director, service: ServicePlan, host: string, destination: IpvsDestination): boolean {
+  /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler `hashes`. */
+  mayDrain(
+    director: Director,
+    service: ServicePlan,
+    host: string,
+    destination: IpvsDestination,
+    hashes: boolean,
+  ): boolean {
     const unlisted = this.unlistedAt(service, host, this.listSince(director, service));
     if (unlisted && service.drainSeconds > 0) return true;
-    const hashes = service.scheduler === 'sh' || service.scheduler === 'mh';
     const down = (): boolean =>
       this.#truth.wasDown(director.name, service.name, host, this.downSince(director, service));
     return hashes && (unlisted || this.moved(host, service, destination) || this.forgot(director) || down());

@@ -179,7 +179,7 @@ export class Laws {
     const versions = this.#truth.versions(service.name, this.#evidence.listSince(director, service));
     const weights = versions.flatMap(({ entries }) => entries.filter((entry) => entry.host === host));
     if (weights.some(({ weight, enabled }) => enabled && weight === destination.weight)) return;
-    if (destination.weight === 0 && this.#evidence.mayDrain(director, service, host, destination)) {
+    if (destination.weight === 0 && this.#evidence.mayDrain(director, service, host, destination, hashes)) {
       this.#unservedBy(director, service, write.before, destination, detail);
       return;
     }
