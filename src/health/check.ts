@@ -25,6 +25,13 @@ export interface Observation {
   readonly value: number;
 }
 
+/** What a monitor has observed under one name and one set of labels. */
+interface Series extends Observation {
+  readonly name: string;
+  readonly given: Observation['labels'];
+  value: number;
+}
+
 export interface CheckStatus {
   readonly service: string;
   readonly host: string;
@@ -56,9 +63,11 @@ export class Check implements Asker {
   readonly #asking: Asking;
   readonly #results = { up: 0, down: 0, unknown: 0 };
   readonly #transitions = { up: 0, down: 0 };
-  readonly #series = new Map<string, { -readonly [K in keyof Observation]: Observation[K] }>();
+  readonly #series: Series[] = [];
   #state: MonitorState;
-  #last: { readonly text: string; readonly at: Mono; readonly latencyMs: number } | null = null;
+  #last: Health | null = null;
+  #lastAt: Mono | null = null;
+  #lastLatencyMs: number | null = null;
   #abandoned = 0;
   #stopped = false;
 
@@ -124,8 +133,9 @@ export class Check implements Asker {
     const { kind } = this.monitor.module;
     this.#state = learnResult(before, health, kind === 'watch' ? AT_ONCE : this.#service.config, now);
     this.#results[health.is]++;
-    const said = health.is === 'up' ? (health.detail ?? '') : health.reason;
-    this.#last = { text: said === '' ? health.is : `${health.is}: ${said}`, at: now, latencyMs };
+    this.#last = health;
+    this.#lastAt = now;
+    this.#lastLatencyMs = latencyMs;
     const after = this.#state;
     if (after.known !== null && after.known !== before.known) this.#transitions[after.known]++;
     const blindnessChanged = (after.blind === null) !== (before.blind === null);
@@ -183,14 +193,13 @@ export class Check implements Asker {
   }
 
   observe(kind: Observation['kind'], name: string, value: number, labels: Readonly<Record<string, string>>): void {
-    const key = JSON.stringify([name, labels]);
-    const known = this.#series.get(key);
+    const known = this.#series.find((series) => series.name === name && sameLabels(series.given, labels));
     if (known !== undefined) {
       known.value = kind === 'counter' ? known.value + value : value;
-    } else if (this.#series.size < MAX_SERIES) {
+    } else if (this.#series.length < MAX_SERIES) {
       const who = { service: this.#service.config.name, host: this.#probe.server.host, monitor: this.#name };
       const metric = `pybal_monitor_${this.monitor.module.name.toLowerCase()}_${name}`;
-      this.#series.set(key, { metric, kind, labels: { ...who, ...labels }, value });
+      this.#series.push({ name, given: labels, metric, kind, labels: { ...who, ...labels }, value });
     }
   }
 
@@ -204,14 +213,14 @@ export class Check implements Asker {
       monitor: this.#name,
       is: isNow(state),
       since: state.since,
-      last: this.#last?.text ?? '',
-      lastAt: this.#last?.at ?? null,
-      lastLatencyMs: this.#last?.latencyMs ?? null,
+      last: this.#last === null ? '' : healthText(this.#last),
+      lastAt: this.#lastAt,
+      lastLatencyMs: this.#lastLatencyMs,
       busy: this.#asking.busy,
       results: { ...this.#results },
       transitions: { ...this.#transitions },
       abandoned: this.#abandoned,
-      observations: [...this.#series.values()].map((series) => ({ ...series })),
+      observations: this.#series.map(({ metric, kind, labels, value }) => ({ metric, kind, labels, value })),
     };
   }
 
@@ -221,4 +230,16 @@ export class Check implements Asker {
     if (this.#state.blind !== null) this.#service.forgetBlind();
     this.#service.around.onStopping(this.#asking.stop());
   }
+}
+
+function healthText(health: Health): string {
+  const said = health.is === 'up' ? (health.detail ?? '') : health.reason;
+  return said === '' ? health.is : `${health.is}: ${said}`;
+}
+
+/** In whatever order. Monitors hand over the same object again and again, which is the short way. */
+function sameLabels(a: Observation['labels'], b: Observation['labels']): boolean {
+  if (a === b) return true;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }

@@ -1,8 +1,8 @@
 // What monitors hand over to be called later: timers, the handlers of streams and sockets. A throw there is a bug of the monitor and
 // must not reach the event loop, where it would end the daemon. Used by tools.ts.
 
-import { errorText } from '../lib/errors.ts';
-import type { Clock, Stream, UdpHandlers } from '../world/world.ts';
+import { errorText, type SystemError } from '../lib/errors.ts';
+import type { Clock, Endpoint, Stream, StreamHandlers, TlsState, UdpHandlers } from '../world/world.ts';
 
 type OnThrow = (error: unknown) => void;
 
@@ -10,64 +10,99 @@ export function bugText(error: unknown): string {
   return `a bug in the monitor: ${errorText(error)}`;
 }
 
-/** `fn`, except that what it throws, now or as a promise, goes to `onThrow`. */
-export function fenced<A extends readonly unknown[]>(fn: (...args: A) => unknown, onThrow: OnThrow) {
-  return (...args: A): void => {
-    try {
-      const returned = fn(...args);
-      if (returned instanceof Promise) returned.catch(onThrow);
-    } catch (error) {
-      onThrow(error);
-    }
-  };
+/** Call it. What it throws, now or as a promise, goes to `onThrow`. */
+export function callFenced(fn: () => unknown, onThrow: OnThrow): void {
+  try {
+    const returned = fn();
+    if (returned instanceof Promise) returned.catch(onThrow);
+  } catch (error) {
+    onThrow(error);
+  }
 }
 
 export function fencedClock(clock: Clock, onThrow: OnThrow): Clock {
   return {
     now: () => clock.now(),
     wall: () => clock.wall(),
-    at: (delayMs, fn) => clock.at(delayMs, fenced(fn, onThrow)),
+    at: (delayMs, fn) => clock.at(delayMs, () => callFenced(fn, onThrow)),
     sleep: (ms, cut) => clock.sleep(ms, cut),
   };
 }
 
-/** A stream in its fence. */
-interface FencedStream extends Stream {
-  readonly inner: Stream;
-}
-
 /** What is in the fence. */
 export function unfenced(stream: Stream): Stream {
-  return 'inner' in stream ? (stream as FencedStream).inner : stream;
+  return stream instanceof FencedStream ? stream.inner : stream;
 }
 
-/** `ends`: how it is closed, whatever the monitor says; null: as it says. */
-export function fencedStream(stream: Stream, onThrow: OnThrow, ends: 'rst' | null = null): FencedStream {
-  return {
-    inner: stream,
-    get tls() {
-      return stream.tls;
-    },
-    local: stream.local,
-    remote: stream.remote,
-    on: (handlers) =>
-      stream.on({
-        onData: fenced((bytes) => handlers.onData(bytes), onThrow),
-        onEnd: fenced(() => handlers.onEnd(), onThrow),
-        onDrain: fenced(() => handlers.onDrain(), onThrow),
-        onClose: fenced((error) => handlers.onClose(error), onThrow),
-      }),
-    write: (bytes) => stream.write(bytes),
-    end: () => stream.end(),
-    pause: () => stream.pause(),
-    resume: () => stream.resume(),
-    close: (how) => stream.close(ends ?? how),
-  };
+/** A stream in its fence. */
+export class FencedStream implements Stream {
+  readonly inner: Stream;
+  readonly #onThrow: OnThrow;
+  readonly #ends: 'rst' | null;
+
+  /** `ends`: how it is closed, whatever the monitor says; null: as it says. */
+  constructor(inner: Stream, onThrow: OnThrow, ends: 'rst' | null = null) {
+    this.inner = inner;
+    this.#onThrow = onThrow;
+    this.#ends = ends;
+  }
+
+  get tls(): TlsState | undefined {
+    return this.inner.tls;
+  }
+  get local(): Endpoint {
+    return this.inner.local;
+  }
+  get remote(): Endpoint {
+    return this.inner.remote;
+  }
+
+  on(handlers: StreamHandlers): void {
+    this.inner.on(new FencedHandlers(handlers, this.#onThrow));
+  }
+  write(bytes: Uint8Array): boolean {
+    return this.inner.write(bytes);
+  }
+  end(): void {
+    this.inner.end();
+  }
+  pause(): void {
+    this.inner.pause();
+  }
+  resume(): void {
+    this.inner.resume();
+  }
+  close(how: 'fin' | 'rst'): void {
+    this.inner.close(this.#ends ?? how);
+  }
+}
+
+class FencedHandlers implements StreamHandlers {
+  readonly #handlers: StreamHandlers;
+  readonly #onThrow: OnThrow;
+
+  constructor(handlers: StreamHandlers, onThrow: OnThrow) {
+    this.#handlers = handlers;
+    this.#onThrow = onThrow;
+  }
+
+  onData(bytes: Uint8Array): void {
+    callFenced(() => this.#handlers.onData(bytes), this.#onThrow);
+  }
+  onEnd(): void {
+    callFenced(() => this.#handlers.onEnd(), this.#onThrow);
+  }
+  onDrain(): void {
+    callFenced(() => this.#handlers.onDrain(), this.#onThrow);
+  }
+  onClose(error: SystemError | null): void {
+    callFenced(() => this.#handlers.onClose(error), this.#onThrow);
+  }
 }
 
 export function fencedUdpHandlers(handlers: UdpHandlers, onThrow: OnThrow): UdpHandlers {
   return {
-    onDatagram: fenced((bytes) => handlers.onDatagram(bytes), onThrow),
-    onError: fenced((error) => handlers.onError(error), onThrow),
+    onDatagram: (bytes) => callFenced(() => handlers.onDatagram(bytes), onThrow),
+    onError: (error) => callFenced(() => handlers.onError(error), onThrow),
   };
 }

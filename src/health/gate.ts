@@ -19,17 +19,21 @@ export class Gate {
     return this.#waiting.size;
   }
 
-  /** Resolves with the way out (call it once), or rejects with ECANCELED when cut while waiting. */
-  enter(cut: Cut): Promise<() => void> {
+  /** In, without waiting, or not. Whoever is in calls `leave` once. */
+  enterAtOnce(cut: Cut): boolean {
+    if (cut.aborted || this.#inside >= this.#limit) return false;
+    this.#inside++;
+    return true;
+  }
+
+  /** Resolves when in, or rejects with ECANCELED when cut while waiting. */
+  enter(cut: Cut): Promise<void> {
     if (cut.aborted) return Promise.reject(new SystemError('ECANCELED', 'wait for a turn'));
-    if (this.#inside < this.#limit) {
-      this.#inside++;
-      return Promise.resolve(() => this.#leave());
-    }
+    if (this.enterAtOnce(cut)) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const go = () => {
         forget();
-        resolve(() => this.#leave());
+        resolve();
       };
       this.#waiting.add(go);
       const forget = cut.onAbort(() => {
@@ -40,7 +44,7 @@ export class Gate {
   }
 
   /** The place of the one that leaves goes to the one that waited longest. */
-  #leave(): void {
+  leave(): void {
     for (const next of this.#waiting) {
       this.#waiting.delete(next);
       next();

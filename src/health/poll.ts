@@ -51,7 +51,8 @@ export interface Loop {
 interface Run {
   readonly cut: CheckCut;
   readonly startedAt: number;
-  readonly ended: Promise<void>;
+  ended: Promise<void> | null;
+  cancelDeadline: (() => void) | null;
   timedOut: boolean;
   told: boolean;
 }
@@ -142,22 +143,27 @@ export class PollLoop implements Loop {
   }
 
   #start(now: number): void {
-    const { ticks } = this.#context;
     const cut = new CheckCut(this.#context.path);
+    const run: Run = { cut, startedAt: now, ended: null, cancelDeadline: null, timedOut: false, told: false };
     this.#lastStart = now;
-    const checking = promised(() => this.#instance.check(this.#context.target(), cut));
-    const cancelDeadline = this.#timeoutMs > 0 ? ticks.at(this.#timeoutMs, () => this.#onDeadline(run)) : () => {};
-    const ended = checking.then(
-      (returned) => this.#settle(run, { returned }, cancelDeadline),
-      (threw: unknown) => this.#settle(run, { threw }, cancelDeadline),
-    );
-    const run: Run = { cut, startedAt: now, ended, timedOut: false, told: false };
     this.#run = run;
     cut.onBug = () => this.#cutShort(run);
+    if (this.#timeoutMs > 0) run.cancelDeadline = this.#context.ticks.at(this.#timeoutMs, () => this.#onDeadline(run));
+    run.ended = this.#check(run);
   }
 
-  #settle(run: Run, how: { returned: unknown } | { threw: unknown }, cancelDeadline: () => void): void {
-    cancelDeadline();
+  async #check(run: Run): Promise<void> {
+    let how: { returned: unknown } | { threw: unknown };
+    try {
+      how = { returned: await this.#instance.check(this.#context.target(), run.cut) };
+    } catch (threw) {
+      how = { threw };
+    }
+    this.#settle(run, how);
+  }
+
+  #settle(run: Run, how: { returned: unknown } | { threw: unknown }): void {
+    run.cancelDeadline?.();
     if (this.#run === run) this.#run = null;
     else this.#abandoned--;
     this.#tell(run, how);
@@ -168,10 +174,14 @@ export class PollLoop implements Loop {
     run.told = true;
     const { clock } = this.#context;
     const latencyMs = clock.now() - run.startedAt;
-    const lateMs = Math.max(this.#context.self().loopLateMs, latencyMs - this.#timeoutMs - LAST_WORDS_MS);
+    const lateMs = run.timedOut ? this.#lateMs(latencyMs) : 0;
     const health = judge({ ...how, timedOut: run.timedOut }, run.cut, lateMs, this.#timeoutMs);
     this.#context.onResult(health, latencyMs);
     this.repace();
+  }
+
+  #lateMs(latencyMs: number): number {
+    return Math.max(this.#context.self().loopLateMs, latencyMs - this.#timeoutMs - LAST_WORDS_MS);
   }
 
   /** A tick sets the next one on the grid: it may have to come sooner, or can wait. */

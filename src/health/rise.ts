@@ -2,7 +2,7 @@
 
 import type { Mono } from '../world/world.ts';
 import type { Health } from './monitor.ts';
-import { type Wish, wishIn } from './weighting.ts';
+import { sameWish, type Wish, wishIn } from './weighting.ts';
 
 export interface Counts {
   /** Good results in a row that make a server up again. */
@@ -44,6 +44,10 @@ export function isNow(state: MonitorState): 'up' | 'down' | 'unknown' {
   return state.blind !== null || state.known === null ? 'unknown' : state.known;
 }
 
+function isSame(state: MonitorState, reason: string, wish: Wish | null): boolean {
+  return state.against === 0 && !state.inherited && state.reason === reason && sameWish(state.wish, wish);
+}
+
 /** One more result. An unknown one neither counts nor interrupts a count; the first other one decides at once. */
 export function learnResult(state: MonitorState, health: Health, counts: Counts, now: Mono): MonitorState {
   if (health.is === 'unknown') {
@@ -52,6 +56,7 @@ export function learnResult(state: MonitorState, health: Health, counts: Counts,
   const seen = state.blind === null ? state : { ...state, blind: null, since: now };
   const reason = health.is === 'down' ? health.reason : (health.detail ?? '');
   const wish = wishIn(health);
+  if (health.is === state.known && isSame(seen, reason, wish)) return seen;
   if (health.is === state.known) return { ...seen, against: 0, reason, wish, inherited: false };
   const against = state.against + 1;
   const needed = state.known === null || state.inherited ? 1 : health.is === 'up' ? counts.rise : counts.fall;

@@ -5,7 +5,7 @@ import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import type { Path } from '../decision/decision.ts';
 import type { Clock, CommandResult, Stream, UdpHandlers, UdpOptions, UdpSocket, World } from '../world/world.ts';
-import { bugText, fenced, fencedClock, fencedStream, fencedUdpHandlers, unfenced } from './fence.ts';
+import { bugText, callFenced, FencedStream, fencedClock, fencedUdpHandlers, unfenced } from './fence.ts';
 import { Gate } from './gate.ts';
 import { awaitPath, type PathSource, throughPath } from './path.ts';
 import type { Health, Tools } from './monitor.ts';
@@ -29,7 +29,7 @@ export class CheckCut extends Knife {
   /** Turns that it waits for. */
   waiting = 0;
   /** Called when `bug` is set: the loop cuts the check short. */
-  onBug = (): void => {};
+  onBug: (() => void) | null = null;
 
   constructor(path: PathSource | null = null) {
     super();
@@ -39,11 +39,11 @@ export class CheckCut extends Knife {
   fail(bug: string): void {
     if (this.bug !== null) return;
     this.bug = bug;
-    this.onBug();
+    this.onBug?.();
   }
 
-  override onAbort(fn: () => void): () => void {
-    return super.onAbort(fenced(fn, (error) => this.fail(bugText(error))));
+  protected override call(fn: () => void): void {
+    callFenced(fn, (error) => this.fail(bugText(error)));
   }
 }
 
@@ -63,21 +63,17 @@ export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
 
 /** `onBug`: the monitor threw where nobody can tell for which server. */
 export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug: string) => void): Tools {
-  const connected = (cut: Cut, connect: () => Promise<Stream>) =>
-    guarded(gates.connecting, cut, faultOfConnecting, async () => {
-      try {
-        const stream = closedIfCut(await connect(), cut);
-        const onThrow = (error: unknown) => {
-          stream.close('rst');
-          if (cut instanceof CheckCut) cut.fail(bugText(error));
-          else onBug(bugText(error));
-        };
-        // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
-        return fencedStream(stream, onThrow, pathOf(cut) === null ? null : 'rst');
-      } catch (error) {
-        throw error instanceof SystemError ? new ConnectFailed(error) : error;
-      }
-    });
+  const connected = async (cut: Cut, connect: () => Promise<Stream>) => {
+    const stream = await guarded(gates.connecting, cut, faultOfConnecting, connect, null, inWords);
+    closeIfCut(stream, cut);
+    const onThrow = (error: unknown) => {
+      stream.close('rst');
+      if (cut instanceof CheckCut) cut.fail(bugText(error));
+      else onBug(bugText(error));
+    };
+    // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
+    return new FencedStream(stream, onThrow, pathOf(cut) === null ? null : 'rst');
+  };
   return {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
     random: () => world.random(),
@@ -163,23 +159,39 @@ function deadline(clock: Clock, whole: Cut, ms: number): ReturnType<Tools['deadl
   };
 }
 
-/** Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. */
+/**
+ * Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. `words`: what is
+ * thrown in the place of what `act` throws.
+ */
 async function guarded<T>(
   gate: Gate,
   cut: Cut,
   faultOf: (error: unknown, cut: Cut) => string | null,
   act: () => Promise<T>,
   notOnPath: string | null = null,
+  words: (error: unknown) => unknown = (error) => error,
 ): Promise<T> {
   const check = cut instanceof CheckCut ? cut : null;
   if (notOnPath !== null && check !== null && check.path !== null) {
     check.ownFault ??= `${notOnPath} can not go through the path`;
     throw new SystemError('ENOTSUP', 'take the path', check.ownFault);
   }
-  let leave = () => {};
+  if (!gate.enterAtOnce(cut)) await turn(gate, cut, check);
+  try {
+    return await act();
+  } catch (thrown) {
+    const error = words(thrown);
+    if (check !== null) check.ownFault ??= faultOf(error, cut);
+    throw error;
+  } finally {
+    gate.leave();
+  }
+}
+
+async function turn(gate: Gate, cut: Cut, check: CheckCut | null): Promise<void> {
   try {
     if (check !== null) check.waiting++;
-    leave = await gate.enter(cut);
+    await gate.enter(cut);
   } catch (error) {
     // Never having had a turn is no answer of the server.
     if (check !== null) check.ownFault ??= TOO_MANY;
@@ -187,20 +199,12 @@ async function guarded<T>(
   } finally {
     if (check !== null) check.waiting--;
   }
-  try {
-    return await act();
-  } catch (error) {
-    if (check !== null) check.ownFault ??= faultOf(error, cut);
-    throw error;
-  } finally {
-    leave();
-  }
 }
 
-function closedIfCut(stream: Stream, cut: Cut): Stream {
-  if (!cut.aborted) return stream;
+function closeIfCut(stream: Stream, cut: Cut): void {
+  if (!cut.aborted) return;
   stream.close('rst');
-  throw new SystemError('ECANCELED', 'connect');
+  throw inWords(new SystemError('ECANCELED', 'connect'));
 }
 
 /** What goes wrong on our side later, with the socket open, is our own fault as well. */
@@ -283,6 +287,10 @@ class ReadFailed extends SystemError {
     super(code, call);
     this.message = message;
   }
+}
+
+function inWords(error: unknown): unknown {
+  return error instanceof SystemError ? new ConnectFailed(error) : error;
 }
 
 /** A connect that failed, in the words of PyBal's logs (Twisted's error messages). */

@@ -25,12 +25,17 @@ export class Knife implements Cut {
     const listeners = this.#listeners;
     this.#listeners = null;
     this.#controller?.abort();
-    if (listeners !== null) for (const fn of [...listeners]) fn();
+    if (listeners !== null) for (const fn of [...listeners]) this.call(fn);
+  }
+
+  /** How a listener is called. */
+  protected call(fn: () => void): void {
+    fn();
   }
 
   onAbort(fn: () => void): () => void {
     if (this.#aborted) {
-      fn();
+      this.call(fn);
       return () => {};
     }
     this.#listeners ??= new Set();

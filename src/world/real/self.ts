@@ -43,15 +43,18 @@ export function createSelf(interfaces = networkInterfaces): { self(): Self; clos
     return addresses;
   };
 
+  const current: Self = {
+    // A tick that is overdue right now counts already.
+    get loopLateMs() {
+      return Math.max(0, worst, worstBefore, performance.now() - due);
+    },
+    kernelId,
+    get addresses() {
+      return currentAddresses();
+    },
+  };
   return {
-    self: () => ({
-      // A tick that is overdue right now counts already.
-      loopLateMs: Math.max(0, worst, worstBefore, performance.now() - due),
-      kernelId,
-      get addresses() {
-        return currentAddresses();
-      },
-    }),
+    self: () => current,
     close: () => clearInterval(timer),
   };
 }

@@ -43,23 +43,29 @@ export function createStreams(
   socketOptions: SocketOptions | null,
   lingerMs = LINGER_MS,
 ): Streams {
-  const asStream = (socket: Socket) => streamOf(socket, null, socketOptions, lingerMs);
-  const asSecureStream = (socket: TLSSocket, raw: Socket) => streamOf(raw, socket, socketOptions, lingerMs);
+  const settings: Settings = { socketOptions, lingerMs };
 
-  async function connect(options: ConnectOptions, cut: Cut): Promise<Stream> {
-    const call = `connect ${printEndpoint(options.address, options.port)}`;
-    const socket = await connectTcp(options, call, cut, socketOptions);
-    if (options.preface !== undefined) socket.write(options.preface);
-    if (options.tls === undefined) return asStream(socket);
-    return asSecureStream(await securedSocket(socket, options.tls, options.address, authorities, call, cut), socket);
+  function connect(options: ConnectOptions, cut: Cut): Promise<Stream> {
+    const connected = connectTcp(options, settings, cut);
+    return options.tls === undefined ? connected : secured(connected, options.tls, options, 'connect', cut);
   }
 
-  async function secure(stream: Stream, tls: TlsOptions, cut: Cut): Promise<Stream> {
-    const { address, port } = stream.remote;
-    const call = `TLS with ${printEndpoint(address, port)}`;
-    const raw = isOurs(stream) ? stream.release() : null;
+  function secure(stream: Stream, tls: TlsOptions, cut: Cut): Promise<Stream> {
+    return secured(stream, tls, stream.remote, 'TLS with', cut);
+  }
+
+  async function secured(
+    below: Stream | Promise<Stream>,
+    tls: TlsOptions,
+    { address, port }: Endpoint,
+    doing: string,
+    cut: Cut,
+  ): Promise<Stream> {
+    const stream = await below;
+    const call = `${doing} ${printEndpoint(address, port)}`;
+    const raw = stream instanceof SocketStream ? stream.release() : null;
     if (raw === null) throw new SystemError('ECONNRESET', call, 'the connection is gone');
-    return asSecureStream(await securedSocket(raw, tls, address, authorities, call, cut), raw);
+    return new SocketStream(raw, await securedSocket(raw, tls, address, authorities, call, cut), settings);
   }
 
   function listen(at: Endpoint, onStream: (stream: Stream) => void): Promise<Listener> {
@@ -69,7 +75,7 @@ export function createStreams(
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
         // Gone before we could ask for its addresses.
         if (socket.remoteAddress === undefined) socket.destroy();
-        else onStream(asStream(socket));
+        else onStream(new SocketStream(socket, null, settings));
       });
       const fail = (error: Error) => reject(systemError(error, call));
       server.once('error', fail);
@@ -104,71 +110,71 @@ export function createStreams(
   return { connect, secure, listen };
 }
 
-function connectTcp(
-  options: ConnectOptions,
-  call: string,
-  cut: Cut,
-  socketOptions: SocketOptions | null,
-): Promise<Socket> {
+function connectTcp(options: ConnectOptions, settings: Settings, cut: Cut): Promise<Stream> {
   return new Promise((resolve, reject) => {
-    if (cut.aborted) throw new SystemError('ECANCELED', call);
-    const family = isIP(options.address);
-    if (family !== 4 && family !== 6) throw new SystemError('EINVAL', call, 'not a literal address');
-    if (!Number.isInteger(options.port) || options.port < 1 || options.port > 65_535) {
-      throw new SystemError('EINVAL', call, 'not a port');
-    }
-    const { localAddress, localPort, keepAlive, tcp } = options;
-    if (tcp !== undefined && protects(tcp)) needed(socketOptions, call);
+    const { address, port, localAddress, localPort, keepAlive, tcp, preface } = options;
+    const { socketOptions } = settings;
+    const call = () => `connect ${printEndpoint(address, port)}`;
+    if (cut.aborted) throw new SystemError('ECANCELED', call());
+    const family = isIP(address);
+    if (family !== 4 && family !== 6) throw new SystemError('EINVAL', call(), 'not a literal address');
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new SystemError('EINVAL', call(), 'not a port');
+    if (tcp !== undefined && protects(tcp)) needed(socketOptions, call());
     const socket = new Socket({ allowHalfOpen: true });
     // Paused, or Node would read ahead of `on`.
     socket.pause();
     const settle = (error: SystemError | null) => {
       release();
-      for (const event of ['error', 'close', 'connect', 'connectionAttempt']) socket.removeAllListeners(event);
-      if (error === null) resolve(socket);
+      stream.connecting = null;
+      if (error === null) resolve(stream);
       else {
-        socket.on('error', () => {});
         socket.destroy();
         reject(error);
       }
     };
+    const stream = new SocketStream(socket, null, settings, options);
+    stream.connecting = (error) =>
+      settle(error === null ? new SystemError('ECONNRESET', call()) : systemError(error, call()));
     if (tcp !== undefined) {
       // RFC 5082, RFC 2385: the SYN must have it too. At this event the descriptor exists (a local address makes Node bind first).
-      socket.on('connectionAttempt', () => {
+      socket.once('connectionAttempt', () => {
         try {
-          socketOptions?.apply(descriptorOf(socket), family, options.address, tcp);
+          socketOptions?.apply(descriptorOf(socket), family, address, tcp);
         } catch (error) {
           // Later: Node is in the middle of connecting and still needs its handle.
-          queueMicrotask(() => settle(systemError(error, call)));
+          queueMicrotask(() => stream.connecting?.(error));
         }
       });
     }
-    socket.on('error', (error) => settle(systemError(error, call)));
-    socket.on('close', () => settle(new SystemError('ECONNRESET', call)));
-    socket.on('connect', () => {
+    const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call())));
+    const bound = tcp !== undefined || localPort !== undefined;
+    const source = localAddress ?? (bound ? (family === 4 ? '0.0.0.0' : '::') : undefined);
+    const connected = () => {
+      if (stream.connecting === null) return;
       try {
         socket.setNoDelay(true);
         if (keepAlive !== undefined) {
           socket.setKeepAlive(true, keepAlive.idleSeconds * 1000);
           socketOptions?.setKeepAlive(descriptorOf(socket), keepAlive.intervalSeconds, keepAlive.retries);
         }
+        if (preface !== undefined) socket.write(preface);
         settle(null);
       } catch (error) {
-        settle(systemError(error, call));
+        settle(systemError(error, call()));
       }
-    });
-    const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call)));
-    const bound = tcp !== undefined || localPort !== undefined;
-    const source = localAddress ?? (bound ? (family === 4 ? '0.0.0.0' : '::') : undefined);
+    };
     try {
-      socket.connect({
-        host: options.address,
-        port: options.port,
-        ...(source === undefined ? {} : { localAddress: source }),
-        ...(localPort === undefined ? {} : { localPort }),
-      });
+      socket.connect(
+        {
+          host: address,
+          port,
+          ...(source === undefined ? {} : { localAddress: source }),
+          ...(localPort === undefined ? {} : { localPort }),
+        },
+        connected,
+      );
     } catch (error) {
-      settle(systemError(error, call));
+      settle(systemError(error, call()));
     }
   });
 }
@@ -201,130 +207,201 @@ function unmapped(address: string): string {
   return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
 }
 
-/** A stream that was made here. */
-interface OwnStream extends Stream {
-  /** The socket, for something else to use: this stream is none any more. Null: it is gone, closed, or has TLS already. */
-  release(): Socket | null;
+interface Settings {
+  readonly socketOptions: SocketOptions | null;
+  readonly lingerMs: number;
 }
 
-function isOurs(stream: Stream): stream is OwnStream {
-  return 'release' in stream;
+/** On a socket: the stream that it is. So all sockets have the same listeners, of which there would be thousands otherwise. */
+const STREAM = Symbol('stream');
+
+interface OwnedSocket extends Socket {
+  [STREAM]?: SocketStream | null;
 }
 
-function streamOf(
-  raw: Socket,
-  tls: TLSSocket | null,
-  socketOptions: SocketOptions | null,
-  lingerMs: number,
-): OwnStream {
+function onData(this: OwnedSocket, bytes: Uint8Array): void {
+  this[STREAM]?.onData(bytes);
+}
+function onEnd(this: OwnedSocket): void {
+  this[STREAM]?.onEnd();
+}
+function onDrain(this: OwnedSocket): void {
+  this[STREAM]?.onDrain();
+}
+function onError(this: OwnedSocket, error: Error): void {
+  this[STREAM]?.onError(error);
+}
+function onClose(this: OwnedSocket): void {
+  this[STREAM]?.onClose();
+}
+
+/** A stream on a socket, or on the TLS above it. The methods from `onData` on are for its listeners. */
+class SocketStream implements Stream {
+  /** While it is being connected: told of an error, or of the end (null), in the place of handlers. */
+  connecting: ((error: unknown) => void) | null = null;
+  readonly #raw: Socket;
+  readonly #tls: TLSSocket | null;
+  readonly #settings: Settings;
+  readonly #dialled: Endpoint | null;
+  #local: Endpoint | null = null;
+  #remote: Endpoint | null = null;
+  #state: TlsState | null = null;
+  #handlers: StreamHandlers | null = null;
+  #failure: SystemError | null = null;
+  #held = false;
+  #ended = false;
+  #closing = false;
+  #gone = false;
+
+  constructor(raw: Socket, tls: TLSSocket | null, settings: Settings, dialled: Endpoint | null = null) {
+    this.#raw = raw;
+    this.#tls = tls;
+    this.#settings = settings;
+    this.#dialled = dialled;
+    const socket: OwnedSocket = this.#socket;
+    socket[STREAM] = this;
+    socket.on('error', onError);
+    socket.on('close', onClose);
+    socket.on('end', onEnd);
+    if (tls !== null) raw.on('error', () => {});
+    // Of others somebody will ask, perhaps when they are gone.
+    if (dialled === null) void [this.local, this.remote];
+  }
+
   /** What is read and written. */
-  const socket: Socket = tls ?? raw;
-  const local = { address: unmapped(raw.localAddress ?? ''), port: raw.localPort ?? 0 };
-  const remote = { address: unmapped(raw.remoteAddress ?? ''), port: raw.remotePort ?? 0 };
-  const call = `stream ${printEndpoint(remote.address, remote.port)}`;
-  let state: TlsState | null = null;
-  let handlers: StreamHandlers | null = null;
-  let failure: SystemError | null = null;
-  let held = false;
-  let ended = false;
-  let closing = false;
-  let gone = false;
+  get #socket(): Socket {
+    return this.#tls ?? this.#raw;
+  }
+  get #call(): string {
+    const { address, port } = this.remote;
+    return `stream ${printEndpoint(address, port)}`;
+  }
+  get local(): Endpoint {
+    return (this.#local ??= { address: unmapped(this.#raw.localAddress ?? ''), port: this.#raw.localPort ?? 0 });
+  }
+  get remote(): Endpoint {
+    return (this.#remote ??= {
+      address: unmapped(this.#raw.remoteAddress ?? this.#dialled?.address ?? ''),
+      port: this.#raw.remotePort ?? this.#dialled?.port ?? 0,
+    });
+  }
+  // Not before it is asked for: taking a certificate apart costs.
+  get tls(): TlsState | undefined {
+    return this.#tls === null ? undefined : (this.#state ??= tlsStateOf(this.#tls));
+  }
+
+  /** The socket, for something else to use: this stream is none any more. Null: it is gone, closed, or has TLS already. */
+  release(): Socket | null {
+    const raw: OwnedSocket = this.#raw;
+    if (this.#gone || this.#closing || this.#ended || this.#tls !== null || raw.destroyed) return null;
+    raw.pause();
+    raw.off('data', onData).off('error', onError).off('close', onClose).off('end', onEnd).off('drain', onDrain);
+    raw[STREAM] = null;
+    this.#gone = this.#closing = true;
+    return raw;
+  }
+
+  on(given: StreamHandlers): void {
+    const first = this.#handlers === null;
+    this.#handlers = given;
+    if (this.#gone) {
+      queueMicrotask(() => this.#tellClosed());
+      return;
+    }
+    if (first) this.#socket.on('data', onData);
+    if (!this.#held && !this.#closing) this.#socket.resume();
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const socket = this.#socket;
+    if (this.#closing || this.#ended || socket.destroyed || socket.write(bytes)) return true;
+    if (socket.listenerCount('drain') === 0) socket.on('drain', onDrain);
+    return false;
+  }
+
+  end(): void {
+    if (this.#closing || this.#ended || this.#socket.destroyed) return;
+    this.#ended = true;
+    this.#socket.end();
+  }
+
+  pause(): void {
+    this.#held = true;
+    if (!this.#closing) this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#held = false;
+    if (this.#handlers !== null && !this.#closing) this.#socket.resume();
+  }
+
+  tune(options: TcpOptions): void {
+    const { address } = this.remote;
+    const mapped = this.#raw.remoteAddress !== address && address.includes('.');
+    const socketFamily = mapped || address.includes(':') ? 6 : 4;
+    const { socketOptions } = this.#settings;
+    const settings = protects(options) ? needed(socketOptions, this.#call) : socketOptions;
+    settings?.apply(descriptorOf(this.#raw), socketFamily, address, options);
+  }
+
+  close(how: 'fin' | 'rst'): void {
+    if (this.#gone) return;
+    if (how === 'rst') {
+      this.#closing = true;
+      this.#reset();
+      return;
+    }
+    if (this.#closing) return;
+    this.#closing = true;
+    const socket = this.#socket;
+    socket.end();
+    // What still comes is read and dropped until the other side ends too, or its time is over.
+    socket.resume();
+    const timer = setTimeout(() => this.#reset(), this.#settings.lingerMs);
+    socket.on('close', () => clearTimeout(timer));
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (!this.#closing) this.#handlers?.onData(bytes);
+  }
+
+  onEnd(): void {
+    if (this.#closing) return;
+    // An alert of TLS: Node tells the error, then an end as if all were in order.
+    if (this.#failure === null) this.#handlers?.onEnd();
+    else this.#socket.destroy();
+  }
+
+  onDrain(): void {
+    if (!this.#closing) this.#handlers?.onDrain();
+  }
+
+  onError(error: Error): void {
+    if (this.connecting !== null) this.connecting(error);
+    else if (!this.#closing) this.#failure ??= systemError(error, this.#call);
+  }
+
+  onClose(): void {
+    this.#gone = true;
+    if (this.connecting !== null) this.connecting(null);
+    else this.#tellClosed();
+  }
+
+  #tellClosed(): void {
+    this.#handlers?.onClose(this.#closing ? null : this.#failure);
+  }
 
   /** Node's own resetAndDestroy() crashes the process (20.20) on the socket below a TLS one; destroying alone would send FIN. */
-  const reset = () => {
-    if (tls === null) {
-      socket.resetAndDestroy();
+  #reset(): void {
+    if (this.#tls === null) {
+      this.#raw.resetAndDestroy();
       return;
     }
     try {
-      socketOptions?.resetOnClose(descriptorOf(raw));
+      this.#settings.socketOptions?.resetOnClose(descriptorOf(this.#raw));
     } catch {
       // It is gone already.
     }
-    socket.destroy();
-  };
-  const tellClosed = () => handlers?.onClose(closing ? null : failure);
-  const onData = (bytes: Uint8Array) => {
-    if (!closing) handlers?.onData(bytes);
-  };
-  const onError = (error: Error) => {
-    failure ??= systemError(error, call);
-  };
-  const onClose = () => {
-    gone = true;
-    tellClosed();
-  };
-  const onEnd = () => {
-    if (closing) return;
-    // An alert of TLS: Node tells the error, then an end as if all were in order.
-    if (failure === null) handlers?.onEnd();
-    else socket.destroy();
-  };
-  const onDrain = () => {
-    if (!closing) handlers?.onDrain();
-  };
-  socket.on('error', onError).on('close', onClose).on('end', onEnd).on('drain', onDrain);
-  if (tls !== null) raw.on('error', () => {});
-
-  return {
-    local,
-    remote,
-    // Not before it is asked for: taking a certificate apart costs.
-    get tls() {
-      return tls === null ? undefined : (state ??= tlsStateOf(tls));
-    },
-    release() {
-      if (gone || closing || ended || tls !== null || raw.destroyed) return null;
-      raw.pause();
-      raw.off('data', onData).off('error', onError).off('close', onClose).off('end', onEnd).off('drain', onDrain);
-      gone = closing = true;
-      return raw;
-    },
-    on(given) {
-      handlers = given;
-      if (gone) {
-        queueMicrotask(tellClosed);
-        return;
-      }
-      socket.on('data', onData);
-      if (!held && !closing) socket.resume();
-    },
-    write(bytes) {
-      return closing || ended || socket.destroyed ? true : socket.write(bytes);
-    },
-    end() {
-      if (closing || ended || socket.destroyed) return;
-      ended = true;
-      socket.end();
-    },
-    pause() {
-      held = true;
-      if (!closing) socket.pause();
-    },
-    resume() {
-      held = false;
-      if (handlers !== null && !closing) socket.resume();
-    },
-    tune(options) {
-      const mapped = raw.remoteAddress !== remote.address && remote.address.includes('.');
-      const socketFamily = mapped || remote.address.includes(':') ? 6 : 4;
-      const settings = protects(options) ? needed(socketOptions, call) : socketOptions;
-      settings?.apply(descriptorOf(raw), socketFamily, remote.address, options);
-    },
-    close(how) {
-      if (gone) return;
-      if (how === 'rst') {
-        closing = true;
-        reset();
-        return;
-      }
-      if (closing) return;
-      closing = true;
-      socket.end();
-      // What still comes is read and dropped until the other side ends too, or its time is over.
-      socket.resume();
-      const timer = setTimeout(reset, lingerMs);
-      socket.on('close', () => clearTimeout(timer));
-    },
-  };
+    this.#tls.destroy();
+  }
 }
