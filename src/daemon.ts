@@ -13,10 +13,10 @@ import { type Loaded, keepSections, loadConfig } from './config/load.ts';
 import { restartNeeded } from './config/restart.ts';
 import type { Config, ServiceConfig } from './config/types.ts';
 import { printStatus } from './cli/status.ts';
-import { apiResponse } from './control/api.ts';
+import { type ApiSources, apiResponse } from './control/api.ts';
 import { pybalResponse } from './control/pybal-http.ts';
 import type { View } from './control/types.ts';
-import { makeView, statusText } from './control/view.ts';
+import { historyView, makeView, statusText } from './control/view.ts';
 import { decide } from './decision/decide.ts';
 import type { Decision, Path, ServerVerdict, ServiceVerdict } from './decision/decision.ts';
 import { eventsOf, newlyHeld } from './decision/events.ts';
@@ -190,6 +190,13 @@ export class Daemon {
       logLinesDropped: this.#options.logLinesDropped?.() ?? 0,
       stateError: [...this.#notWritten.values()][0] ?? null,
     });
+  }
+
+  #apiSources(): ApiSources {
+    const { clock } = this.#world;
+    const history = (host: string) =>
+      this.#health.history(host).map((one) => historyView(one, clock.now(), clock.wall()));
+    return { view: this.view(), decision: this.#decision, history };
   }
 
   // ── facts → decision → world ──
@@ -413,7 +420,7 @@ export class Daemon {
   /** PyBal's instrumentation port and our socket. Those that stay the same stay open. */
   async #serve({ global }: Config): Promise<void> {
     const places = new Map<string, () => Promise<{ close(): Promise<void> }>>();
-    const api = (request: ServedRequest): ServedResponse => apiResponse(request, this.view(), this.#decision);
+    const api = (request: ServedRequest): ServedResponse => apiResponse(request, this.#apiSources());
     const pybal = (request: ServedRequest): ServedResponse => pybalResponse(request, this.view());
     places.set(global.controlSocket, () => this.#world.http.serve({ path: global.controlSocket }, api));
     for (const address of global.instrumentation ? global.instrumentationAddresses : []) {

@@ -12,15 +12,20 @@ import { checkReport } from './config/check.ts';
 import { loadConfig, monitorDirectories } from './config/load.ts';
 import type { GlobalConfig } from './config/types.ts';
 import { Daemon } from './daemon.ts';
+import { checkNow } from './foreground/check-now.ts';
 import { loadMonitor } from './health/loader.ts';
+import type { MonitorModule } from './health/monitor.ts';
 import { openLibc } from './ffi/libc.ts';
 import { errorText, printComplaint } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
+import { visible } from './log/format.ts';
+import type { Log } from './log/record.ts';
 import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
 import { createFiles } from './world/real/files.ts';
 import { LOCK_NAME, lockInstance } from './world/real/lock.ts';
 import { getOverUnixSocket } from './world/real/unix-http.ts';
 import { createRealWorld } from './world/real/world.ts';
+import type { World } from './world/world.ts';
 
 /** How long sockets and the log may take to close. */
 const CLOSE_MS = 3_000;
@@ -37,6 +42,12 @@ let dump = (): void => {};
 // Before anything else: without a listener SIGUSR1 opens a debugger in a process that may write the kernel's tables.
 process.on('SIGUSR1', () => dump());
 
+const commandIo = {
+  get: (socket: string, path: string) => getOverUnixSocket(socket, path, STATUS_TIMEOUT_MS, STATUS_MAX_BYTES),
+  print,
+  printError: (text: string) => void process.stderr.write(text),
+};
+
 process.exitCode = await main(parseCommandLine(process.argv.slice(2)));
 
 async function main(invocation: Invocation): Promise<number> {
@@ -51,11 +62,9 @@ async function main(invocation: Invocation): Promise<number> {
       return exitCode;
     }
     case 'status':
-      return status(invocation, {
-        get: (socket, path) => getOverUnixSocket(socket, path, STATUS_TIMEOUT_MS, STATUS_MAX_BYTES),
-        print,
-        printError: (text) => void process.stderr.write(text),
-      });
+      return status(invocation, commandIo);
+    case 'check-now':
+      return inForeground(files(invocation.config).monitor, (world) => checkNow(invocation, world, commandIo));
     case 'version':
       print(`anybal ${version()}\n`);
       return 0;
@@ -67,6 +76,22 @@ async function main(invocation: Invocation): Promise<number> {
       return 2;
     default:
       return invocation satisfies never;
+  }
+}
+
+/** A world that writes to no kernel, for a command that checks something itself. Warnings go to standard error. */
+async function inForeground(
+  loadMonitor: (name: string) => Promise<MonitorModule | null>,
+  act: (world: World) => Promise<number>,
+): Promise<number> {
+  const log: Log = ({ level, system, text }) => {
+    if (level !== 'debug' && level !== 'info') process.stderr.write(`anybal: [${visible(system)}] ${visible(text)}\n`);
+  };
+  const world = await createRealWorld({ backend: 'dry-run', log, loadMonitor });
+  try {
+    return await act(world);
+  } finally {
+    await world.close();
   }
 }
 

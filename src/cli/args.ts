@@ -11,7 +11,22 @@ export const DEFAULT_SOCKET = '/run/anybal/control.sock';
 export type Invocation =
   | { readonly do: 'run'; readonly config: string; readonly dryRun: boolean; readonly debug: boolean }
   | { readonly do: 'check'; readonly config: string; readonly strict: boolean }
-  | { readonly do: 'status'; readonly socket: string; readonly json: boolean }
+  | {
+      readonly do: 'status';
+      readonly socket: string;
+      readonly json: boolean;
+      /** Only this one. */
+      readonly server: string | null;
+      readonly history: boolean;
+    }
+  | {
+      readonly do: 'check-now';
+      readonly config: string;
+      readonly service: string;
+      /** null: all of the pool. */
+      readonly server: string | null;
+      readonly monitor: string | null;
+    }
   | { readonly do: 'version' }
   | { readonly do: 'help'; readonly text: string }
   | { readonly do: 'usage'; readonly text: string };
@@ -23,9 +38,12 @@ interface CommandRow {
   readonly name: string;
   readonly about: string;
   readonly options: Options;
+  /** What may stand behind the name besides options, and how many of them must and can. */
+  readonly operands?: { readonly text: string; readonly least: number; readonly most: number };
   /** Of each option: what stands for its value, and what it does. */
   readonly help: Readonly<Record<string, readonly [value: string, text: string]>>;
-  make(values: Values): Invocation;
+  /** Text: what is wrong with it. */
+  make(values: Values, operands: readonly string[]): Invocation | string;
 }
 
 const HELP: Options = { help: { type: 'boolean', short: 'h' } };
@@ -66,13 +84,39 @@ const COMMANDS: readonly CommandRow[] = [
   },
   {
     name: 'status',
-    about: 'show what the running balancer knows and does',
+    about: 'show what the running balancer knows and does, of one server if named',
+    operands: { text: '[SERVER]', least: 0, most: 1 },
     options: {
       socket: { type: 'string', short: 's', default: DEFAULT_SOCKET },
       json: { type: 'boolean', default: false },
+      history: { type: 'boolean', default: false },
     },
-    help: { socket: ['FILE', `control socket, ${DEFAULT_SOCKET} unless given`], json: ['', 'as JSON'] },
-    make: ({ socket, json }) => ({ do: 'status', socket: String(socket), json: json === true }),
+    help: {
+      socket: ['FILE', `control socket, ${DEFAULT_SOCKET} unless given`],
+      json: ['', 'as JSON'],
+      history: ['', 'of SERVER: the last results of its checks, and when verdicts changed'],
+    },
+    make: ({ socket, json, history }, [server = null]) =>
+      history === true && server === null
+        ? '--history is about one server: name it'
+        : { do: 'status', socket: String(socket), json: json === true, server, history: history === true },
+  },
+  {
+    name: 'check-now',
+    about: 'run the checks of a service once, here, and print each step; exit 0 up, 1 down, 2 not possible, 3 unknown',
+    operands: { text: 'SERVICE [SERVER]', least: 1, most: 2 },
+    options: { ...CONFIG, monitor: { type: 'string', short: 'm' } },
+    help: {
+      config: ['FILE', `configuration, ${DEFAULT_CONFIG} unless given`],
+      monitor: ['NAME', 'only this one of its monitors'],
+    },
+    make: ({ config, monitor }, [service = '', server = null]) => ({
+      do: 'check-now',
+      config: String(config),
+      service,
+      server,
+      monitor: typeof monitor === 'string' ? monitor : null,
+    }),
   },
   { name: 'version', about: 'print the version', options: {}, help: {}, make: () => ({ do: 'version' }) },
   {
@@ -88,19 +132,25 @@ const COMMANDS: readonly CommandRow[] = [
 export function parseCommandLine(args: readonly string[]): Invocation {
   const [first = ''] = args;
   if (first === '--version') return { do: 'version' };
-  if (first === '') return RUN.make({ config: DEFAULT_CONFIG });
+  if (first === '') return parse(RUN, []);
   if (first.startsWith('-')) return parse(RUN, args);
-  const command = COMMANDS.find(({ name }) => name === first);
+  const words = (name: string) => name.split(' ');
+  const command = COMMANDS.find(({ name }) => words(name).every((word, i) => args[i] === word));
   if (command === undefined) return usage(`there is no command '${first}'`);
-  return parse(command, args.slice(1));
+  return parse(command, args.slice(words(command.name).length));
 }
 
 function parse(command: CommandRow, args: readonly string[]): Invocation {
   try {
     const options = { ...command.options, ...HELP };
-    const { values } = parseArgs({ args: [...args], options, allowPositionals: false });
+    const { least, most, text } = command.operands ?? { least: 0, most: 0, text: '' };
+    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: most > 0 });
     if (values['help'] === true) return { do: 'help', text: helpText() };
-    return command.make(values);
+    const surplus = positionals[most];
+    if (surplus !== undefined) return usage(`unexpected argument '${surplus}'`);
+    if (positionals.length < least) return usage(`${command.name} needs ${text}`);
+    const made = command.make(values, positionals);
+    return typeof made === 'string' ? usage(made) : made;
   } catch (error) {
     return usage(errorText(error).replace(/\. .*/, ''));
   }
@@ -111,8 +161,8 @@ function usage(complaint: string): Invocation {
 }
 
 export function helpText(): string {
-  const rows = COMMANDS.flatMap(({ name, about, options, help }) => [
-    [`  anybal ${name}`, about] as const,
+  const rows = COMMANDS.flatMap(({ name, about, options, operands, help }) => [
+    [`  anybal ${name}${operands === undefined ? '' : ` ${operands.text}`}`, about] as const,
     ...Object.entries(help).map(([option, [value, text]]) => {
       const short = options[option]?.short;
       const flag = `${short === undefined ? '    ' : `-${short}, `}--${option}${value === '' ? '' : ` ${value}`}`;
@@ -128,7 +178,7 @@ export function helpText(): string {
     "Without a command, 'run' is meant, with PyBal's own flags: pybal [-c FILE] [-n] [-d]",
     '',
     'Exit codes: 0 done, 1 failed or refused, 2 usage or invalid configuration, 3 no daemon answers,',
-    '70 a bug in anybal.',
+    '70 a bug in anybal. check-now: 0 up, 1 down, 2 not possible, 3 unknown.',
     '',
   ].join('\n');
 }

@@ -1,14 +1,18 @@
 // `anybal status`: asks the daemon for its View and prints it for a person, what is wrong first. Called by main.ts.
 
-import type { Alarm, KernelView, ServerView, ServiceView, View } from '../control/types.ts';
+import type { Alarm, CheckHistory, KernelView, ServerView, ServiceView, View } from '../control/types.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import { visible } from '../log/format.ts';
 import type { HttpResponse } from '../world/world.ts';
+import { printHistory } from './history.ts';
 import { duration, table } from './table.ts';
 
 export interface StatusOptions {
   readonly socket: string;
   readonly json: boolean;
+  /** Only this one. */
+  readonly server: string | null;
+  readonly history: boolean;
 }
 
 export interface CommandIo {
@@ -21,20 +25,47 @@ export interface CommandIo {
 /** Nobody listens there, or whoever does is stuck. */
 const NO_DAEMON: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET']);
 
-/** The exit code: 0 printed, 1 failed, 3 no daemon answers. */
-export async function status({ socket, json }: StatusOptions, io: CommandIo): Promise<number> {
-  try {
-    const { status: code, body } = await io.get(socket, '/v1/status');
+/** The exit code: 0 printed, 1 failed or no such server, 3 no daemon answers. */
+export async function status({ socket, json, server, history }: StatusOptions, io: CommandIo): Promise<number> {
+  const ask = async (path: string): Promise<unknown> => {
+    const { status: code, body } = await io.get(socket, path);
     const text = Buffer.from(body).toString('utf8');
     if (code !== 200) throw new Error(`the daemon answered ${code}: ${text.trim()}`);
-    const view = JSON.parse(text) as View;
-    io.print(json ? `${JSON.stringify(view, null, 2)}\n` : printStatus(view));
+    return JSON.parse(text);
+  };
+  const print = (value: unknown, lines: () => string) =>
+    io.print(json ? `${JSON.stringify(value, null, 2)}\n` : lines());
+  try {
+    const view = (await ask('/v1/status')) as View;
+    if (server === null) {
+      print(view, () => printStatus(view));
+      return 0;
+    }
+    const services = withServer(view, server);
+    if (services.length === 0) throw new Error(`no service has a server ${server}`);
+    const past = history
+      ? ((await ask(`/v1/history/${encodeURIComponent(server)}`)) as readonly CheckHistory<number>[])
+      : [];
+    print(history ? { services, history: past } : { services }, () => printServer(services, past));
     return 0;
   } catch (error) {
     const absent = error instanceof SystemError && NO_DAEMON.has(error.code);
     io.printError(`anybal: ${absent ? 'no daemon answers: ' : ''}${errorText(error)}\n`);
     return absent ? 3 : 1;
   }
+}
+
+/** Its services, and of their servers only this one. */
+function withServer({ services }: View, host: string): readonly ServiceView[] {
+  return services.flatMap((service) => {
+    const servers = service.servers.filter((server) => server.host === host);
+    return servers.length === 0 ? [] : [{ ...service, servers }];
+  });
+}
+
+function printServer(services: readonly ServiceView[], history: readonly CheckHistory<number>[]): string {
+  const lines = services.flatMap(({ name, servers }) => [name, ...table(servers.map(serverRow), '  ')]);
+  return `${[...lines, ...printHistory(history)].map(visible).join('\n')}\n`;
 }
 
 export function printStatus(view: View): string {

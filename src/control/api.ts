@@ -5,13 +5,20 @@
 //   GET /v1/decision   the decision with its causes and desired tables, as it stands
 //   GET /v1/alarms     the alarms of the View
 //   GET /v1/metrics    as on the instrumentation port
+//   GET /v1/history/H  what the monitors said of host H lately, in each service that has it
 
 import type { Decision } from '../decision/decision.ts';
 import type { ServedRequest, ServedResponse } from '../world/world.ts';
 import { METRICS_CONTENT_TYPE, printMetrics } from './metrics.ts';
-import type { View } from './types.ts';
+import type { CheckHistory, View } from './types.ts';
 
-export function apiResponse(request: ServedRequest, view: View, decision: Decision | null): ServedResponse {
+export interface ApiSources {
+  readonly view: View;
+  readonly decision: Decision | null;
+  history(host: string): readonly CheckHistory<number>[];
+}
+
+export function apiResponse(request: ServedRequest, { view, decision, history }: ApiSources): ServedResponse {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return reply(405, { error: 'only GET is served here' }, { allow: 'GET, HEAD' });
   }
@@ -26,7 +33,20 @@ export function apiResponse(request: ServedRequest, view: View, decision: Decisi
     case '/v1/metrics':
       return { status: 200, headers: { 'content-type': METRICS_CONTENT_TYPE }, body: printMetrics(view) };
     default:
+      if (path.startsWith(HISTORY)) return historyOf(path.slice(HISTORY.length), history);
       return reply(404, { error: `nothing is at ${path}` });
+  }
+}
+
+const HISTORY = '/v1/history/';
+
+function historyOf(encoded: string, history: ApiSources['history']): ServedResponse {
+  try {
+    const host = decodeURIComponent(encoded);
+    const found = history(host);
+    return found.length === 0 ? reply(404, { error: `no service has a host ${host}` }) : reply(200, found);
+  } catch {
+    return reply(400, { error: `not a host: ${encoded}` });
   }
 }
 

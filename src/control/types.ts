@@ -31,6 +31,28 @@ export interface CheckInput {
   }[];
 }
 
+/** What one monitor said of one server lately. Times as the clock of the input says: monotonic, in the view Unix time in ms. */
+export interface CheckHistory<Time> {
+  readonly service: string;
+  readonly host: string;
+  readonly address: string;
+  readonly candidate: boolean;
+  readonly monitor: string;
+  /** The oldest first. */
+  readonly results: readonly {
+    readonly at: Time;
+    readonly is: 'up' | 'down' | 'unknown';
+    readonly latencyMs: number;
+    readonly reason: string;
+  }[];
+  /** Changes of the verdict, after rise and fall. */
+  readonly transitions: readonly {
+    readonly at: Time;
+    readonly is: 'up' | 'down' | 'unknown';
+    readonly reason: string;
+  }[];
+}
+
 /** The source of one service's pool. */
 export interface SourceInput {
   readonly url: string;

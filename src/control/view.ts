@@ -6,9 +6,10 @@ import type { Decision, ServerVerdict, ServiceVerdict } from '../decision/decisi
 import type { KernelFacts } from '../decision/facts.ts';
 import { familyOf } from '../lib/address.ts';
 import { printComplaint } from '../lib/errors.ts';
-import type { Mono } from '../world/world.ts';
+import type { Mono, Wall } from '../world/world.ts';
 import { alarmsOf } from './alarms.ts';
 import type {
+  CheckHistory,
   CheckInput,
   ConfigView,
   KernelView,
@@ -50,6 +51,12 @@ export function makeView(inputs: ViewInputs): View {
   const reconcileLimitSeconds = config?.global.reconcileLimitSeconds ?? 10;
   const graces = (config?.services ?? []).map(({ startGraceSeconds }) => startGraceSeconds);
   return { ...view, alarms: alarmsOf(view, { reconcileLimitSeconds, startSeconds: Math.max(10, ...graces) }) };
+}
+
+/** The same with the times of the calendar. */
+export function historyView(history: CheckHistory<Mono>, now: Mono, wall: Wall): CheckHistory<number> {
+  const dated = <T extends { readonly at: Mono }>(one: T) => ({ ...one, at: Math.round(wall - (now - one.at)) });
+  return { ...history, results: history.results.map(dated), transitions: history.transitions.map(dated) };
 }
 
 /** PyBal's `enabled/partially up/not pooled`, which scripts and log watchers match. */

@@ -4,6 +4,7 @@
 import { hashOf } from '../lib/hash.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Clock, Mono, Self } from '../world/world.ts';
+import { History, type PastResult, type Transition } from './history.ts';
 import type { Asker, Asking } from './instance.ts';
 import type { Health, Target } from './monitor.ts';
 import { intervalFor } from './pace.ts';
@@ -54,6 +55,12 @@ export interface CheckStatus {
   readonly observations: readonly Observation[];
 }
 
+export interface CheckHistory extends Pick<CheckStatus, 'service' | 'host' | 'address' | 'candidate' | 'monitor'> {
+  /** The oldest first. */
+  readonly results: readonly PastResult[];
+  readonly transitions: readonly Transition[];
+}
+
 /** One monitor of one server at one address. */
 export class Check implements Asker {
   readonly monitor: ServiceMonitor;
@@ -64,6 +71,7 @@ export class Check implements Asker {
   readonly #results = { up: 0, down: 0, unknown: 0 };
   readonly #transitions = { up: 0, down: 0 };
   readonly #series: Series[] = [];
+  readonly #history: History;
   #state: MonitorState;
   #last: Health | null = null;
   #lastAt: Mono | null = null;
@@ -71,11 +79,13 @@ export class Check implements Asker {
   #abandoned = 0;
   #stopped = false;
 
-  constructor(probe: Probe, monitor: ServiceMonitor, before: MonitorState | null) {
+  /** `before`: the one whose place it takes, with other options perhaps. Its verdict stands until the first result. */
+  constructor(probe: Probe, monitor: ServiceMonitor, before: Check | null) {
     this.#probe = probe;
     this.monitor = monitor;
     const { world } = this.#service.around;
-    this.#state = before === null ? noResult(world.clock.now()) : inherit({ ...before, blind: null });
+    this.#state = before === null ? noResult(world.clock.now()) : inherit({ ...before.#state, blind: null });
+    this.#history = before === null ? new History() : before.#history;
     // The same after each restart, and for both checks of a pair, which have more to say when they are asked together.
     this.phase = hashOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`) / 2 ** 32;
     this.path = monitor.via === 'path' ? this.#pathSource() : null;
@@ -137,6 +147,8 @@ export class Check implements Asker {
     this.#lastAt = now;
     this.#lastLatencyMs = latencyMs;
     const after = this.#state;
+    this.#history.result(now, health.is, latencyMs, health.is === 'up' ? (health.detail ?? '') : health.reason);
+    if (isNow(after) !== isNow(before)) this.#history.transition(now, isNow(after), after.blind ?? after.reason);
     if (after.known !== null && after.known !== before.known) this.#transitions[after.known]++;
     const blindnessChanged = (after.blind === null) !== (before.blind === null);
     if (blindnessChanged) this.#onBlindness(after.blind);
@@ -222,6 +234,12 @@ export class Check implements Asker {
       abandoned: this.#abandoned,
       observations: this.#series.map(({ metric, kind, labels, value }) => ({ metric, kind, labels, value })),
     };
+  }
+
+  history(): CheckHistory {
+    const { service, host, address, candidate, monitor } = this.status();
+    const { results, transitions } = this.#history;
+    return { service, host, address, candidate, monitor, results, transitions };
   }
 
   stop(): void {

@@ -3,14 +3,14 @@
 
 import type { Fact } from '../decision/facts.ts';
 import type { World } from '../world/world.ts';
-import type { CheckStatus } from './check.ts';
+import type { CheckHistory, CheckStatus } from './check.ts';
 import { SharedInstances } from './instance.ts';
 import { Lateness } from './lateness.ts';
 import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { Ticks } from './ticks.ts';
 import { makeGates } from './tools.ts';
 
-export type { CheckStatus, Observation } from './check.ts';
+export type { CheckHistory, CheckStatus, Observation } from './check.ts';
 export type { MonitorToRun } from './instance.ts';
 export { missingMonitor, type ServiceToCheck } from './service.ts';
 
@@ -85,6 +85,14 @@ export class HealthRunner {
   /** All checks, in the order of configuration. Made on each call. */
   status(): readonly CheckStatus[] {
     return [...this.#services.values()].flatMap((service) => [...service.checks()].map((check) => check.status()));
+  }
+
+  /** What was said of a host lately, by each monitor of each service that has it. */
+  history(host: string): readonly CheckHistory[] {
+    return [...this.#services.values()]
+      .flatMap((service) => [...service.checks()])
+      .filter((check) => check.target().host === host)
+      .map((check) => check.history());
   }
 
   /** Cut everything. Resolves when all checks ended, or after two seconds. Nothing is emitted or logged from now on. */

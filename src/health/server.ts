@@ -151,7 +151,7 @@ export class Probe {
       const known = this.checks.get(name);
       if (known?.monitor === monitor) continue;
       // The new one first: what both share must not end.
-      this.checks.set(name, new Check(this, monitor, known?.state ?? null));
+      this.checks.set(name, new Check(this, monitor, known ?? null));
       known?.stop();
     }
   }

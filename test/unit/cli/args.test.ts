@@ -28,11 +28,30 @@ describe('The command line', () => {
       do: 'status',
       socket: '/run/x',
       json: true,
+      server: null,
+      history: false,
     });
     expect(parseCommandLine(['status'])).to.deep.equal({
       do: 'status',
       socket: '/run/anybal/control.sock',
       json: false,
+      server: null,
+      history: false,
+    });
+    expect(parseCommandLine(['status', 'cp1', '--history'])).to.include({ server: 'cp1', history: true });
+    expect(parseCommandLine(['check-now', 'text_80'])).to.deep.equal({
+      do: 'check-now',
+      config: '/etc/pybal/pybal.conf',
+      service: 'text_80',
+      server: null,
+      monitor: null,
+    });
+    expect(parseCommandLine(['check-now', '-c', 'x', 'text_80', 'cp1', '--monitor', 'DNS'])).to.deep.equal({
+      do: 'check-now',
+      config: 'x',
+      service: 'text_80',
+      server: 'cp1',
+      monitor: 'DNS',
     });
     expect(parseCommandLine(['version'])).to.deep.equal({ do: 'version' });
     expect(parseCommandLine(['--version'])).to.deep.equal({ do: 'version' });
@@ -53,7 +72,11 @@ describe('The command line', () => {
     expect(complaint('run', '--strict')).to.contain("'--strict'");
     expect(complaint('-c')).to.contain('argument missing');
     expect(complaint('start')).to.contain("there is no command 'start'");
-    expect(complaint('status', 'extra')).to.contain("'extra'");
+    expect(complaint('run', 'extra')).to.contain("'extra'");
+    expect(complaint('status', 'cp1', 'extra')).to.contain("'extra'");
+    expect(complaint('status', '--history')).to.contain('name it');
+    expect(complaint('check-now')).to.contain('check-now needs SERVICE [SERVER]');
+
     expect(complaint('check', '-n')).to.contain("'-n'");
   });
 

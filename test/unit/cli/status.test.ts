@@ -5,11 +5,14 @@ import { join } from 'node:path';
 import { printStatus, status } from '../../../src/cli/status.ts';
 import { duration, table } from '../../../src/cli/table.ts';
 import { apiResponse } from '../../../src/control/api.ts';
+import type { ViewInputs } from '../../../src/control/types.ts';
 import { makeView } from '../../../src/control/view.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
 import { createRealWorld } from '../../../src/world/real/world.ts';
 import { bfdSession, check, inputs, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
+
+const sources = (given: ViewInputs) => ({ view: makeView(given), decision: null, history: () => [] });
 
 const busy = () =>
   inputs(
@@ -140,25 +143,27 @@ Kernel
     expect(text).not.to.contain('announced to');
   });
 
-  const io = (answer: () => Promise<{ status: number; headers: Record<string, string>; body: Uint8Array }>) => {
+  const io = (
+    answer: (path: string) => Promise<{ status: number; headers: Record<string, string>; body: Uint8Array }>,
+  ) => {
     const printed = { out: '', err: '', asked: '' };
     return {
       printed,
       get: (socket: string, path: string) => {
         printed.asked = `${socket} ${path}`;
-        return answer();
+        return answer(path);
       },
       print: (text: string) => void (printed.out += text),
       printError: (text: string) => void (printed.err += text),
     };
   };
-  const options = { socket: '/run/x.sock', json: false };
+  const options = { socket: '/run/x.sock', json: false, server: null, history: false };
   const answering = (code: number, body: string) =>
     io(async () => ({ status: code, headers: {}, body: new Uint8Array(Buffer.from(body)) }));
 
   it('prints what the daemon answers, and exits 0', async () => {
     const given = await inputs();
-    const { body } = apiResponse({ method: 'GET', url: '/v1/status', headers: {} }, makeView(given), null);
+    const { body } = apiResponse({ method: 'GET', url: '/v1/status', headers: {} }, sources(given));
     const plain = answering(200, body);
     expect(await status(options, plain)).to.equal(0);
     expect(plain.printed.asked).to.equal('/run/x.sock /v1/status');
@@ -166,6 +171,49 @@ Kernel
     const json = answering(200, body);
     expect(await status({ ...options, json: true }, json)).to.equal(0);
     expect(JSON.parse(json.printed.out)).to.deep.equal(makeView(given));
+  });
+
+  it('shows one server in all of its services, and its history when asked', async () => {
+    const given = await busy();
+    const history = [
+      {
+        service: 'text_80',
+        host: 'cp2',
+        address: '10.1.0.2',
+        candidate: false,
+        monitor: 'ProxyFetch',
+        transitions: [{ at: 1_700_000_000_000, is: 'down', reason: '503' }],
+        results: [{ at: 1_700_000_000_000, is: 'down', latencyMs: 12.34, reason: '503 \x1b[2J' }],
+      },
+    ] as const;
+    const api = () =>
+      io(async (url) => {
+        const { status: code, body } = apiResponse(
+          { method: 'GET', url, headers: {} },
+          { ...sources(given), history: (host) => (host === 'cp2' ? history : []) },
+        );
+        return { status: code, headers: {}, body: new Uint8Array(Buffer.from(body)) };
+      });
+    const plain = api();
+    expect(await status({ ...options, server: 'cp2' }, plain)).to.equal(0);
+    expect(plain.printed.out).to.match(/^text_80\n {2}cp2 .*HELD/);
+    const long = api();
+    expect(await status({ ...options, server: 'cp2', history: true }, long)).to.equal(0);
+    expect(long.printed.out.split('\n').slice(-7)).to.deep.equal([
+      '',
+      'text_80  ProxyFetch at 10.1.0.2',
+      '  verdicts',
+      '    2023-11-14T22:13:20.000Z  down  503',
+      '  results',
+      '    2023-11-14T22:13:20.000Z  down  12.3 ms  503 \\x1b[2J',
+      '',
+    ]);
+    const json = api();
+    expect(await status({ ...options, server: 'cp2', history: true, json: true }, json)).to.equal(0);
+    expect(JSON.parse(json.printed.out).history).to.deep.equal(history);
+    const none = api();
+    expect(await status({ ...options, server: 'cp9' }, none)).to.equal(1);
+    expect(none.printed.err).to.equal('anybal: no service has a server cp9\n');
   });
 
   it('does not let what a server answered control the terminal', async () => {
@@ -179,7 +227,7 @@ Kernel
     const socket = join(folder, 'control.sock');
     const world = await createRealWorld({ backend: 'userspace', log: () => {}, loadMonitor: async () => null });
     const given = await inputs();
-    const server = await world.http.serve({ path: socket }, (request) => apiResponse(request, makeView(given), null));
+    const server = await world.http.serve({ path: socket }, (request) => apiResponse(request, sources(given)));
     try {
       let out = '';
       const real = {
@@ -187,7 +235,7 @@ Kernel
         print: (text: string) => void (out += text),
         printError: (text: string) => void (out += text),
       };
-      expect(await status({ socket, json: false }, real)).to.equal(0);
+      expect(await status({ ...options, socket }, real)).to.equal(0);
       expect(out).to.equal(printStatus(makeView(given)));
     } finally {
       await server.close();

@@ -1,11 +1,12 @@
 import { expect } from 'chai';
 import { apiResponse } from '../../../src/control/api.ts';
 import type { View, ViewInputs } from '../../../src/control/types.ts';
-import { makeView } from '../../../src/control/view.ts';
+import { historyView, makeView } from '../../../src/control/view.ts';
 import type { PeerStatus } from '../../../src/bgp/peer.ts';
 import type { CheckStatus } from '../../../src/health/runner.ts';
 import type { PoolStatus } from '../../../src/pools/pools.ts';
 import { nothingKnown } from '../../../src/decision/learn.ts';
+import type { Mono, Wall } from '../../../src/world/world.ts';
 import { bfdSession, check, inputs, NOW, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
 import { decodeText } from '../../support/config.ts';
 
@@ -246,16 +247,41 @@ describe('Alarms', () => {
   });
 });
 
+const HISTORY = historyView(
+  {
+    service: 'text_80',
+    host: 'cp 1',
+    address: '10.1.0.1',
+    candidate: false,
+    monitor: 'ProxyFetch',
+    results: [{ at: 4000 as Mono, is: 'up', latencyMs: 2.5, reason: '' }],
+    transitions: [{ at: 3000 as Mono, is: 'up', reason: '' }],
+  },
+  5000 as Mono,
+  1_000_000_005_000 as Wall,
+);
+
+describe('historyView', () => {
+  it('gives each event its time of the calendar', () => {
+    expect(HISTORY.results[0]?.at).to.equal(1_000_000_004_000);
+    expect(HISTORY.transitions[0]?.at).to.equal(1_000_000_003_000);
+  });
+});
+
 describe('The API', () => {
   const get = async (url: string, method = 'GET') => {
     const given = await inputs();
-    return apiResponse({ method, url, headers: {} }, makeView(given), given.decision);
+    const history = (host: string) => (host === 'cp 1' ? [HISTORY] : []);
+    return apiResponse({ method, url, headers: {} }, { view: makeView(given), decision: given.decision, history });
   };
 
   it('sends the view as JSON, and it is the same when read back', async () => {
     const given = await inputs();
     const view = makeView(given);
-    const { status, headers, body } = apiResponse({ method: 'GET', url: '/v1/status', headers: {} }, view, null);
+    const { status, headers, body } = apiResponse(
+      { method: 'GET', url: '/v1/status', headers: {} },
+      { view, decision: null, history: () => [] },
+    );
     expect([status, headers['content-type']]).to.deep.equal([200, 'application/json']);
     expect(JSON.parse(body)).to.deep.equal(view);
   });
@@ -266,6 +292,13 @@ describe('The API', () => {
     expect(decision.services.text_80).to.have.property('desired');
     expect(decision.services.text_80).to.not.have.property('basis');
     expect(decision.wakeAt).to.equal(null);
+  });
+
+  it('sends the history of a host, whatever its name', async () => {
+    const { status, body } = await get('/v1/history/cp%201');
+    expect([status, JSON.parse(body)]).to.deep.equal([200, [HISTORY]]);
+    expect((await get('/v1/history/cp2')).status).to.equal(404);
+    expect((await get('/v1/history/%zz')).status).to.equal(400);
   });
 
   it('answers 404 and 405 in JSON', async () => {

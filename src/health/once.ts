@@ -1,0 +1,44 @@
+// One check, once, exactly as the daemon runs it: the same loop, tools, deadline and judgement. Used by `anybal check-now` and
+// by the conformance kit.
+
+import type { Self, World } from '../world/world.ts';
+import { type Asker, type Asking, Instance, type MonitorToRun } from './instance.ts';
+import type { Health, Target } from './monitor.ts';
+import { Ticks } from './ticks.ts';
+import { makeGates } from './tools.ts';
+
+/** What the monitor notes on the way, ready to be shown. */
+export interface Noted {
+  log(level: 'debug' | 'info' | 'warn' | 'error' | 'critical', text: string): void;
+  observe(name: string, value: number, labels: Readonly<Record<string, string>>): void;
+}
+
+export interface Outcome {
+  readonly health: Health;
+  readonly latencyMs: number;
+}
+
+/** The first result of a poll, or the first word of a watch; then the monitor is stopped, which is waited for. */
+export async function checkOnce(monitor: MonitorToRun, target: Target, world: World, noted: Noted): Promise<Outcome> {
+  const instance = new Instance(monitor, world, makeGates());
+  let asking: Asking | null = null;
+  const outcome = await new Promise<Outcome>((resolve) => {
+    const asker: Asker = {
+      clock: world.clock,
+      ticks: new Ticks(world.clock),
+      phase: 0,
+      random: () => world.random(),
+      self: (): Self => world.self(),
+      target: () => target,
+      onStart: () => {},
+      onResult: (health, latencyMs) => resolve({ health, latencyMs }),
+      intervalMs: (ownMs) => ownMs,
+      onAbandoned: () => noted.log('error', 'the check does not end after its deadline'),
+      log: (level, text) => noted.log(level, text),
+      observe: (_kind, name, value, labels) => noted.observe(name, value, labels),
+    };
+    asking = instance.join(asker);
+  });
+  await (asking as Asking | null)?.stop();
+  return outcome;
+}
