@@ -115,7 +115,7 @@ export class Daemon {
       hostname: options.hostname ?? null,
       softwareVersion: `anybal/${options.version}`,
     });
-    this.#bfd = new BfdClient(world, (peer) => this.#speaker.pathDown(peer));
+    this.#bfd = new BfdClient(world, (peer, watched) => this.#speaker.pathDown(peer, watched));
     this.#reconciler = new Reconciler(world, { emit, whereToEdit: (key) => this.#whereToEdit(key) });
   }
 

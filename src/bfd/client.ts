@@ -14,11 +14,16 @@ export interface ClientWorld {
 
 export class BfdClient {
   readonly #world: ClientWorld;
-  readonly #onDown: (peer: string) => void;
+  readonly #onDown: (peer: string, watched: boolean) => void;
   #beat: (() => void) | null = null;
 
-  /** `onDown`: the path to this peer is gone, and what BGP learned of it must go too (RFC 5882 §4.2). */
-  constructor(world: ClientWorld, onDown: (peer: string) => void) {
+  /**
+   * `onDown`: the path to this peer is gone, and what BGP learned of it must go too (RFC 5882 §4.2). `watched` is false when its
+   * administrator took BFD down: nobody watches the path any more, which says nothing about it (§3.2).
+   * deliberate: no BGP session waits for BFD to come up (§4.1 would have it where both sides want BFD): of a router that
+   * wants it no longer we hear nothing, and it would be lost.
+   */
+  constructor(world: ClientWorld, onDown: (peer: string, watched: boolean) => void) {
     this.#world = world;
     this.#onDown = onDown;
   }
@@ -52,15 +57,15 @@ export class BfdClient {
     if (state === 'Up') return say('info', `BFD session with peer ${name} is up`, 'bfd-up');
     if (was !== 'Up') return;
     if (remoteAdminDown) {
-      // RFC 5882 §3.2: says nothing about the path.
-      return say('info', `BFD session with peer ${name} was taken down by its administrator`, 'bfd-admin-down');
+      say('info', `BFD session with peer ${name} was taken down by its administrator`, 'bfd-admin-down');
+      return this.#onDown(name, false);
     }
     say(
       'warn',
       `BFD session with peer ${name} is down: ${diagnostic} (the peer says: ${remoteDiagnostic})`,
       'bfd-down',
     );
-    this.#onDown(name);
+    this.#onDown(name, true);
   }
 }
 

@@ -30,7 +30,7 @@ const SOURCE_PORTS = { first: 49_152, last: 65_535, attempts: 32 } as const;
 const TTL = 255;
 /** A socket that could not be opened (its address is not there yet, its port is taken) is tried again. */
 const REOPEN_MS = 1_000;
-/** RFC 5880 §6.8.16: how long AdminDown is said when a session is no longer wanted. Packets are up to 1 s apart then. */
+/** RFC 5882 §8: AdminDown is said for a detection time when a session is no longer wanted, and not for less than this. */
 const FAREWELL_MS = 3_500;
 
 const STALE: ReadonlySet<string> = new Set(['ENODEV', 'ENXIO', 'EINVAL', 'EADDRNOTAVAIL']);
@@ -139,11 +139,15 @@ export class Engine {
   /** RFC 5880 §6.8.16, RFC 5882 §3.2: BFD is no longer wanted here, which says nothing about the path. */
   #dismiss(key: string, held: Held): void {
     if (held.leaving !== null) return;
-    held.leaving = this.#world.clock.at(FAREWELL_MS, () => {
+    // Nobody is to be told of what comes now.
+    held.leaving = () => {};
+    held.session.disable();
+    const { transmitMs } = held.session.status();
+    const detectionMs = held.session.config.multiplier * (transmitMs ?? 0);
+    held.leaving = this.#world.clock.at(Math.max(FAREWELL_MS, detectionMs), () => {
       this.#forget(key, held);
       this.#closeReceivers();
     });
-    held.session.disable();
   }
 
   #forget(key: string, held: Held): void {

@@ -223,11 +223,17 @@ export class Peer {
     return seconds;
   }
 
-  /** RFC 9384 §3: BFD says that the path is gone; the session goes with it, and is tried again as after any loss. */
-  pathDown(): void {
+  /**
+   * RFC 9384 §3: BFD says that the path is gone; the session goes with it, and is tried again as after any loss. A path that BFD no
+   * longer watches is lost too where nothing else would notice (RFC 5882 §3.2): without a hold time.
+   */
+  pathDown(watched: boolean): void {
     const reason = notification('ceaseBfdDown');
-    for (const session of this.#all) if (session.state.is === 'Established') this.#end(session, reason);
-    this.#lastError ??= describeCause({ is: 'stopped', notification: reason });
+    for (const session of this.#all) {
+      const { state } = session;
+      if (state.is === 'Established' && (watched || state.agreed.holdTimeSeconds === 0)) this.#end(session, reason);
+    }
+    if (watched) this.#lastError ??= describeCause({ is: 'stopped', notification: reason });
   }
 
   /** For good. The peer is told why. */

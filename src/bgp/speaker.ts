@@ -89,9 +89,9 @@ export class Speaker {
     for (const { peer } of this.#peers.values()) peer.complete();
   }
 
-  /** BFD lost the path to this peer. */
-  pathDown(peer: string): void {
-    this.#peers.get(peer)?.peer.pathDown();
+  /** BFD lost the path to this peer, or no longer watches it. */
+  pathDown(peer: string, watched = true): void {
+    this.#peers.get(peer)?.peer.pathDown(watched);
   }
 
   status(): readonly PeerStatus[] {

@@ -33,7 +33,7 @@ export const BFD_OPTIONS = [
     name: 'bfd-multihop',
     kind: 'bool',
     default: false,
-    doc: 'The peers are not on our own network (RFC 5883). Without it packets must come with a TTL of 255.',
+    doc: 'The peers are not on our own network (RFC 5883): use bfd-auth with it. Without it packets must come with a TTL of 255.',
   },
   {
     name: 'bfd-auth',

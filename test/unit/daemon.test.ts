@@ -81,14 +81,15 @@ class FakeRouter {
 
   #hear(type: number, body: Uint8Array): void {
     if (type === 1) {
-      const local = { as: 64500, routerId: '192.0.2.1', holdTimeSeconds: 0, families: [4] as const, peerAs: null };
+      const local = { as: 64500, routerId: '192.0.2.1', holdTimeSeconds: 90, families: [4] as const, peerAs: null };
       this.#say(encodeMessage({ is: 'open', open: localOpen(local) }));
       this.#say(encodeMessage({ is: 'keepalive' }));
     } else if (type === 2) {
       const withdrawn = ((body[0] ?? 0) << 8) | (body[1] ?? 0);
       if (withdrawn > 0) this.heard.push('withdraw');
       else if (body.length > 4) this.heard.push('announce');
-    } else if (type === 3) this.heard.push(`notification ${body[0]}/${body[1]}`);
+    } else if (type === 4) this.#say(encodeMessage({ is: 'keepalive' }));
+    else if (type === 3) this.heard.push(`notification ${body[0]}/${body[1]}`);
   }
 
   #say(bytes: Uint8Array): void {

@@ -277,6 +277,15 @@ describe('BFD engine', () => {
       a.configure(sessionTo(B));
       await net.until(() => isUp(a, B) && isUp(b, A), 10);
     });
+    it('without the session, says so for a detection time, so that one lost packet is not the end of the path', async () => {
+      const net = new BfdNet();
+      const [a, b] = await net.pair({ multiplier: 8 });
+      a.configure();
+      await net.run(5);
+      expect(b.status(A).remote).to.include({ state: 'AdminDown', desiredTxMs: 1000 });
+      await net.run(12);
+      expect(b.status(A).remote).to.equal(null);
+    });
     it('with the session again before it has left, takes it up where it was', async () => {
       const net = new BfdNet();
       const [a, b] = await net.pair();

@@ -16,7 +16,7 @@ const ROUTER = '192.0.2.1';
 const KEEPS: Partial<Offers> = { gracefulRestart: { seconds: 120, restarted: false, forwarding: true } };
 
 /** A director with this configuration of its router, and the router's end of the session that came up. */
-async function sessionWith(changes: Partial<PeerConfig>, offers: Partial<Offers> = {}) {
+async function sessionWith(changes: Partial<PeerConfig>, offers: Partial<Offers> = {}, holdTimeSeconds = 0) {
   const net = new BgpNet();
   const director = net.node('director', [DIRECTOR]);
   const router = net.network.host('router', [ROUTER]);
@@ -32,7 +32,7 @@ async function sessionWith(changes: Partial<PeerConfig>, offers: Partial<Offers>
     return last;
   };
   const establish = (on: Script) => {
-    on.open({ families: [4], holdTimeSeconds: 0, offers });
+    on.open({ families: [4], holdTimeSeconds, offers });
     on.say({ is: 'keepalive' });
   };
   establish(script());
@@ -76,6 +76,18 @@ describe('bgp: graceful restart', () => {
     lost.director.speaker.pathDown('cr1');
     await lost.net.run(0.1);
     expect(goodbye(lost.script())).to.deep.equal([6, 9, 6, 10]);
+  });
+
+  it('ends nothing with a path that is no longer watched, but where nobody else would notice its loss', async () => {
+    const { net, director, script } = await sessionWith({});
+    director.speaker.pathDown('cr1', false);
+    await net.run(0.1);
+    expect(goodbye(script())).to.deep.equal([6, 10]);
+    const watched = await sessionWith({}, {}, 90);
+    watched.director.speaker.pathDown('cr1', false);
+    await watched.net.run(0.1);
+    expect(watched.director.states).to.deep.equal(['cr1 up']);
+    expect(watched.director.speaker.status()[0]?.lastError).to.equal(null);
   });
 
   it('lets the router keep the routes while only the settings of the session change', async () => {
