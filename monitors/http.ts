@@ -22,6 +22,7 @@ export default {
   name: 'HTTP',
   kind: 'poll',
   options,
+  asks: 'endpoint',
   refuse: (o) => refuse(o),
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => {

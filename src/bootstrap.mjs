@@ -33,6 +33,7 @@ const DEBIAN = {
   etcdctl: 'etcd-client',
   nsd: 'nsd',
   nginx: 'nginx-light',
+  haproxy: 'haproxy',
   ipvsadm: 'ipvsadm',
   curl: 'curl',
   openssl: 'openssl',

@@ -23,8 +23,8 @@ export interface Bench {
   readonly lines: readonly string[];
   /** `request_duration_seconds {"result":"failed"}` */
   readonly measured: readonly string[];
-  /** The next result, or the one that is number `count`. */
-  result(count?: number): Promise<Health>;
+  /** The next result, or the one that is number `count`; waits for it so long and no longer. */
+  result(count?: number, withinMs?: number): Promise<Health>;
   stop(): Promise<void>;
 }
 
@@ -98,10 +98,10 @@ export function runMonitor(
     results,
     lines,
     measured,
-    async result(count = 1) {
+    async result(count = 1, withinMs = 1500) {
       const knife = new Knife();
       let late = false;
-      void clock.sleep(1500, knife).then(() => {
+      void clock.sleep(withinMs, knife).then(() => {
         late = !knife.aborted;
         for (const wake of waiting.splice(0)) wake();
       });
