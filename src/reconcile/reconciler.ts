@@ -43,6 +43,8 @@ export interface ReconcilerOptions {
 
 /** Errors of listing that mean the kernel will not have us at all. */
 const DENIED: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOPROTOOPT', 'EPROTONOSUPPORT', 'EAFNOSUPPORT']);
+/** A write that was given up and has not ended after this time will not happen any more. */
+const LOST_MS = 300_000;
 const RETRY = { firstMs: 100, longestMs: 5_000 } as const;
 
 interface Tables {
@@ -70,6 +72,11 @@ export class Reconciler {
   #denied: SystemError | null = null;
   /** The last write of the ownership record; never rejects. */
   #writing: Promise<void> = Promise.resolve();
+  /** Writes that were given up and may still happen, with the time of that: what is read meanwhile may change behind it. */
+  readonly #late = new Map<object, Mono>();
+  /** How many of them have happened in the end; and at the start of this pass. */
+  #lateEnds = 0;
+  #lateEndsBefore = 0;
   /** Whether the ownership record is still there. */
   #looking = false;
   #failures = 0;
@@ -145,6 +152,7 @@ export class Reconciler {
 
   async #pass(full: boolean, settings: ReconcilerSettings): Promise<void> {
     const bounded = bounder(this.#world.clock, settings.limitMs);
+    this.#lateEndsBefore = this.#lateEnds;
     if (this.#ownedOnDisk === null) await this.#loadOwnership(settings, bounded);
     const at = this.#world.clock.now();
     const before = this.#actual;
@@ -211,17 +219,17 @@ export class Reconciler {
       for (const error of results) if (error !== null) errors.push(error);
     };
     if (todo.addVips.length > 0 && !this.#cut.aborted)
-      collect(await bounded('add addresses', vips.apply(todo.addVips)));
+      collect(await this.#written(vips.apply(todo.addVips), 'add addresses', bounded));
     for (const ops of [todo.program, todo.unprogram]) {
       if (ops.length === 0 || this.#cut.aborted) continue;
       for (const op of ops.slice(0, MAX_LINES)) this.#log('debug', ipvsadmLine(op));
       if (ops.length > MAX_LINES) this.#log('debug', `… and ${ops.length - MAX_LINES} more changes`);
-      const results = await bounded('write IPVS', ipvs.apply(ops));
+      const results = await this.#written(ipvs.apply(ops), 'write IPVS', bounded);
       ipvsResults.push(...results);
       collect(results);
     }
     if (todo.deleteVips.length > 0 && !this.#cut.aborted) {
-      collect(await bounded('delete addresses', vips.apply(todo.deleteVips)));
+      collect(await this.#written(vips.apply(todo.deleteVips), 'delete addresses', bounded));
     }
     const writes = todo.addVips.length + todo.program.length + todo.unprogram.length + todo.deleteVips.length;
     const refused = errors.filter((error) => error !== unclaimed).length;
@@ -246,6 +254,33 @@ export class Reconciler {
       this.#actual = null;
       throw errors[0] ?? new SystemError('EAGAIN', 'write IPVS', 'read back differs from what was written');
     }
+  }
+
+  async #written<T>(write: Promise<T>, call: string, bounded: Bounded): Promise<T> {
+    const key = {};
+    let ended = false;
+    const end = () => {
+      ended = true;
+      if (!this.#late.delete(key)) return;
+      this.#lateEnds++;
+      this.#actual = null;
+      this.#poke();
+    };
+    write.then(end, end);
+    try {
+      return await bounded(call, write);
+    } catch (error) {
+      if (!ended) this.#late.set(key, this.#world.clock.now());
+      throw error;
+    }
+  }
+
+  /** Why a reading is not the last word, or null. */
+  #doubt(): string | null {
+    const lostBefore = this.#world.clock.now() - LOST_MS;
+    for (const [key, since] of this.#late) if (since < lostBefore) this.#late.delete(key);
+    const happened = this.#lateEnds !== this.#lateEndsBefore;
+    return happened || this.#late.size > 0 ? 'an earlier write was given up and may still happen' : null;
   }
 
   async #read(bounded: Bounded): Promise<Tables> {
@@ -287,6 +322,7 @@ export class Reconciler {
   /** Take a reading as the truth and tell the decision what is new in it; `fresh`: also when that is nothing. */
   #learn(read: Tables, at: Mono, fresh: boolean): void {
     const denied = this.#denied;
+    const doubt = this.#doubt();
     const told = this.#lastTold;
     const news = new Map<ServiceKey, IpvsEntry | null>();
     for (const [key, entry] of read.ipvs) if (told?.ipvs.get(key) !== entry) news.set(key, entry);
@@ -294,14 +330,14 @@ export class Reconciler {
     this.#actual = read;
     this.#lastTold = read;
     const first = told === null;
-    if (!first && !fresh && news.size === 0 && told.vips === read.vips && denied === null) return;
+    if (!first && !fresh && news.size === 0 && told.vips === read.vips && denied === null && doubt === null) return;
     this.#options.emit({
       is: 'kernel',
       at,
       whole: first,
       ipvs: news,
       vips: read.vips,
-      error: denied === null ? null : denied.message,
+      error: denied === null ? doubt : denied.message,
       denied: denied !== null,
     });
   }

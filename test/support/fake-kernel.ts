@@ -22,6 +22,8 @@ export class FakeKernel {
   reading: () => 'done' | 'hang' | SystemError = () => 'done';
   /** Called before each whole reading: somebody else changes something in between. */
   onList: () => void = () => {};
+  /** Lets the operations that hang go on, after all. */
+  release: () => void = () => {};
   kernelId = 'boot 1';
 
   get writes(): readonly string[] {
@@ -65,8 +67,12 @@ export class FakeKernel {
     for (const op of ops) {
       this.calls.push(callOf(op));
       const fate = this.fate(op);
-      if (fate === 'hang') await new Promise(() => {});
-      results.push(fate === 'done' ? act(op) : fate instanceof SystemError ? fate : null);
+      if (fate === 'hang') {
+        await new Promise<void>((resolve) => {
+          this.release = resolve;
+        });
+      }
+      results.push(fate === 'done' || fate === 'hang' ? act(op) : fate instanceof SystemError ? fate : null);
     }
     return results;
   }

@@ -395,6 +395,23 @@ describe('reconcile/reconciler', () => {
     expect(bench.kernel.table.get('tcp 10.0.0.1:80')).to.deep.equal(ONE);
   });
 
+  it('believes no reading while a write that it gave up may still happen', async () => {
+    const bench = await new Bench().running(desired([ONE]));
+    bench.kernel.fate = () => 'hang';
+    bench.reconciler.want(desired([]));
+    await bench.pass(LIMIT_MS);
+    expect(bench.last.error).to.contain('ETIMEDOUT');
+    bench.kernel.fate = () => 'done';
+    bench.reconciler.want(desired([ONE]));
+    await bench.pass(3 * LIMIT_MS);
+    expect(bench.kernel.table.get('tcp 10.0.0.1:80'), 'what was read').to.deep.equal(ONE);
+    expect(bench.last.error).to.equal('an earlier write was given up and may still happen');
+    bench.kernel.release();
+    await bench.pass(PERIOD_MS);
+    expect(bench.kernel.table.get('tcp 10.0.0.1:80'), 'repaired after the late write').to.deep.equal(ONE);
+    expect(bench.last.error).to.equal(null);
+  });
+
   it('does not let one service that always fails keep others waiting, nor the readings', async () => {
     const bench = await new Bench().running(desired([ONE]));
     bench.kernel.fate = (op) =>
