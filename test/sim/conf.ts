@@ -100,6 +100,16 @@ function monitorLines(service: ServicePlan, monitor: ServicePlan['monitors'][num
         'runcommand.arguments = [ server.ip, server.port ]',
         ...timing('runcommand'),
       ];
+    case 'TCP':
+      return ["tcp.send = 'GET / HTTP/1.0\\r\\n\\r\\n'", "tcp.expect = 'HTTP/1.1 200'", ...timing('tcp')];
+    case 'DNS':
+      return [`dns.name = ${service.name}.example`, "dns.answers = '192.0.2.80'", ...timing('dns')];
+    case 'DNSQuery':
+      return [`dnsquery.hostnames = [ '${service.name}.example' ]`, ...timing('dnsquery')];
+    case 'UDP':
+      return ["udp.send = 'ping'", "udp.expect = 'pong'", ...timing('udp')];
+    case 'Ping':
+      return timing('ping');
     default:
       return monitor satisfies never;
   }

@@ -1,6 +1,8 @@
-// A real server: a host that serves HTTP on the ports of its services, until something is wrong with it.
+// A real server: a host that serves HTTP, DNS and an echo over UDP on the ports of its services, until something is wrong
+// with it.
 
 import type { Stream } from '../../src/world/world.ts';
+import { answerTo, questionOf } from '../support/dns-answer.ts';
 import { Life } from './life.ts';
 import type { Host } from './network.ts';
 import type { Outcome } from './processes.ts';
@@ -8,8 +10,8 @@ import type { Site } from './site.ts';
 import type { MonitorName, ServerPlan } from './topology.ts';
 
 /**
- * serving: all is well. refusing: the process has stopped. erring: HTTP 503. stuck: accepts and never answers. cutting: drops
- * the connection in the middle of the answer. silent: packets are dropped. off: no power.
+ * serving: all is well. refusing: the process has stopped. erring: HTTP 503, SERVFAIL. stuck: accepts and never answers.
+ * cutting: drops the connection in the middle of the answer. silent: packets are dropped. off: no power.
  */
 export type ServerState = 'serving' | 'refusing' | 'erring' | 'stuck' | 'cutting' | 'silent' | 'off';
 
@@ -27,6 +29,9 @@ const UNAVAILABLE = new TextEncoder().encode(
   'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
 );
 const HALF = new TextEncoder().encode('HTTP/1.1 20');
+const TYPE_A = 1;
+const ADDRESS = { data: [[192, 0, 2, 80]] } as const;
+const SERVFAIL = { rcode: 2 } as const;
 
 export class RealServer {
   readonly plan: ServerPlan;
@@ -78,6 +83,7 @@ export class RealServer {
   /** Does this monitor have reason to call it up? */
   isUpFor(monitor: MonitorName): boolean {
     if (monitor === 'IdleConnection') return listens(this.#state) && this.#state !== 'silent';
+    if (monitor === 'Ping') return this.#state !== 'silent' && this.#state !== 'off';
     return this.#state === 'serving';
   }
 
@@ -95,21 +101,51 @@ export class RealServer {
   }
 
   #listen(port: number): void {
+    const { network, udp } = this.#site;
     for (const address of ['0.0.0.0', '::']) {
-      this.#site.network.listen(this.host, this.#life, { address, port }, (stream) => this.#accept(stream));
+      network.listen(this.host, this.#life, { address, port }, (stream) => this.#accept(stream));
     }
+    udp.serve(this.host, this.#life, port, (bytes, send) => {
+      const reply = this.#reply(bytes);
+      if (reply !== null) this.#life.after(1, () => send(reply));
+    });
   }
 
   #accept(stream: Stream): void {
     let request = '';
     stream.on({
       onData: (bytes) => {
+        // RFC 1035 §4.2.2: a query over TCP begins with its length.
+        if (bytes[0] === 0) {
+          this.#answerDns(stream, bytes.subarray(2));
+          return;
+        }
         request += new TextDecoder().decode(bytes);
         if (request.includes('\r\n\r\n')) this.#answer(stream);
       },
       onEnd: () => stream.close('fin'),
       onDrain: () => {},
       onClose: () => {},
+    });
+  }
+
+  /** To a datagram: DNS, or the echo. */
+  #reply(bytes: Uint8Array): Uint8Array | null {
+    const state = this.#state;
+    if (state === 'stuck') return null;
+    if (new TextDecoder().decode(bytes) === 'ping') {
+      return new TextEncoder().encode(state === 'serving' ? 'pong' : 'p');
+    }
+    if (state === 'cutting') return answerTo(bytes, { truncated: true });
+    return answerTo(bytes, state !== 'serving' ? SERVFAIL : typeOf(bytes) === TYPE_A ? ADDRESS : {});
+  }
+
+  #answerDns(stream: Stream, query: Uint8Array): void {
+    this.#life.after(1, () => {
+      const reply = this.#state === 'cutting' ? null : this.#reply(query);
+      if (this.#state === 'stuck') return;
+      if (reply !== null) stream.write(Uint8Array.from([0, reply.length, ...reply]));
+      else stream.close('rst');
     });
   }
 
@@ -129,4 +165,10 @@ export class RealServer {
 
 function listens(state: ServerState): boolean {
   return state !== 'refusing' && state !== 'off';
+}
+
+/** Behind the name of the question. */
+function typeOf(query: Uint8Array): number {
+  const question = questionOf(query);
+  return ((question.at(-4) ?? 0) << 8) | (question.at(-3) ?? 0);
 }

@@ -3,7 +3,7 @@
 
 import type { Random } from './random.ts';
 
-export type MonitorName = 'IdleConnection' | 'ProxyFetch' | 'RunCommand';
+export type MonitorName = 'DNS' | 'DNSQuery' | 'IdleConnection' | 'Ping' | 'ProxyFetch' | 'RunCommand' | 'TCP' | 'UDP';
 
 export interface ServicePlan {
   readonly name: string;
@@ -23,7 +23,7 @@ export interface ServicePlan {
   /** 0: what an administrator takes out is deleted at once. */
   readonly drainSeconds: number;
   readonly monitors: readonly MonitorName[];
-  /** ProxyFetch and RunCommand. */
+  /** All but IdleConnection. */
   readonly intervalSeconds: number;
   readonly timeoutSeconds: number;
   /** IdleConnection: longest pause before it tries again. */
@@ -123,6 +123,10 @@ const MONITORS: readonly (readonly MonitorName[])[] = [
   ['ProxyFetch', 'IdleConnection'],
   ['RunCommand'],
   ['RunCommand', 'IdleConnection'],
+  ['TCP', 'Ping'],
+  ['DNS'],
+  ['DNSQuery', 'Ping'],
+  ['UDP'],
   [],
 ];
 

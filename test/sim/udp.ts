@@ -16,7 +16,7 @@ interface Socket {
   readonly minTtl: number;
   /** Connected: nobody else is heard, and ICMP errors are. */
   readonly peer?: { readonly endpoint: Endpoint; onError(error: SystemError): void };
-  readonly onDatagram: ((bytes: Uint8Array, from: Endpoint) => void) | null;
+  readonly onDatagram: ((bytes: Uint8Array, from: Endpoint, to: Endpoint) => void) | null;
 }
 
 export class Udp {
@@ -51,6 +51,23 @@ export class Udp {
         };
       },
     };
+  }
+
+  /** A server on all addresses, which answers from the one that it was asked at. */
+  serve(
+    host: Host,
+    life: Life,
+    port: number,
+    onDatagram: (bytes: Uint8Array, reply: (bytes: Uint8Array) => void) => void,
+  ): void {
+    for (const any of ['0.0.0.0', '::']) {
+      this.#socketsOf(host).set(printEndpoint(any, port), {
+        life,
+        minTtl: 0,
+        onDatagram: (bytes, from, to) =>
+          onDatagram(bytes, (answer) => this.#send(host, to, DEFAULT_TTL, answer.slice(), from)),
+      });
+    }
   }
 
   /** Connected sockets of one process. */
@@ -181,7 +198,7 @@ export class Udp {
       return;
     }
     if (ttl < socket.minTtl) return;
-    socket.life.enter(() => socket.onDatagram?.(bytes, from));
+    socket.life.enter(() => socket.onDatagram?.(bytes, from, to));
   }
 
   /** An ICMP error comes to the connected socket that had sent to `about`. */

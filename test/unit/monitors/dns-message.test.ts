@@ -10,7 +10,7 @@ import {
   nameComplaint,
   type TypeName,
 } from '../../../monitors/lib/dns-message.ts';
-import { answerTo, labels } from '../../support/dns-server.ts';
+import { answerTo, labels } from '../../support/dns-answer.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const query = (type: TypeName = 'A', name = 'www.example.org', ednsSize = 0) =>

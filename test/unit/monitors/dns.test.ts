@@ -3,7 +3,8 @@ import dns from '../../../monitors/dns.ts';
 import dnsquery from '../../../monitors/dnsquery.ts';
 import type { MonitorModule } from '../../../src/health/monitor.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
-import { answerTo, labels, questionOf, serveDns } from '../../support/dns-server.ts';
+import { answerTo, labels, questionOf } from '../../support/dns-answer.ts';
+import { serveDns } from '../../support/dns-server.ts';
 import { type Bench, runMonitor, serve, withDefaults } from '../../support/monitor-bench.ts';
 
 type Reply = Parameters<typeof serveDns>[0];
