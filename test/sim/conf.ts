@@ -1,6 +1,7 @@
 // Writes a topology down as an operator would: pybal.conf for one director, and pool files.
 
 import {
+  BFD_INTERVAL_MS,
   type DirectorPlan,
   KEEPALIVE,
   LOCAL_AS,
@@ -40,6 +41,7 @@ export function configText(topology: Topology, director: DirectorPlan, services:
     `reconcile-limit = ${topology.reconcileLimitSeconds}`,
     `withdraw-wait = ${topology.withdrawWaitSeconds}`,
     `resolve-interval = ${topology.resolveIntervalSeconds}`,
+    ...(topology.bfd ? ['bfd = yes', `bfd-interval = ${BFD_INTERVAL_MS}`] : []),
     'backend = netlink',
     `state-directory = ${STATE_DIRECTORY}`,
     '',

@@ -150,9 +150,36 @@ export const pause: EventKind = {
     hit(scene, 'SIGSTOP', 'director');
     director.machine.pause();
     const undo = scene.truth.disturb(director.name, 'paused');
+    let over = false;
+    scene.laws.mustBeLeft(director, scene.routers, 'silent', () => !over);
     return () => {
+      over = true;
       say(scene, `${director.name} goes on`);
       director.machine.resume();
+      undo();
+    };
+  },
+};
+
+/** The thread that has BFD goes on, and must not vouch for one that does not. */
+export const wedge: EventKind = {
+  name: 'wedge',
+  weight: 2,
+  meanMs: 5000,
+  begin: (scene, random) => {
+    const director = directorOf(scene, random);
+    const { life } = director.machine;
+    if (!scene.topology.bfd || life === null || !life.running) return false;
+    say(scene, `the main thread of ${director.name} stands still`);
+    hit(scene, 'wedged', 'director');
+    life.stop();
+    const undo = scene.truth.disturb(director.name, 'paused');
+    let over = false;
+    scene.laws.mustBeLeft(director, scene.routers, 'wedged', () => !over);
+    return () => {
+      over = true;
+      say(scene, `the main thread of ${director.name} goes on`);
+      life.go();
       undo();
     };
   },

@@ -17,6 +17,7 @@ import {
   stranger,
   terminate,
   vandal,
+  wedge,
 } from './director-events.ts';
 import type { EventKind } from './event.ts';
 import {
@@ -28,6 +29,7 @@ import {
   failResolver,
   failRouter,
   failSource,
+  loseDatagrams,
   moveHost,
 } from './site-events.ts';
 
@@ -55,4 +57,6 @@ export const EVENTS: readonly EventKind[] = [
   vandal,
   stranger,
   failRouter,
+  wedge,
+  loseDatagrams,
 ];

@@ -8,6 +8,7 @@ import { CHECK_PROGRAM } from './conf.ts';
 import type { Director } from './director.ts';
 import { Evidence } from './evidence.ts';
 import type { KernelWrite } from './kernel.ts';
+import type { Router } from './router.ts';
 import type { SentRoutes, SentSession } from './sent.ts';
 import type { Site } from './site.ts';
 import { type ServicePlan, isV6, serviceKeyOf } from './topology.ts';
@@ -23,6 +24,11 @@ export interface Violation {
 /** From a vandal's act to its repair: the reconcile period, a second look, the writes. */
 const REPAIR_SLACK_MS = 3000;
 const FAIL_SAFE_SLACK_MS = 2500;
+/**
+ * Silence is seen after three intervals of BFD. What is seen at the director's end alone is said, or else it is silence too. A
+ * daemon that stands still is wedged after 2 s (bfd-wedged-after).
+ */
+const LEFT_MS = { silent: 2_200, wedged: 4_200 } as const;
 /** From handing a route's withdrawal to the speaker to its leaving. */
 const TIMER_MS = 20;
 /** A route that was there this recently is announced again after a session reset, not anew. */
@@ -315,7 +321,7 @@ export class Laws {
   #closed(director: Director, code: number, subcode: number): void {
     if (director.stopping) return;
     const since = this.#truth.now - 120_000;
-    if (this.#truth.disturbed(director.name, ['path', 'paused', 'restart', 'own', 'kernel'], since)) return;
+    if (this.#truth.disturbed(director.name, ['path', 'paused', 'restart', 'own', 'kernel', 'loss'], since)) return;
     this.violate(3, director.name, `resets a session without need: NOTIFICATION ${code}/${subcode}`);
   }
 
@@ -398,6 +404,38 @@ export class Laws {
         if (route !== undefined) {
           this.violate(10, name, `still announces ${route} to ${session.router}, ${limit} ms after it lost its kernel`);
         }
+      }
+    });
+  }
+
+  /** Law 3: a BFD session that fails takes the BGP session with it, so it must not fail by itself. */
+  pathLost(director: Director, router: Router): void {
+    if (director.stopping || !router.wellSince(this.#truth.now - RECENT_MS)) return;
+    const kinds = ['path', 'paused', 'restart', 'own', 'loss'] as const;
+    if (this.#truth.disturbed(director.name, kinds, this.#truth.now - RECENT_MS)) return;
+    this.violate(3, director.name, `BFD with ${router.plan.name} fails, and nothing is wrong`);
+  }
+
+  /**
+   * Law 10: call when a director can no longer be heard, or its daemon stands still, with the routers that this is about. If it
+   * lasts, those that watch it must have left it in time.
+   */
+  mustBeLeft(director: Director, routers: readonly Router[], why: keyof typeof LEFT_MS, lasts: () => boolean): void {
+    const since = this.#truth.now;
+    const { generation } = director.machine;
+    const limitMs = LEFT_MS[why];
+    const watching = routers.filter((router) => router.wellSince(since) && router.sees(director.plan.address));
+    if (watching.length === 0) return;
+    this.#site.scheduler.at(limitMs, () => {
+      if (!lasts() || director.machine.generation !== generation) return;
+      for (const router of watching) {
+        if (!router.wellSince(since)) continue;
+        this.#site.tally.hit('checked', 'law 10: left in time');
+        const vip = this.#truth.topology.services.find(
+          (each) => router.nextHop(each.vip) === director.plan.address,
+        )?.vip;
+        if (vip === undefined) continue;
+        this.violate(10, director.name, `${router.plan.name} still sends it ${vip} after ${limitMs} ms`);
       }
     });
   }

@@ -84,6 +84,15 @@ function believe(table: Map<ServiceKey, IpvsEntry>, op: IpvsOp): void {
   table.set(key, { service: table.get(key)?.service ?? op.service, destinations });
 }
 
+/** BFD vouches for a daemon that stands still. */
+function credulous(world: World): World {
+  const { bfd } = world;
+  return {
+    ...world,
+    bfd: { ...bfd, configure: (config, changed) => bfd.configure({ ...config, wedgedMs: 600_000 }, changed) },
+  };
+}
+
 /** Reads are answered with the one before, unless something was written since. */
 function incurious(world: World): World {
   const once = <Table>(read: () => Promise<Table>): { again(): void; get(): Promise<Table> } => {
@@ -308,6 +317,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { law: 9, bug: 'the kernel is read again only after own writes', finds: [3, 9, 10], plant: inWorld(incurious) },
   { law: 10, bug: 'a kernel that does not answer counts as unchanged', finds: [10], plant: inWorld(blithe) },
+  { law: 10, bug: 'BFD vouches for a daemon that stands still', finds: [10], plant: inWorld(credulous) },
   { law: 11, bug: 'pool data is run', finds: [11], plant: inWorld(trusting) },
   {
     law: 12,

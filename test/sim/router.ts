@@ -25,6 +25,13 @@ interface Session {
 export interface RouterEvents {
   /** The director that this router now sends a VIP's packets to, by its address; null: none. */
   forwards(router: Router, vip: string, to: string | null): void;
+  /** BFD with this director failed. */
+  lost?(router: Router, director: string): void;
+}
+
+interface Watched {
+  readonly directors: readonly string[];
+  readonly intervalMs: number;
 }
 
 export class Router {
@@ -36,6 +43,9 @@ export class Router {
   readonly #sessions = new Map<string, Session>();
   readonly #fib = new Map<string, string>();
   #life: Life;
+  #watched: Watched | null = null;
+  #bfd: Bfd | null = null;
+  #troubledAt = Number.NEGATIVE_INFINITY;
 
   constructor(site: Site, plan: RouterPlan, holdTimeSeconds: number, events: RouterEvents) {
     this.#site = site;
@@ -60,11 +70,27 @@ export class Router {
     return this.#fib.get(vip) ?? null;
   }
 
+  /** Has it been itself, without a break, since then? */
+  wellSince(time: number): boolean {
+    return this.running && !this.stopped && this.#troubledAt < time;
+  }
+
   /**
-   * Watch the paths to these directors with BFD, 50 ms × 3. A path that is gone takes the session with it (RFC 9384), unless the
-   * director only took BFD down by hand (RFC 5882 §3.2).
+   * Watch the paths to these directors with BFD, × 3. A path that is gone takes the session with it (RFC 9384), unless the
+   * director only took BFD down by hand (RFC 5882 §3.2). Goes on after a restart.
    */
-  watch(directors: readonly string[]): Bfd {
+  watch(directors: readonly string[], intervalMs = 50): Bfd {
+    this.#watched = { directors, intervalMs };
+    this.#bfd = this.#beginToWatch(this.#watched);
+    return this.#bfd;
+  }
+
+  /** Its BFD session with this director is up. */
+  sees(director: string): boolean {
+    return this.#bfd?.status().some(({ address, state }) => address === director && state === 'Up') ?? false;
+  }
+
+  #beginToWatch({ directors, intervalMs }: Watched): Bfd {
     const life = this.#life;
     const random = this.#site.random.fork(`bfd of ${this.plan.name}`);
     const { scheduler, udp } = this.#site;
@@ -76,13 +102,14 @@ export class Router {
     };
     const datagrams = udp.of(this.host, life);
     const bfd = simBfd({ life, clock, random: () => random.unit(), datagrams, log: () => {} });
-    const common = { localAddress: this.plan.address, multihop: false, intervalMs: 50, multiplier: 3, auth: null };
+    const common = { localAddress: this.plan.address, multihop: false, intervalMs, multiplier: 3, auth: null };
     const sessions = directors.map((address) => ({ name: address, address, ...common }));
     const changed = ({ name, was, remoteAdminDown }: BfdChange): void => {
-      const session = this.#sessions.get(name);
-      if (was !== 'Up' || remoteAdminDown || session === undefined) return;
+      if (was !== 'Up' || remoteAdminDown) return;
       this.#site.tally.hit('BFD down', 'router');
-      this.#end(session, 6, 10);
+      this.#events.lost?.(this, name);
+      const session = this.#sessions.get(name);
+      if (session !== undefined) this.#end(session, 6, 10);
     };
     bfd.configure({ sessions, wedgedMs: Number.POSITIVE_INFINITY }, changed);
     return bfd;
@@ -98,6 +125,7 @@ export class Router {
 
   /** The BGP process dies; its sockets are closed by the kernel. */
   crash(): void {
+    this.#troubledAt = this.#site.scheduler.now;
     const life = this.#life;
     life.kill();
     this.#site.network.processGone(this.host, life);
@@ -106,10 +134,12 @@ export class Router {
 
   /** It gets no time: its sockets take what comes, and nobody reads it. */
   stop(): void {
+    this.#troubledAt = Number.POSITIVE_INFINITY;
     this.#life.stop();
   }
 
   go(): void {
+    this.#troubledAt = this.#site.scheduler.now;
     this.#life.go();
   }
 
@@ -117,6 +147,7 @@ export class Router {
     if (this.#life.alive) this.crash();
     this.#life = new Life(this.#site.scheduler);
     this.#listen();
+    if (this.#watched !== null) this.#bfd = this.#beginToWatch(this.#watched);
   }
 
   /** As `clear bgp`: Cease, administrative reset (RFC 4486). */

@@ -13,7 +13,7 @@ import { Router } from './router.ts';
 import { SentRoutes } from './sent.ts';
 import { RealServer } from './server.ts';
 import type { Site } from './site.ts';
-import type { Topology } from './topology.ts';
+import { BFD_INTERVAL_MS, type Topology } from './topology.ts';
 import { Truth, noticeMs } from './truth.ts';
 
 const HUNG: Outcome = { durationMs: Number.POSITIVE_INFINITY, exitCode: 0, output: '' };
@@ -56,8 +56,20 @@ export class Scene {
       (plan) =>
         new Router(site, plan, topology.holdTimeSeconds, {
           forwards: (router, vip, to) => site.journal.write(router.plan.name, `sends ${vip} to ${to ?? 'nobody'}`),
+          lost: (router, address) => {
+            site.journal.write(router.plan.name, `has lost its path to ${address}`);
+            const director = directors.find(({ plan }) => plan.address === address);
+            if (director !== undefined) this.laws.pathLost(director, router);
+          },
         }),
     );
+    if (topology.bfd) {
+      for (const router of this.routers)
+        router.watch(
+          directors.map(({ plan }) => plan.address),
+          BFD_INTERVAL_MS,
+        );
+    }
     this.sent = new SentRoutes(
       new Set(topology.directors.map(({ name }) => name)),
       new Set(topology.routers.map(({ name }) => name)),

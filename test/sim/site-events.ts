@@ -80,11 +80,35 @@ export const cutPath: EventKind = {
     const undo = place === 'to a server' ? null : scene.truth.disturb(director.name, kind);
     network.cutPath(backwards ? to : from, backwards ? from : to, oneWay);
     scene.truth.look();
+    let over = false;
+    const router = scene.routers.filter(({ host }) => host === to);
+    scene.laws.mustBeLeft(director, router, 'silent', () => !over && director.machine.host.power);
     return () => {
+      over = true;
       say(scene, `path between ${from.name} and ${to.name} is whole again`);
       network.healPath(from, to);
       undo?.();
       scene.truth.look();
+    };
+  },
+};
+
+/** Only datagrams: TCP sends again. */
+export const loseDatagrams: EventKind = {
+  name: 'loss',
+  weight: 2,
+  meanMs: 20_000,
+  begin: (scene, random) => {
+    const { udp } = scene.site;
+    if (!scene.topology.bfd || udp.loss > 0) return false;
+    udp.loss = random.pick([0.02, 0.1, 0.3, 0.7]);
+    say(scene, `datagrams get lost: ${udp.loss}`);
+    hit(scene, 'loss of datagrams', `${udp.loss}`);
+    const disturbed = [...scene.directors.keys()].map((name) => scene.truth.disturb(name, 'loss'));
+    return () => {
+      say(scene, 'datagrams arrive');
+      udp.loss = 0;
+      for (const undo of disturbed) undo();
     };
   },
 };

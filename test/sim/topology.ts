@@ -73,6 +73,8 @@ export interface Topology {
   readonly reconcileLimitSeconds: number;
   readonly withdrawWaitSeconds: number;
   readonly resolveIntervalSeconds: number;
+  /** Between each director and each router, at BFD_INTERVAL_MS × 3. */
+  readonly bfd: boolean;
 }
 
 export const POOL_SERVER = { address: '10.0.9.1', port: 8080 } as const;
@@ -80,6 +82,7 @@ export const POOL_SERVER = { address: '10.0.9.1', port: 8080 } as const;
 export const KEEPALIVE = { idleSeconds: 10, intervalSeconds: 5, retries: 3 } as const;
 export const LOCAL_AS = 64_600;
 export const BGP_PORT = 179;
+export const BFD_INTERVAL_MS = 300;
 
 export function drawTopology(random: Random): Topology {
   const large = random.chance(0.05);
@@ -114,6 +117,7 @@ export function drawTopology(random: Random): Topology {
     reconcileLimitSeconds: 10,
     withdrawWaitSeconds: random.pick([1, 1, 3]),
     resolveIntervalSeconds: random.pick([10, 30, 60]),
+    bfd: random.chance(0.35),
   };
 }
 

@@ -11,7 +11,17 @@ import { KEEPALIVE, type ServerPlan, type ServicePlan, type Topology, isV6 } fro
  * kernel: its calls fail, hang or lose writes. vandal: somebody else writes to it. paused: the process gets no time. restart:
  * it was not running. path: packets to or from a router are dropped, or the router is away. own: it cannot open anything. source: pool lists do not get through.
  */
-export type Disturbance = 'kernel' | 'vandal' | 'paused' | 'restart' | 'path' | 'own' | 'disk' | 'names' | 'source';
+export type Disturbance =
+  | 'kernel'
+  | 'vandal'
+  | 'paused'
+  | 'restart'
+  | 'path'
+  | 'loss'
+  | 'own'
+  | 'disk'
+  | 'names'
+  | 'source';
 
 /** What keeps a director from doing in time what it knows to do. */
 const HINDERS: readonly Disturbance[] = ['kernel', 'paused', 'restart', 'own', 'disk', 'names'];
