@@ -1,4 +1,4 @@
-// A connection to an HTTP server that carries one request after the other, in either version. Used by http.ts.
+// A connection to an HTTP server that carries one request after the other, in either version. Used by http.ts and grpc.ts.
 
 import type { Cut, Stream, TlsCertificate } from 'anybal/monitor';
 import { Http1Reader } from './http1.ts';
@@ -51,7 +51,7 @@ export class Connection {
   }
 
   /** Resolves when as much of the response came as `reading` wants, or there will be no more. Cutting ends it. */
-  ask(question: Question, reading: Reading, cut: Cut): Promise<Answer> {
+  ask(question: Pick<Question, 'fields' | 'body' | 'bytes'>, reading: Reading, cut: Cut): Promise<Answer> {
     return new Promise((resolve) => {
       const forget = cut.onAbort(() => this.#answer('cut short', false));
       this.#settle = (answer) => {
