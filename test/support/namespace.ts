@@ -76,13 +76,21 @@ export class Namespace {
    * else is running, and would be late by more than BFD forgives. Needs chrt.
    */
   async haste(): Promise<void> {
-    const pids = (await output('ip', 'netns', 'pids', this.name)).split('\n').filter((pid) => pid !== '');
-    for (const pid of pids) await output('chrt', '--all-tasks', '--rr', '--pid', '1', pid);
+    for (const pid of await this.#pids()) await output('chrt', '--all-tasks', '--rr', '--pid', '1', pid);
+  }
+
+  /** Everything that runs here gets no time any more (SIGSTOP), or goes on (SIGCONT). */
+  async signal(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+    for (const pid of await this.#pids()) process.kill(Number(pid), signal);
   }
 
   async destroy(): Promise<void> {
     await Promise.all(this.#children.map(kill));
     await this.#removeNetwork();
+  }
+
+  async #pids(): Promise<readonly string[]> {
+    return (await output('ip', 'netns', 'pids', this.name)).split('\n').filter((pid) => pid !== '');
   }
 
   async #configure(prefix: readonly string[], device: string, addresses: readonly string[]): Promise<void> {

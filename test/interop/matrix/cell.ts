@@ -32,6 +32,7 @@ const speakerOf = (changes: RealSpeakerOptions): RealSpeaker =>
 export class Cell {
   readonly router: Router;
   readonly lane: Lane;
+  readonly alone: Promise<void>;
   ours: RealSpeaker = speakerOf({});
   /** Our side is there. */
   readonly ready: Promise<void>;
@@ -41,7 +42,9 @@ export class Cell {
   readonly #paths: Paths;
   readonly #namespace: Namespace;
 
-  constructor(router: Router, lane: Lane, paths: Paths, namespace: Namespace) {
+  /** `alone`: the cells that are not the last ones are over. */
+  constructor(router: Router, lane: Lane, paths: Paths, namespace: Namespace, alone: Promise<void>) {
+    this.alone = alone;
     this.router = router;
     this.lane = lane;
     this.#paths = paths;
@@ -104,6 +107,14 @@ export class Cell {
     await nft('add', 'table', 'inet', 'matrix');
     await nft('add', 'chain', 'inet', 'matrix', 'in', '{ type filter hook input priority 0; }');
     await nft('add', 'rule', 'inet', 'matrix', 'in', ...match, 'drop');
+  }
+
+  /** The router gets no time, with all of its sessions, or goes on. */
+  freeze(): Promise<void> {
+    return this.#namespace.signal('SIGSTOP');
+  }
+  thaw(): Promise<void> {
+    return this.#namespace.signal('SIGCONT');
   }
 
   async stop(): Promise<void> {

@@ -49,12 +49,18 @@ export class Stage {
       [...lanes.flatMap(({ ours }) => withLength(ours)), ...linkLocal],
       [...theirs, `${LINK_LOCAL}/64`],
     );
+    let release = (): void => {};
+    const alone = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     for (const feature of features) {
-      const outcome = this.#run(feature);
+      const outcome = this.#run(feature, alone);
       // Waited for later; nobody may call it unhandled until then.
       outcome.catch(() => {});
       this.#outcomes.set(feature, outcome);
     }
+    const first = features.filter(({ last }) => last !== true).map((feature) => this.#outcomes.get(feature));
+    void Promise.allSettled(first).then(release);
     // After us: a router whose first call nobody answers waits long before its second one (OpenBGPD 30 s and more).
     await Promise.all(this.#cells.map(({ ready }) => ready));
     await this.router.start(this.#namespace, lanes);
@@ -79,10 +85,10 @@ export class Stage {
     await this.router.stop();
   }
 
-  async #run(feature: Feature): Promise<Outcome> {
+  async #run(feature: Feature, alone: Promise<void>): Promise<Outcome> {
     const lane = this.#lanes.get(feature);
     if (lane === undefined || this.#namespace === null) return this.#lacking(feature);
-    const cell = new Cell(this.router, lane, this.#paths, this.#namespace);
+    const cell = new Cell(this.router, lane, this.#paths, this.#namespace, alone);
     this.#cells.push(cell);
     await feature.run(cell);
     return { is: 'works' };

@@ -13,6 +13,8 @@ export interface Feature {
   readonly compared: string;
   /** What the router is told beside the usual. */
   readonly theirs?: Partial<Settings>;
+  /** Disturbs all sessions of the router: none of the others' may still be needed. */
+  readonly last?: boolean;
   run(cell: Cell): Promise<void>;
 }
 

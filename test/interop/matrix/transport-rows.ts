@@ -17,6 +17,15 @@ const isDown = (cell: Cell) => cell.sees('no session', ({ established }) => (est
 const blamed = (cell: Cell, cause: RegExp) =>
   cell.says(String(cause), () => cause.test(cell.ours.speaker.status()[0]?.lastError ?? ''));
 
+/** More than the buffers of both kernels hold, each route in an UPDATE of its own. */
+const tooMuch = ({ lane }: Cell) =>
+  Array.from({ length: 5_000 }, (_, i) =>
+    route(`100.${lane.host}.${i >> 8}.${i & 255}`, {
+      med: i,
+      communities: Array.from({ length: 60 }, (_, j) => j + 1),
+    }),
+  );
+
 export const transportRows: readonly Feature[] = [
   {
     name: 'TCP-MD5',
@@ -121,6 +130,30 @@ export const transportRows: readonly Feature[] = [
       // FRR 8.4 takes one more than it was told.
       await cell.speak({ maximumPrefixes: 4 });
       await cell.says('the end', () => /\(6\/1\)/.test(cell.ours.story()));
+    },
+  },
+  {
+    name: 'send hold timer',
+    reference: 'RFC 9687',
+    compared: 'a router that reads nothing (SIGSTOP) is left after 3 s, and takes us back when it goes on',
+    theirs: { holdTimeSeconds: 90 },
+    last: true,
+    run: async (cell) => {
+      await cell.speak({ holdTimeSeconds: 90, sendHoldSeconds: 3 });
+      await announced(cell);
+      await cell.alone;
+      await cell.freeze();
+      try {
+        cell.announce(...tooMuch(cell));
+        await cell.says('the end', () => cell.ours.states.length === 2);
+        expect(cell.ours.story()).to.include('Send Hold Timer Expired (8/0)');
+        // What waits for the router no longer counts: it is another session that it will see.
+        cell.announce();
+      } finally {
+        await cell.thaw();
+      }
+      await cell.says('another session', () => cell.ours.states.at(-1) === 'router up');
+      await announced(cell);
     },
   },
 ];
