@@ -11,7 +11,7 @@ import { SystemError, errorText } from '../lib/errors.ts';
 import type { Mono, Stream, TcpOptions } from '../world/world.ts';
 import { type Drops, suspicion } from './drops.ts';
 import { describeCause, isProtocolError } from './cause.ts';
-import { survivor } from './collision.ts';
+import { collide, survivor } from './collision.ts';
 import type { Cause, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
 import { hardReset, isLasting, type Notification, notification } from './notification.ts';
@@ -414,24 +414,12 @@ export class Peer {
     return { none: this.#plain, gracefulRestart: mode === 'off' ? null : restart, hostname, softwareVersion };
   }
 
-  /**
-   * RFC 4271 §6.8. It lets us look at a connection in OpenSent when the identifier is known otherwise, and here it is: from this
-   * one. Of the two speakers the dominant one decides; the other would not know which connection is up already over there.
-   */
   #collision(side: Side, agreed: Negotiated, on: 'open' | 'keepalive', patient: boolean): Collision {
     const other = this.#sessions[side === 'active' ? 'passive' : 'active'];
-    // Who is answered is not called as well: our call might be there already, where the session is up.
-    if (other.state.is === 'Connect') other.dump();
-    // An established one has no rival: nobody is let in, and the other session was given up when it came up.
-    if (other.state.is !== 'OpenSent' && other.state.is !== 'OpenConfirm') return 'none';
-    const answered = other.state.is === 'OpenConfirm';
     const routerId = other.local?.routerId ?? '0.0.0.0';
     const kept = survivor({ routerId, as: this.#config.localAs }, { routerId: agreed.peerId, as: agreed.peerAs });
-    const wins = (kept === 'outgoing') === (side === 'active');
-    // One that nobody speaks on must not be the end of one that lives: it is waited for, but not for long.
-    if (on === 'keepalive') return !wins && !answered && patient ? 'undecided' : 'none';
-    if (!wins) return answered ? 'lost' : patient ? 'undecided' : 'none';
-    if (answered && kept === 'incoming' && patient) return 'undecided';
+    const verdict = collide({ on, side, other: other.state.is, kept, patient });
+    if (verdict !== 'wins') return verdict;
     other.dump();
     return 'none';
   }

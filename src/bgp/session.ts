@@ -391,10 +391,7 @@ export class Session {
     else if (this.#judge(event) === 'undecided') this.#wait(event);
   }
 
-  /**
-   * Believed too early, an OPEN or a KEEPALIVE would bring the session up on this connection while the peer chooses the other one:
-   * it would come and go again. `undecided`: nothing was done.
-   */
+  /** `undecided`: nothing was done. */
   #judge(event: Greeting): Collision {
     const { state } = this;
     const verdict =

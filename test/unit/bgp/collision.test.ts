@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { survivor } from '../../../src/bgp/collision.ts';
+import { collide, type Meeting, survivor } from '../../../src/bgp/collision.ts';
 import { encodeMessage } from '../../../src/bgp/message.ts';
 import { notification } from '../../../src/bgp/notification.ts';
 import { localOpen } from '../../../src/bgp/open.ts';
@@ -29,6 +29,46 @@ describe('bgp/collision', () => {
   it('lets the larger AS number win between equal identifiers', () => {
     expect(survivor({ ...low, as: 64501 }, low)).to.equal('outgoing');
     expect(survivor(low, { ...low, as: 4_200_000_000 })).to.equal('incoming');
+  });
+});
+
+describe('bgp/collision: what is believed of one connection beside another', () => {
+  const STATES = ['Idle', 'Connect', 'Active', 'OpenSent', 'OpenConfirm', 'Established'] as const;
+  /** For each state of the other one. */
+  const verdicts = (meeting: Omit<Meeting, 'other'>) => STATES.map((other) => collide({ ...meeting, other })).join(' ');
+  const OPEN_ON = { on: 'open', patient: true } as const;
+  const KEEPALIVE_ON = { on: 'keepalive', patient: true } as const;
+
+  it('of ours, which stays', () => {
+    expect(verdicts({ ...OPEN_ON, side: 'active', kept: 'outgoing' })).to.equal('none wins none wins wins none');
+    expect(verdicts({ ...KEEPALIVE_ON, side: 'active', kept: 'outgoing' })).to.equal('none wins none none none none');
+  });
+  it('of the peer’s, which stays: once ours is answered, the peer decides', () => {
+    expect(verdicts({ ...OPEN_ON, side: 'passive', kept: 'incoming' })).to.equal('none wins none wins undecided none');
+    expect(verdicts({ ...KEEPALIVE_ON, side: 'passive', kept: 'incoming' })).to.equal('none wins none none none none');
+  });
+  for (const [side, kept] of [
+    ['active', 'incoming'],
+    ['passive', 'outgoing'],
+  ] as const) {
+    it(`of the ${side} one, which goes: it waits for one that has not spoken yet`, () => {
+      expect(verdicts({ ...OPEN_ON, side, kept })).to.equal('none wins none undecided lost none');
+      expect(verdicts({ ...KEEPALIVE_ON, side, kept })).to.equal('none wins none undecided none none');
+    });
+  }
+  it('after waiting in vain: RFC 4271 §6.8 to the letter', () => {
+    for (const side of ['active', 'passive'] as const) {
+      for (const kept of ['outgoing', 'incoming'] as const) {
+        expect(verdicts({ on: 'open', side, kept, patient: false })).to.not.include('undecided');
+        expect(verdicts({ on: 'keepalive', side, kept, patient: false })).to.equal('none wins none none none none');
+      }
+    }
+    expect(collide({ on: 'open', side: 'passive', other: 'OpenConfirm', kept: 'incoming', patient: false })).to.equal(
+      'wins',
+    );
+    expect(collide({ on: 'open', side: 'active', other: 'OpenConfirm', kept: 'incoming', patient: false })).to.equal(
+      'lost',
+    );
   });
 });
 
