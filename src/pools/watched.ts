@@ -40,6 +40,12 @@ const SPREAD_MS = 1000;
 /** While its list is doubted, everything is read again this often. */
 const AFRESH_MS = 30_000;
 const MAX_WATCH_DELAY_MS = 5000;
+/**
+ * One edit is often many changes, key by key: the list is taken when there was none for so long, at the latest after ten times
+ * that. While the one before is doubted, somebody may be putting it right by hand.
+ */
+const QUIET_MS = 100;
+const DOUBTED_QUIET_MS = 1000;
 
 interface Watch {
   readonly knife: Knife;
@@ -53,6 +59,8 @@ export class WatchedSource implements Source {
   #copy: { readonly entries: Map<string, Entry>; at: string; readonly readAt: Mono } | null = null;
   #watch: Watch = { knife: new Knife(), ended: 'gap' };
   #changed = false;
+  /** Messages of watches that had changes in them. */
+  #heard = 0;
   #wake = (): void => {};
   #told: readonly Entry[] | null = null;
   #watchFailures = 0;
@@ -86,7 +94,8 @@ export class WatchedSource implements Source {
   async #listen(afresh: boolean, cut: Cut): Promise<void> {
     const { clock, random } = this.#world;
     if (!this.#changed && this.#watch.ended === 'no') await this.#news(this.#feed.verifyMs * (0.8 + random() / 5), cut);
-    if (this.#changed || cut.aborted) return;
+    if (this.#changed) return this.#settle(afresh ? DOUBTED_QUIET_MS : QUIET_MS, cut);
+    if (cut.aborted) return;
     if (this.#watch.ended !== 'no') await clock.sleep(this.#pauseMs(), cut);
     const { ended } = this.#watch;
     const copy = this.#copy;
@@ -96,6 +105,16 @@ export class WatchedSource implements Source {
     if (ended === 'on') this.#follow(cut);
     if (await this.#feed.verify(copy.at, copy.entries.size, cut)) this.#watchFailures = 0;
     else if (!this.#changed) await this.#read(cut);
+  }
+
+  async #settle(quietMs: number, cut: Cut): Promise<void> {
+    const { clock } = this.#world;
+    const latest = clock.now() + 10 * quietMs;
+    let heard = -1;
+    while (heard !== this.#heard && clock.now() < latest && !cut.aborted) {
+      heard = this.#heard;
+      await clock.sleep(quietMs, cut);
+    }
   }
 
   /** Before a watch that has ended is followed by another one. */
@@ -143,8 +162,10 @@ export class WatchedSource implements Source {
         if (entry === null) copy.entries.delete(key);
         else copy.entries.set(key, entry);
       }
-      this.#changed ||= changes.length > 0;
-      if (this.#changed) this.#wake();
+      if (changes.length === 0) return;
+      this.#heard++;
+      this.#changed = true;
+      this.#wake();
     };
     this.#feed.watch(copy.at, onChange, watch.knife).then(end, () => end('failed'));
   }

@@ -20,8 +20,22 @@ export function poolPath(service: ServicePlan): string {
   return `/etc/pybal/pools/${service.name}${service.json ? '.json' : ''}`;
 }
 
+/** Where the store of such a service listens. */
+export function watchedPort(service: ServicePlan): number {
+  return service.port + 20_000;
+}
+
+export function etcdFolder(service: ServicePlan): string {
+  return `/conftool/v1/pools/sim/${service.name}/`;
+}
+
+export const K8S_TOKEN = 'a-token';
+
 export function poolUrl(service: ServicePlan): string {
+  const watched = `${POOL_SERVER.address}:${watchedPort(service)}`;
   if (service.source === 'file') return `file://${poolPath(service)}`;
+  if (service.source === 'etcd') return `etcd://${watched}${etcdFolder(service)}`;
+  if (service.source === 'k8s') return `k8s://${K8S_TOKEN}@${watched}`;
   return `http://${POOL_SERVER.address}:${POOL_SERVER.port}/${service.name}${service.json ? '.json' : ''}`;
 }
 
@@ -58,6 +72,7 @@ function section(service: ServicePlan): string[] {
     `port = ${service.port}`,
     `scheduler = ${service.scheduler}`,
     `config = ${poolUrl(service)}`,
+    'config-tls = off',
     `depool-threshold = ${service.threshold}`,
     `announce = ${service.announce}`,
     `pool-shrink-limit = ${service.shrinkLimit}`,

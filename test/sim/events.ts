@@ -22,6 +22,7 @@ import {
 import type { EventKind } from './event.ts';
 import {
   blip,
+  compactSource,
   breakAll,
   breakServer,
   cutPath,
@@ -42,6 +43,7 @@ export const EVENTS: readonly EventKind[] = [
   failResolver,
   editPool,
   failSource,
+  compactSource,
   reload,
   editConfig,
   loseConfig,

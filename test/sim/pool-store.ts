@@ -4,6 +4,7 @@
 import type { HttpResponse } from '../../src/world/world.ts';
 import type { WebAnswer } from './http.ts';
 import type { Machine } from './machine.ts';
+import { WatchedStore } from './pool-watched.ts';
 import type { Site } from './site.ts';
 import { poolPath, poolText, poolUrl } from './conf.ts';
 import { POOL_SERVER, type PoolEntry, type ServicePlan } from './topology.ts';
@@ -36,6 +37,7 @@ export class PoolStore {
   readonly #machines: readonly Machine[];
   readonly #services = new Map<string, ServicePlan>();
   readonly #published = new Map<string, Published[]>();
+  readonly #watched = new Map<string, WatchedStore>();
   readonly #faults = new Map<string, SourceFault>();
   readonly #faultEnded = new Map<string, number>();
   #version = 0;
@@ -47,8 +49,10 @@ export class PoolStore {
     site.web.site(POOL_SERVER, (request) => this.#serve(request));
   }
 
-  publish(service: ServicePlan, entries: readonly PoolEntry[]): void {
+  publish(service: ServicePlan, list: readonly PoolEntry[]): void {
     this.#services.set(service.name, service);
+    // Nodes have no weight.
+    const entries = service.source === 'k8s' ? list.map((entry) => ({ ...entry, weight: 1 })) : list;
     const versions = this.#published.get(service.name) ?? [];
     versions.push({ at: this.#site.scheduler.now, entries, version: ++this.#version });
     this.#published.set(service.name, versions);
@@ -80,7 +84,17 @@ export class PoolStore {
     this.#write(service);
   }
 
+  /** What a store that is watched does when its history is compacted. */
+  compact(service: ServicePlan): void {
+    this.#watched.get(service.name)?.compact();
+  }
+
   #write(service: ServicePlan): void {
+    if (service.source === 'etcd' || service.source === 'k8s') {
+      const store = this.#watched.get(service.name) ?? new WatchedStore(this.#site, service);
+      this.#watched.set(service.name, store);
+      store.write(this.current(service.name), this.fault(service.name));
+    }
     if (service.source !== 'file') return;
     const path = poolPath(service);
     const fault = this.fault(service.name);

@@ -211,7 +211,7 @@ export const failSource: EventKind = {
     const service = serviceOf(scene, random);
     if (scene.store.fault(service.name) !== null || scene.store.faultedLately(service.name)) return false;
     const possible = SOURCE_FAULTS.filter(
-      (fault) => service.source === 'http' || !['error 500', 'hang', 'cut off', 'redirect'].includes(fault),
+      (fault) => service.source !== 'file' || !['error 500', 'hang', 'cut off', 'redirect'].includes(fault),
     );
     const fault = random.pick(possible);
     say(scene, `pool source of ${service.name}: ${fault}`);
@@ -226,6 +226,21 @@ export const failSource: EventKind = {
     // Whoever serves a short list for long enough means it.
     if (fault === 'empty' || fault === 'truncated') scene.site.scheduler.at(service.shrinkConfirmSeconds * 800, end);
     return end;
+  },
+};
+
+/** No disturbance: what was published is served all the time. */
+export const compactSource: EventKind = {
+  name: 'compaction',
+  weight: 2,
+  meanMs: 1,
+  begin: (scene, random) => {
+    const service = serviceOf(scene, random);
+    if (service.source !== 'etcd' && service.source !== 'k8s') return false;
+    say(scene, `pool source of ${service.name} forgets its history`);
+    hit(scene, 'compaction', service.source);
+    scene.store.compact(service);
+    return null;
   },
 };
 

@@ -28,7 +28,7 @@ export interface ServicePlan {
   readonly timeoutSeconds: number;
   /** IdleConnection: longest pause before it tries again. */
   readonly maxDelaySeconds: number;
-  readonly source: 'file' | 'http';
+  readonly source: 'file' | 'http' | 'etcd' | 'k8s';
   readonly json: boolean;
   readonly shrinkLimit: number;
   readonly shrinkConfirmSeconds: number;
@@ -168,7 +168,12 @@ export function drawService(random: Random, index: number): ServicePlan {
     intervalSeconds: random.pick([5, 10, 10, 20]),
     timeoutSeconds: random.pick([2, 5, 5]),
     maxDelaySeconds: random.pick([5, 10, 20]),
-    source: random.chance(0.6) ? 'http' : 'file',
+    source: random.weighted([
+      ['http', 4],
+      ['file', 3],
+      ['etcd', 4],
+      ['k8s', 1],
+    ] as const),
     json: random.chance(0.4),
     shrinkLimit: 0.5,
     shrinkConfirmSeconds: random.pick([10, 20, 40]),

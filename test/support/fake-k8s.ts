@@ -45,6 +45,10 @@ export class FakeK8s {
     return this.#watchers.size;
   }
 
+  get names(): readonly string[] {
+    return [...this.#nodes.keys()];
+  }
+
   set(name: string, plan: NodePlan = {}): void {
     const { ready = 'True', unschedulable, taints, labels = {}, addresses = [] } = plan;
     const version = ++this.#version;

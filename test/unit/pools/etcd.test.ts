@@ -106,9 +106,34 @@ describe('pools in etcd', () => {
     bench.etcd.put(`${FOLDER}cp3`, value('inactive'));
     bench.etcd.put(`${FOLDER}cp4`, value('yes', 0));
     bench.etcd.put('/conftool/v1/pools/dc/text/nginx-old/cp9', value('yes'));
-    await bench.fake.clock.advance(1);
+    await bench.fake.clock.advance(150);
     expect(bench.list).to.equal('cp2=5! cp4=0');
     expect(bench.fake.requests).to.have.length(0);
+  });
+
+  it('that are edited key by key are taken when that is done: a folder that is filled again is never half of one.', async () => {
+    await bench.fake.clock.advance(100);
+    const lists: string[] = [];
+    const note = () => lists.at(-1) === bench.list || lists.push(bench.list);
+    const keys = ['cp1', 'cp2', 'cp3'].map((host) => `${FOLDER}${host}`);
+    bench.etcd.remove(keys);
+    await bench.fake.clock.advance(3000);
+    note();
+    for (const key of keys) {
+      bench.etcd.put(key, value('yes', 7));
+      await bench.fake.clock.advance(300);
+      note();
+    }
+    await bench.fake.clock.advance(2000);
+    note();
+    expect(lists).to.deep.equal(['cp1=10 cp2=10 cp3=10', 'cp1=7 cp2=7 cp3=7']);
+    // Somebody who never stops is heard all the same.
+    for (let i = 0; i < 30; i++) {
+      bench.etcd.put(keys[0] ?? '', value('yes', i));
+      await bench.fake.clock.advance(50);
+      note();
+    }
+    expect(lists.length).to.be.within(3, 5);
   });
 
   it('are asked every few seconds whether the copy is right, by a question that costs little.', async () => {
@@ -127,7 +152,7 @@ describe('pools in etcd', () => {
     await bench.fake.clock.advance(6000);
     expect(bench.list).to.equal('cp2=10 cp3=10');
     bench.etcd.put(`${FOLDER}cp4`, value('yes'));
-    await bench.fake.clock.advance(1);
+    await bench.fake.clock.advance(150);
     expect(bench.list).to.equal('cp2=10 cp3=10 cp4=10');
   });
 

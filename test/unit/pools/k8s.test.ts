@@ -120,7 +120,7 @@ describe('nodes of Kubernetes', () => {
         ready: 'Unknown',
         taints: [{ key: 'node.kubernetes.io/unreachable', effect: 'NoExecute' }],
       });
-    await bench.fake.clock.advance(1);
+    await bench.fake.clock.advance(150);
     expect(bench.list).to.equal('n1=1 n2=1 n3=1!');
     expect(bench.status?.unreadable).to.have.length(3);
   });
@@ -135,7 +135,7 @@ describe('nodes of Kubernetes', () => {
     expect(bench.fake.requests.filter(({ url }) => url.includes('continue='))).to.have.length(2);
     bench.k8s.set('n7', { labels: { role: 'db' } });
     bench.k8s.set('n240', { labels: { role: 'edge' } });
-    await bench.fake.clock.advance(1);
+    await bench.fake.clock.advance(150);
     expect(bench.hosts.map(({ host }) => host))
       .to.include('n240')
       .and.not.include('n7');
@@ -181,7 +181,7 @@ describe('nodes of Kubernetes', () => {
     await start({ n1: {}, n2: {} }, { sourceAccess: { ...ACCESS, labelSelector: 'a=' } });
     bench.k8s.set('n1', { labels: { a: '' } });
     bench.k8s.set('n2', { labels: { a: '' } });
-    await bench.fake.clock.advance(1);
+    await bench.fake.clock.advance(150);
     bench.k8s.deafen();
     bench.k8s.set('n2', { ready: 'False', labels: { a: '' } });
     await bench.fake.clock.advance(45_000);
