@@ -29,12 +29,18 @@ export function etcdFolder(service: ServicePlan): string {
   return `/conftool/v1/pools/sim/${service.name}/`;
 }
 
+/** The name of such a service's SRV records. */
+export function srvName(service: ServicePlan): string {
+  return `_${service.name}._tcp.pool`;
+}
+
 export const K8S_TOKEN = 'a-token';
 
 export function poolUrl(service: ServicePlan): string {
   const watched = `${POOL_SERVER.address}:${watchedPort(service)}`;
   if (service.source === 'file') return `file://${poolPath(service)}`;
   if (service.source === 'etcd') return `etcd://${watched}${etcdFolder(service)}`;
+  if (service.source === 'srv') return `srv://${srvName(service)}`;
   if (service.source === 'k8s') return `k8s://${K8S_TOKEN}@${watched}`;
   return `http://${POOL_SERVER.address}:${POOL_SERVER.port}/${service.name}${service.json ? '.json' : ''}`;
 }

@@ -1,12 +1,12 @@
 // Where pool lists are published: a web server, and files on each director. It can serve everything that sources serve on a
 // bad day. What was published when is remembered, for the laws.
 
-import type { HttpResponse } from '../../src/world/world.ts';
+import type { HttpResponse, ServiceRecord } from '../../src/world/world.ts';
 import type { WebAnswer } from './http.ts';
 import type { Machine } from './machine.ts';
 import { WatchedStore } from './pool-watched.ts';
 import type { Site } from './site.ts';
-import { poolPath, poolText, poolUrl } from './conf.ts';
+import { poolPath, poolText, poolUrl, srvName } from './conf.ts';
 import { POOL_SERVER, type PoolEntry, type ServicePlan } from './topology.ts';
 
 export const SOURCE_FAULTS = [
@@ -21,6 +21,13 @@ export const SOURCE_FAULTS = [
   'too large',
   'redirect',
 ] as const;
+/** Those that this kind of source can have. */
+export function faultsOf({ source }: ServicePlan): readonly SourceFault[] {
+  if (source === 'srv') return ['empty', 'not found', 'garbage'];
+  const ofServers: readonly SourceFault[] = ['error 500', 'hang', 'cut off', 'redirect'];
+  return SOURCE_FAULTS.filter((fault) => source !== 'file' || !ofServers.includes(fault));
+}
+
 export type SourceFault = (typeof SOURCE_FAULTS)[number];
 
 export interface Published {
@@ -51,8 +58,7 @@ export class PoolStore {
 
   publish(service: ServicePlan, list: readonly PoolEntry[]): void {
     this.#services.set(service.name, service);
-    // Nodes have no weight.
-    const entries = service.source === 'k8s' ? list.map((entry) => ({ ...entry, weight: 1 })) : list;
+    const entries = asServed(service, list);
     const versions = this.#published.get(service.name) ?? [];
     versions.push({ at: this.#site.scheduler.now, entries, version: ++this.#version });
     this.#published.set(service.name, versions);
@@ -95,6 +101,7 @@ export class PoolStore {
       this.#watched.set(service.name, store);
       store.write(this.current(service.name), this.fault(service.name));
     }
+    if (service.source === 'srv') this.#site.zone.setServices(srvName(service), this.#records(service));
     if (service.source !== 'file') return;
     const path = poolPath(service);
     const fault = this.fault(service.name);
@@ -103,6 +110,14 @@ export class PoolStore {
       else disk.put(path, this.#content(service, fault));
     }
     if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, 'file source');
+  }
+
+  #records(service: ServicePlan): readonly ServiceRecord[] {
+    const fault = this.fault(service.name);
+    if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, 'srv source');
+    if (fault === 'empty' || fault === 'not found') return [];
+    const port = fault === 'garbage' ? service.realPort + 1 : service.realPort;
+    return this.current(service.name).map(({ host, weight }) => ({ priority: 1, weight, port, target: host }));
   }
 
   #content(service: ServicePlan, fault: SourceFault | null): Uint8Array {
@@ -146,6 +161,18 @@ export class PoolStore {
       }
     }
   }
+}
+
+/** Nodes have no weight, and SRV records that are there are enabled, with some weight. */
+function asServed({ source }: ServicePlan, list: readonly PoolEntry[]): readonly PoolEntry[] {
+  if (source === 'k8s') return list.map((entry) => ({ ...entry, weight: 1 }));
+  if (source !== 'srv') return list;
+  const enabled = list.filter((entry) => entry.enabled);
+  return (enabled.length > 0 ? enabled : list).map(({ host, weight }) => ({
+    host,
+    weight: Math.max(1, weight),
+    enabled: true,
+  }));
 }
 
 /** About the middle, but inside an entry: a list that ends between two lines is a shorter list, not a truncated one. */

@@ -1,7 +1,7 @@
 // What happens around the directors: to real servers, paths, names, pool lists and routers.
 
 import { type EventKind, directorOf, hit, say, serviceOf } from './event.ts';
-import { SOURCE_FAULTS } from './pool-store.ts';
+import { faultsOf } from './pool-store.ts';
 import type { Random } from './random.ts';
 import type { Scene } from './scene.ts';
 import { BROKEN } from './server.ts';
@@ -210,10 +210,7 @@ export const failSource: EventKind = {
   begin: (scene, random) => {
     const service = serviceOf(scene, random);
     if (scene.store.fault(service.name) !== null || scene.store.faultedLately(service.name)) return false;
-    const possible = SOURCE_FAULTS.filter(
-      (fault) => service.source !== 'file' || !['error 500', 'hang', 'cut off', 'redirect'].includes(fault),
-    );
-    const fault = random.pick(possible);
+    const fault = random.pick(faultsOf(service));
     say(scene, `pool source of ${service.name}: ${fault}`);
     scene.store.setFault(service, fault);
     const undo = scene.truth.disturbSource(service.name);

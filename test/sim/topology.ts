@@ -28,7 +28,7 @@ export interface ServicePlan {
   readonly timeoutSeconds: number;
   /** IdleConnection: longest pause before it tries again. */
   readonly maxDelaySeconds: number;
-  readonly source: 'file' | 'http' | 'etcd' | 'k8s';
+  readonly source: 'file' | 'http' | 'etcd' | 'k8s' | 'srv';
   readonly json: boolean;
   readonly shrinkLimit: number;
   readonly shrinkConfirmSeconds: number;
@@ -173,6 +173,7 @@ export function drawService(random: Random, index: number): ServicePlan {
       ['file', 3],
       ['etcd', 4],
       ['k8s', 1],
+      ['srv', 1],
     ] as const),
     json: random.chance(0.4),
     shrinkLimit: 0.5,
