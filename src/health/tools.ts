@@ -307,6 +307,7 @@ const CONNECT_WORDS: ReadonlyMap<string, string> = new Map([
   ['EHOSTUNREACH', 'No route to host: 113: No route to host.'],
   ['ENETUNREACH', 'An error occurred while connecting: 101: Network is unreachable.'],
   ['ECONNRESET', 'Connection to the other side was lost in a non-clean fashion: Connection lost.'],
+  ['EPIPE', 'Connection to the other side was lost in a non-clean fashion: Connection lost.'],
   ['ECANCELED', 'User timeout caused connection failure.'],
 ]);
 
