@@ -34,6 +34,7 @@ const DEBIAN = {
   nsd: 'nsd',
   nginx: 'nginx-light',
   haproxy: 'haproxy',
+  unbound: 'unbound',
   ipvsadm: 'ipvsadm',
   sshd: 'openssh-server',
   exim4: 'exim4-daemon-light',
