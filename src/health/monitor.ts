@@ -9,6 +9,7 @@ import type {
   Command,
   CommandResult,
   ConnectOptions,
+  FileStat,
   HttpRequest,
   HttpResponse,
   PingOptions,
@@ -26,6 +27,7 @@ export type {
   Command,
   CommandResult,
   ConnectOptions,
+  FileStat,
   HttpRequest,
   HttpResponse,
   PingOptions,
@@ -82,6 +84,8 @@ export interface Tools {
   fetch(request: HttpRequest, cut: Cut): Promise<HttpResponse>;
   /** The content of a file on this host: certificates, passwords. Not being able to read it is our own fault. */
   read(path: string, maxBytes: number): Promise<Uint8Array>;
+  /** As Files.stat; not being able to is our own fault. */
+  stat(path: string): Promise<FileStat>;
   /**
    * A part of the check that is given up before the check is: `cut` is cut after `ms`, or with the whole. For a check that has
    * something to say even so; call `release` when the part is over. To time the server is the runner's business.

@@ -89,10 +89,8 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
       );
     },
     secure: (stream, tls, cut) => connected(cut, () => world.streams.secure(unfenced(stream), tls, cut)),
-    read: (path, maxBytes) =>
-      world.files.read(path, maxBytes).catch((error: unknown) => {
-        throw error instanceof SystemError ? new ReadFailed(error) : error;
-      }),
+    read: (path, maxBytes) => world.files.read(path, maxBytes).catch(throwReadFailed),
+    stat: (path) => world.files.stat(path).catch(throwReadFailed),
     datagram(options, handlers, cut) {
       const path = pathOf(cut);
       const opened = (dial: () => Promise<UdpSocket>) => guarded(gates.connecting, cut, faultOfConnecting, dial);
@@ -287,6 +285,10 @@ class ReadFailed extends SystemError {
     super(code, call);
     this.message = message;
   }
+}
+
+function throwReadFailed(error: unknown): never {
+  throw error instanceof SystemError ? new ReadFailed(error) : error;
 }
 
 function inWords(error: unknown): unknown {
