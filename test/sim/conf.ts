@@ -108,6 +108,13 @@ function monitorLines(service: ServicePlan, monitor: ServicePlan['monitors'][num
   switch (monitor) {
     case 'ProxyFetch':
       return [`proxyfetch.url = [ 'http://${service.name}.example/' ]`, ...timing('proxyfetch')];
+    case 'HTTP':
+      return [
+        `http.url = [ 'http://${service.name}.example/' ]`,
+        'http.expect-text = ok',
+        `http.keep-alive = ${service.keepAlive ? 'yes' : 'no'}`,
+        ...timing('http'),
+      ];
     case 'IdleConnection':
       return [
         `idleconnection.max-delay = ${service.maxDelaySeconds}`,

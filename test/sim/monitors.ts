@@ -2,6 +2,7 @@
 
 import dns from '../../monitors/dns.ts';
 import dnsQuery from '../../monitors/dnsquery.ts';
+import http from '../../monitors/http.ts';
 import idleConnection from '../../monitors/idleconnection.ts';
 import ping from '../../monitors/ping.ts';
 import proxyFetch from '../../monitors/proxyfetch.ts';
@@ -14,6 +15,7 @@ import type { MonitorModule } from '../../src/health/monitor.ts';
 const MODULES = [
   dns,
   dnsQuery,
+  http,
   idleConnection,
   ping,
   proxyFetch,

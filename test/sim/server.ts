@@ -24,10 +24,8 @@ export const BROKEN: readonly Exclude<ServerState, 'serving'>[] = [
   'off',
 ];
 
-const OK = new TextEncoder().encode('HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n');
-const UNAVAILABLE = new TextEncoder().encode(
-  'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
-);
+const OK = new TextEncoder().encode('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n');
+const UNAVAILABLE = new TextEncoder().encode('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
 const HALF = new TextEncoder().encode('HTTP/1.1 20');
 const TYPE_A = 1;
 const ADDRESS = { data: [[192, 0, 2, 80]] } as const;
@@ -121,7 +119,9 @@ export class RealServer {
           return;
         }
         request += new TextDecoder().decode(bytes);
-        if (request.includes('\r\n\r\n')) this.#answer(stream);
+        if (!request.includes('\r\n\r\n')) return;
+        this.#answer(stream, /^connection: keep-alive\r$/im.test(request));
+        request = '';
       },
       onEnd: () => stream.close('fin'),
       onDrain: () => {},
@@ -149,7 +149,7 @@ export class RealServer {
     });
   }
 
-  #answer(stream: Stream): void {
+  #answer(stream: Stream, keep: boolean): void {
     this.#life.after(1, () => {
       if (this.#state === 'stuck') return;
       if (this.#state === 'cutting') {
@@ -158,7 +158,7 @@ export class RealServer {
         return;
       }
       stream.write(this.#state === 'serving' ? OK : UNAVAILABLE);
-      stream.close('fin');
+      if (!keep) stream.close('fin');
     });
   }
 }

@@ -3,7 +3,16 @@
 
 import type { Random } from './random.ts';
 
-export type MonitorName = 'DNS' | 'DNSQuery' | 'IdleConnection' | 'Ping' | 'ProxyFetch' | 'RunCommand' | 'TCP' | 'UDP';
+export type MonitorName =
+  | 'DNS'
+  | 'DNSQuery'
+  | 'HTTP'
+  | 'IdleConnection'
+  | 'Ping'
+  | 'ProxyFetch'
+  | 'RunCommand'
+  | 'TCP'
+  | 'UDP';
 
 export interface ServicePlan {
   readonly name: string;
@@ -26,6 +35,8 @@ export interface ServicePlan {
   /** All but IdleConnection. */
   readonly intervalSeconds: number;
   readonly timeoutSeconds: number;
+  /** HTTP: ask again on the same connection. */
+  readonly keepAlive: boolean;
   /** IdleConnection: longest pause before it tries again. */
   readonly maxDelaySeconds: number;
   readonly source: 'file' | 'http' | 'etcd' | 'k8s' | 'srv';
@@ -123,8 +134,10 @@ export function drawTopology(random: Random): Topology {
 
 const MONITORS: readonly (readonly MonitorName[])[] = [
   ['ProxyFetch'],
+  ['HTTP'],
   ['IdleConnection'],
   ['ProxyFetch', 'IdleConnection'],
+  ['HTTP', 'IdleConnection'],
   ['RunCommand'],
   ['RunCommand', 'IdleConnection'],
   ['TCP', 'Ping'],
@@ -167,6 +180,7 @@ export function drawService(random: Random, index: number): ServicePlan {
     monitors: random.weighted(MONITORS.map((monitors) => [monitors, monitors.length === 0 ? 0.3 : 2] as const)),
     intervalSeconds: random.pick([5, 10, 10, 20]),
     timeoutSeconds: random.pick([2, 5, 5]),
+    keepAlive: random.chance(0.5),
     maxDelaySeconds: random.pick([5, 10, 20]),
     source: random.weighted([
       ['http', 4],
