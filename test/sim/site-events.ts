@@ -102,7 +102,7 @@ export const loseDatagrams: EventKind = {
     const { udp } = scene.site;
     if (!scene.topology.bfd || udp.loss > 0) return false;
     udp.loss = random.pick([0.02, 0.1, 0.3, 0.7]);
-    say(scene, `datagrams get lost: ${udp.loss}`);
+    say(scene, `packets of BFD get lost: ${udp.loss}`);
     hit(scene, 'loss of datagrams', `${udp.loss}`);
     const disturbed = [...scene.directors.keys()].map((name) => scene.truth.disturb(name, 'loss'));
     return () => {

@@ -19,13 +19,16 @@ interface Socket {
   readonly onDatagram: ((bytes: Uint8Array, from: Endpoint, to: Endpoint) => void) | null;
 }
 
+/** RFC 5881 §4, RFC 5883 §5. */
+const BFD_PORTS: readonly number[] = [3784, 4784];
+
 export class Udp {
   readonly #network: Network;
   readonly #sockets = new Map<Host, Map<string, Socket>>();
   readonly #last = new Map<string, number>();
   /** Routers between two hosts: each takes one from the TTL. */
   hops: (from: Host, to: Host) => number = () => 0;
-  /** Chance that a datagram gets lost. */
+  /** Chance that a packet of BFD gets lost. What a check loses is something that it may call down. */
   loss = 0;
 
   constructor(network: Network) {
@@ -170,7 +173,7 @@ export class Udp {
       this.#complain(host, from, ARP_MS, 'EHOSTUNREACH', to);
       return;
     }
-    if (this.#network.random.unit() < this.loss) return;
+    if (BFD_PORTS.includes(to.port) && this.#network.random.unit() < this.loss) return;
     if (!this.#network.reaches(host, target)) return;
     const left = ttl - this.hops(host, target);
     if (left <= 0) return;
