@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
-import type { Stream, World } from '../../../src/world/world.ts';
+import type { Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
 
 const NOTES = { log: () => {}, observe: () => {}, count: () => {} };
@@ -98,5 +98,89 @@ describe('What monitors are handed', () => {
     const { tools } = toolsOf({ streams: { connect: late, secure: late, listen: () => Promise.reject(new Error()) } });
     expect(await thrownBy(tools.secure(fakeStream(), TLS, knife))).to.have.property('code', 'ECANCELED');
     expect(closed).to.deep.equal(['rst']);
+  });
+
+  describe('for UDP and pings', () => {
+    const HERE = { address: '10.0.0.9', port: 53 };
+    const NOTHING: UdpHandlers = { onDatagram() {}, onError() {} };
+
+    /** Tools over a socket of which a test has the handlers. */
+    function socketOf(over: Partial<UdpSocket> = {}, onOpen = () => {}) {
+      const seen: { handlers: UdpHandlers | null; closed: number } = { handlers: null, closed: 0 };
+      const open = async (_: unknown, handlers: UdpHandlers): Promise<UdpSocket> => {
+        onOpen();
+        seen.handlers = handlers;
+        return { local: HERE, send() {}, close: () => void seen.closed++, ...over };
+      };
+      return { seen, ...toolsOf({ udp: { open } }) };
+    }
+    const down = { returned: { is: 'down', reason: 'no reply' }, timedOut: false };
+
+    it('takes an ICMP error for the server’s, and what this host can not do for our own fault', async () => {
+      for (const [code, is] of [
+        ['ECONNREFUSED', 'down'],
+        ['EHOSTUNREACH', 'down'],
+        ['ENETUNREACH', 'unknown'],
+        ['EPERM', 'unknown'],
+        ['ENOBUFS', 'unknown'],
+      ] as const) {
+        const { tools, seen } = socketOf();
+        const cut = new CheckCut();
+        const heard: string[] = [];
+        await tools.datagram(HERE, { ...NOTHING, onError: (error) => heard.push(error.code) }, cut);
+        seen.handlers?.onError(new SystemError(code, 'udp'));
+        expect(heard).to.deep.equal([code]);
+        expect(judge(down, cut, 0, 1000).is, code).to.equal(is);
+      }
+    });
+
+    it('does not blame the server for what can not be sent or opened', async () => {
+      const fail = (): never => {
+        throw new SystemError('EPERM', 'send');
+      };
+      const { tools } = socketOf({ send: fail });
+      const cut = new CheckCut();
+      const socket = await tools.datagram(HERE, NOTHING, cut);
+      expect(() => socket.send(new Uint8Array())).to.throw(SystemError, 'EPERM');
+      expect(judge(down, cut, 0, 1000)).to.deep.equal({ is: 'unknown', reason: 'send: EPERM' });
+
+      const closed = toolsOf({ udp: { open: () => Promise.reject(new SystemError('EMFILE', 'udp')) } });
+      const other = new CheckCut();
+      const threw = await thrownBy(closed.tools.datagram(HERE, NOTHING, other));
+      expect(judge({ threw, timedOut: false }, other, 0, 1000)).to.deep.equal({ is: 'unknown', reason: 'udp: EMFILE' });
+    });
+
+    it('closes the socket of a handler that throws, and calls that a bug', async () => {
+      const { tools, seen } = socketOf();
+      const cut = new CheckCut();
+      const onDatagram = (): never => {
+        throw new Error('oops');
+      };
+      await tools.datagram(HERE, { ...NOTHING, onDatagram }, cut);
+      seen.handlers?.onDatagram(new Uint8Array());
+      expect(seen.closed).to.equal(1);
+      expect(judge(down, cut, 0, 1000)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: oops' });
+    });
+
+    it('closes a socket that came too late', async () => {
+      const knife = new Knife();
+      const { tools, seen } = socketOf({}, () => knife.abort());
+      expect(await thrownBy(tools.datagram(HERE, NOTHING, knife))).to.have.property('code', 'ECANCELED');
+      expect(seen.closed).to.equal(1);
+    });
+
+    it('knows nothing of a server that this process may not ping', async () => {
+      for (const [code, is] of [
+        ['EACCES', 'unknown'],
+        ['ENETUNREACH', 'unknown'],
+        ['EHOSTUNREACH', 'down'],
+        ['ETIMEDOUT', 'down'],
+      ] as const) {
+        const { tools } = toolsOf({ icmp: { ping: () => Promise.reject(new SystemError(code, 'ping')) } });
+        const cut = new CheckCut();
+        const threw = await thrownBy(tools.ping({ address: '10.0.0.9' }, cut));
+        expect(judge({ threw, timedOut: false }, cut, 0, 1000).is, code).to.equal(is);
+      }
+    });
   });
 });

@@ -1,0 +1,44 @@
+// What the conformance suite can not see of the operating system's UDP sockets: descriptors, and an event loop at rest.
+
+import { readdirSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { expect } from 'chai';
+import { createUdp } from '../../../src/world/real/udp.ts';
+import { codeOf } from '../../support/world-conformance.ts';
+import { eventually } from '../../support/namespace.ts';
+
+describe('The sockets below UDP', () => {
+  const udp = createUdp();
+  /** Nobody listens there. */
+  const NOBODY = { address: '127.0.0.73', port: 29_399 };
+  const NOTHING = { onDatagram() {}, onError() {} };
+  const descriptors = () => readdirSync('/proc/self/fd').length;
+
+  it('are given back, also when opening fails half-way', async () => {
+    const before = descriptors();
+    for (let i = 0; i < 200; i++) {
+      (await udp.open(NOBODY, NOTHING)).close();
+      expect(await codeOf(udp.open({ ...NOBODY, localAddress: '203.0.113.9' }, NOTHING))).to.equal('EADDRNOTAVAIL');
+      expect(await codeOf(udp.open({ ...NOBODY, localAddress: '::1' }, NOTHING))).to.equal('EINVAL');
+      expect(await codeOf(udp.open({ ...NOBODY, port: 0 }, NOTHING))).to.equal('EINVAL');
+    }
+    // Node closes after this turn of the event loop.
+    await setTimeout(20);
+    expect(descriptors() - before).to.be.lessThan(50);
+  });
+
+  it('tell each ICMP error once and with its sender, and then keep quiet', async () => {
+    const errors: string[] = [];
+    const socket = await udp.open(NOBODY, { ...NOTHING, onError: (error) => errors.push(error.message) });
+    // The second one meets the error of the first.
+    for (let i = 0; i < 2; i++) socket.send(new Uint8Array([i]));
+    await eventually('both errors', () => errors.length === 2 || null);
+    const { user, system } = process.cpuUsage();
+    await setTimeout(300);
+    const spent = process.cpuUsage({ user, system });
+    socket.close();
+    const words = 'udp 127.0.0.73:29399: ECONNREFUSED: ICMP port unreachable, says 127.0.0.73';
+    expect(errors).to.deep.equal([words, words]);
+    expect((spent.user + spent.system) / 1000, 'ms of CPU in 300 ms').to.be.lessThan(200);
+  });
+});
