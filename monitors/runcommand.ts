@@ -2,9 +2,10 @@
 // of its own that is killed as a whole. Options, arguments and messages are PyBal's. Waiting for a turn (the runner bounds
 // how many programs run at once) is not part of the timeout, so the world enforces it and not the runner.
 
-import type { CommandResult, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
+import type { CommandResult, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
 
 const OUTPUT_BYTES = 4096;
+const PASSWD_BYTES = 4 << 20;
 
 const options = [
   {
@@ -40,6 +41,23 @@ const options = [
     doc: 'Seconds after which the program and all that it started are killed, which means down. 0: never.',
   },
   {
+    name: 'user',
+    kind: 'string',
+    default: null,
+    example: 'nobody',
+    doc:
+      'Run the program as this user, without capabilities: a name of /etc/passwd, or numbers such as 65534:65534. Without it, ' +
+      'it may do all that anybal may.',
+  },
+  {
+    name: 'exit-weight',
+    kind: 'bool',
+    default: false,
+    doc:
+      "Exit statuses as keepalived's misc_dynamic has them: 0 is up, 1 is down, and 2 to 255 are up with a weight of 2 less, so " +
+      'that 2 drains. Otherwise all but 0 are down.',
+  },
+  {
     name: 'log-output',
     kind: 'bool',
     default: true,
@@ -54,19 +72,48 @@ export default {
   viaPath: false,
   kind: 'poll',
   options,
+  refuse: (o) =>
+    o.user === null || NUMBERS.test(o.user) || /^[a-z_][\w-]*\$?$/i.test(o.user)
+      ? []
+      : [{ option: 'user', why: 'is neither a name nor numbers such as 65534:65534' }],
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: 0 }),
   create: (o, tools) => ({
     async check(target, cut) {
       const args = fill(o.arguments, target);
       const timeoutMs = o.timeout * 1000;
+      const user = o.user === null ? null : await userNamed(o.user, tools);
+      if (typeof user === 'string') return { is: 'unknown', reason: user };
       const command = { path: o.command, args, env: {}, timeoutMs, maxOutputBytes: OUTPUT_BYTES };
-      const result = await tools.run(command, cut);
-      const up = result.exitCode === 0 && !result.timedOut;
-      tell(o, args, target, result, up, tools);
-      return up ? { is: 'up' } : { is: 'down', reason: failure(result, o.timeout) };
+      const result = await tools.run({ ...command, ...(user === null ? {} : { user }) }, cut);
+      const health = verdict(o, result);
+      tell(o, args, target, result, health.is === 'up', tools);
+      return health;
     },
   }),
 } satisfies Poll<typeof options>;
+
+const NUMBERS = /^(\d{1,9})(?::(\d{1,9}))?$/;
+
+/** Whom to be; text: why nobody. Names are looked up each time: a system user may come after us. */
+async function userNamed(user: string, tools: Tools): Promise<{ readonly uid: number; readonly gid: number } | string> {
+  const [, uid, gid = uid] = NUMBERS.exec(user) ?? [];
+  if (uid !== undefined) return { uid: Number(uid), gid: Number(gid) };
+  const passwd = new TextDecoder().decode(await tools.read('/etc/passwd', PASSWD_BYTES));
+  for (const line of passwd.split('\n')) {
+    const [name, , entryUid = '', entryGid = ''] = line.split(':');
+    if (name === user && /^\d+$/.test(entryUid) && /^\d+$/.test(entryGid)) {
+      return { uid: Number(entryUid), gid: Number(entryGid) };
+    }
+  }
+  return `/etc/passwd has no user ${user}`;
+}
+
+function verdict(o: OptionsOf<typeof options>, result: CommandResult): Health {
+  const { exitCode, timedOut } = result;
+  if (exitCode === 0 && !timedOut) return { is: 'up' };
+  if (o['exit-weight'] && exitCode !== null && exitCode > 1 && !timedOut) return { is: 'up', weight: exitCode - 2 };
+  return { is: 'down', reason: failure(result, o.timeout) };
+}
 
 function fill(template: Template, target: Target): readonly string[] {
   const attributes = {

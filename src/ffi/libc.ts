@@ -25,6 +25,8 @@ export interface Libc {
   attachFilter(fd: number, program: Uint8Array): void;
   /** SCHED_RR for the calling thread, and none of its children. Throws EPERM without CAP_SYS_NICE or RLIMIT_RTPRIO. */
   realtime(priority: number): void;
+  /** prctl(2): what this thread starts from now on inherits no capability that root would not have by itself. */
+  clearAmbient(): void;
   close(fd: number): void;
   /** _exit(2): the process ends here and now, whatever its threads wait for. */
   exit(code: number): void;
@@ -51,6 +53,8 @@ const SO_ATTACH_FILTER = 26;
 const SOCK_FILTER_BYTES = 8;
 const MSG_DONTWAIT = 0x40;
 const MSG_ERRQUEUE = 0x2000;
+const PR_CAP_AMBIENT = 47;
+const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 const SCHED_RR = 2;
 const SCHED_RESET_ON_FORK = 0x40000000;
 
@@ -85,6 +89,9 @@ function load(): Libc {
   const filterBytes = koffi.sizeof('sock_fprog');
   const dup2 = library.func('int dup2(int from, int to)');
   const takeQueued = queueReader(koffi, library);
+  const prctl = library.func(
+    'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+  );
   const close = library.func('int close(int fd)');
   const exit = library.func('void _exit(int code)');
   const setScheduler = library.func('int sched_setscheduler(int pid, int policy, const void *parameters)');
@@ -124,6 +131,7 @@ function load(): Libc {
       const parameters = new Uint8Array(new Int32Array([priority]).buffer);
       checked(setScheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, parameters), 'sched_setscheduler');
     },
+    clearAmbient: () => void checked(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), 'prctl'),
     close: (fd) => void checked(close(fd), 'close'),
     exit: (code) => void exit(code),
     interfaceIndex: (name) => {

@@ -336,6 +336,8 @@ export interface Command {
   readonly path: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** Run as somebody else, in no group but this one and with no capability. Only root can. Absent: as whoever we are. */
+  readonly user?: { readonly uid: number; readonly gid: number };
   /** 0: none. Afterwards the whole process group gets SIGKILL; what does not die of it is left behind ('not all killed'). */
   readonly timeoutMs: number;
   /** Output kept of stdout and stderr together; the rest is read and dropped. */

@@ -35,6 +35,7 @@ export class ScriptedLibc implements Libc {
     return null;
   }
   replace(): void {}
+  clearAmbient(): void {}
   connect(): void {}
   setsockopt(_fd: number, _level: number, option: number): void {
     if (option === 33) throw new SystemError('EPERM', 'setsockopt'); // SO_RCVBUFFORCE

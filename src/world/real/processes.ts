@@ -29,6 +29,8 @@ function run(command: Command, cut: Cut, kill: Kill): Promise<CommandResult> {
       child = spawn(command.path, command.args, {
         cwd: '/',
         env: command.env,
+        // setgroups(2) to none and setgid(2) come before setuid(2), with which the kernel takes all capabilities of root's.
+        ...(command.user ?? {}),
         // setsid(2): the group's id is the leader's pid, and a terminal's signals do not reach it.
         detached: true,
         shell: false,

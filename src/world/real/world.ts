@@ -4,6 +4,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { networkInterfaces } from 'node:os';
 import { canonicalAddress } from '../../lib/address.ts';
+import { openLibc } from '../../ffi/libc.ts';
 import { errorText, SystemError } from '../../lib/errors.ts';
 import type { Log } from '../../log/record.ts';
 import type { MonitorModule } from '../../health/monitor.ts';
@@ -61,6 +62,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
       throw error;
     },
   );
+  clearAmbient(log);
   const faults = settings.faultFile === undefined ? null : createFaultHook(settings.faultFile, log);
   return {
     clock,
@@ -87,6 +89,19 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
       await kernels.close();
     },
   };
+}
+
+/** Where the unit gives us capabilities without root, checks that we start are not to have them. The kernel's modules are loaded. */
+function clearAmbient(log: Log): void {
+  try {
+    openLibc().clearAmbient();
+  } catch (error) {
+    log({
+      level: 'warn',
+      system: 'pybal',
+      text: `Commands inherit ambient capabilities, if there are any: ${errorText(error)}`,
+    });
+  }
 }
 
 async function socketOptions(log: Log): Promise<SocketOptions | null> {

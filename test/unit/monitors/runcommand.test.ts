@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import runcommand from '../../../monitors/runcommand.ts';
-import type { CommandResult } from '../../../src/world/world.ts';
+import type { Command, CommandResult } from '../../../src/world/world.ts';
+import { FakeWorld } from '../../support/fake-world.ts';
 import { type Bench, runMonitor, withDefaults } from '../../support/monitor-bench.ts';
 
 const ENDED = 'A process has ended with a probable error condition: process ended';
@@ -49,6 +50,52 @@ describe('RunCommand', () => {
     const bad = shell('exit 3');
     expect(await reasonOf(bad)).to.equal(`down: ${ENDED} with exit code 3.`);
     expect(bad.measured).to.deep.equal(['run_duration_seconds {"result":"failed","exitcode":"3"}']);
+  });
+
+  it("gives weights by exit status where that is wanted, as keepalived's misc_dynamic does", async () => {
+    const weighted = (script: string) => shell(script, { 'exit-weight': true });
+    expect(await weighted('exit 0').result()).to.deep.equal({ is: 'up' });
+    expect(await reasonOf(weighted('exit 1'))).to.equal(`down: ${ENDED} with exit code 1.`);
+    expect(await weighted('exit 2').result()).to.deep.equal({ is: 'up', weight: 0 });
+    expect(await weighted('exit 255').result()).to.deep.equal({ is: 'up', weight: 253 });
+    expect(await reasonOf(weighted('kill -9 $$'))).to.equal(`down: ${ENDED} by signal 9.`);
+    expect(await reasonOf(shell('sleep 9', { 'exit-weight': true, timeout: 0.2 }))).to.match(/^down: .*killed after/);
+    const good = weighted('exit 12');
+    await good.result();
+    expect(good.measured).to.deep.equal(['run_duration_seconds {"result":"successful","exitcode":"12"}']);
+  });
+
+  it('runs as the user that it is told, and does not blame the server for one that is not there', async () => {
+    const commands: Command[] = [];
+    const processes = {
+      run: (command: Command) => {
+        commands.push(command);
+        return Promise.resolve({
+          exitCode: 0,
+          signal: null,
+          timedOut: false,
+          output: '',
+          durationMs: 1,
+          leftovers: 'none',
+        } as const);
+      },
+    };
+    const fake = new FakeWorld();
+    fake.write('/etc/passwd', 'root:x:0:0::/:/bin/sh\nmonitor:x:991:988::/:/bin/false\nbroken:x:::\n');
+    const as = async (user: string | null) => {
+      const bench = runMonitor(runcommand, { command: '/bin/x', user }, {}, { processes, files: fake.files });
+      benches.push(bench);
+      return [await reasonOf(bench), commands.pop()?.user] as const;
+    };
+    expect(await as(null)).to.deep.equal(['up', undefined]);
+    expect(await as('monitor')).to.deep.equal(['up', { uid: 991, gid: 988 }]);
+    expect(await as('991')).to.deep.equal(['up', { uid: 991, gid: 991 }]);
+    expect(await as('991:5')).to.deep.equal(['up', { uid: 991, gid: 5 }]);
+    expect(await as('nobody')).to.deep.equal(['unknown: /etc/passwd has no user nobody', undefined]);
+    expect(await as('broken')).to.deep.equal(['unknown: /etc/passwd has no user broken', undefined]);
+    const complaints = (user: string) => runcommand.refuse(withDefaults(runcommand, { user }) as never);
+    expect(complaints('monitor').concat(complaints('1:2'))).to.deep.equal([]);
+    for (const user of ['', 'a b', '1:2:3', '-1']) expect(complaints(user), user).to.have.length(1);
   });
 
   it('is down when a signal ended it', async () => {
