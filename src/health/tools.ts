@@ -13,7 +13,7 @@ import type { Health, Tools } from './monitor.ts';
 const MAX_COMMANDS = 16;
 const MAX_CONNECTING = 4000;
 /** They share a socket; each holds one of its 65,536 sequence numbers. */
-const MAX_PINGS = 16_000;
+const MAX_PINGS = 30_000;
 const MAX_REASON = 1000;
 
 /** Why a check that never got its turn knows nothing. */

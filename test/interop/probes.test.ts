@@ -298,7 +298,7 @@ listen silent
 
     it('names a black hole, and what a firewall says', async () => {
       await filter('tcp dport 8001 drop', 'tcp dport 8002 reject with icmpx type admin-prohibited');
-      expect(await said(tcp, PORTS.http, { timeout: 0.5 })).to.equal('down: no connection in 0.5 seconds');
+      expect(await said(tcp, PORTS.http, { timeout: 0.8 })).to.equal('down: no connection in 0.8 seconds');
       expect(await said(tcp, PORTS.reject, { timeout: 1 })).to.match(/^down: No route to host/);
     });
   });
@@ -379,7 +379,7 @@ listen silent
       expect(await query('a.refused.test')).to.contain('down: DNS query refused, query: a.refused.test');
       expect(await query('a.failing', {}, PORTS.nsd)).to.contain('down: DNS server error, query: a.failing');
       await filter('udp dport 53 drop');
-      expect(await query('www.example', { timeout: 0.5 })).to.contain('down: DNS query timeout, query: www.example');
+      expect(await query('www.example', { timeout: 0.8 })).to.contain('down: DNS query timeout, query: www.example');
     });
   });
 
@@ -409,9 +409,9 @@ listen silent
 
     it('knows silence from an error only when a reply is expected', async () => {
       await filter('udp dport 7 drop', 'udp dport 8 reject with icmpx type admin-prohibited');
-      expect(await said(udp, 7, { timeout: 0.3 })).to.equal('up: silent');
-      expect(await said(udp, 7, { ...echo, timeout: 0.3 })).to.equal('down: no reply in 0.3 seconds, sent 3 times');
-      expect(await said(udp, 8, { timeout: 0.3 })).to.match(
+      expect(await said(udp, 7, { timeout: 0.8 })).to.equal('up: silent');
+      expect(await said(udp, 7, { ...echo, timeout: 0.8 })).to.equal('down: no reply in 0.8 seconds, sent 3 times');
+      expect(await said(udp, 8, { timeout: 0.8 })).to.match(
         /^down: .*ICMP communication prohibited, says 10\.213\.0\.2$/,
       );
     });
@@ -449,14 +449,14 @@ listen silent
         'icmp type echo-request drop',
         'meta l4proto ipv6-icmp icmpv6 type echo-request reject with icmpv6 type admin-prohibited',
       );
-      expect(await said(ping, 0, { ...quick, timeout: 0.4 })).to.equal('down: 0 of 3 pings answered, 1 needed');
+      expect(await said(ping, 0, { ...quick, timeout: 0.8 })).to.equal('down: 0 of 3 pings answered, 1 needed');
       expect(await said(ping, 0, quick, THEM6)).to.match(/^down: .*ICMP communication prohibited, says fd00:213::2$/);
     });
 
     it('allows for as much loss as it was told', async () => {
       await filter('icmp type echo-request numgen inc mod 3 < 2 drop');
       expect(await said(ping, 0, quick)).to.match(/^up: 1 of 3 answered/);
-      expect(await said(ping, 0, { ...quick, need: 2, timeout: 0.5 })).to.match(
+      expect(await said(ping, 0, { ...quick, need: 2, timeout: 0.8 })).to.match(
         /^down: 1 of 3 pings answered, 2 needed/,
       );
     });

@@ -27,7 +27,7 @@ function start(
   port: number,
   address = '127.0.0.1',
 ): Bench {
-  const bench = runMonitor(module, { timeout: 0.4, ...given }, { port, address });
+  const bench = runMonitor(module, { timeout: 0.6, ...given }, { port, address });
   closing.push(() => bench.stop());
   return bench;
 }
@@ -113,7 +113,7 @@ describe('DNS', () => {
 
   it('is down when nobody answers, and says how often it asked', async () => {
     const { port } = await serving(() => []);
-    expect(await said(run(port))).to.equal('down: no answer to www.example.org A in 0.4 seconds, asked 3 times');
+    expect(await said(run(port))).to.equal('down: no answer to www.example.org A in 0.6 seconds, asked 3 times');
   });
 
   it('is down where nobody listens', async () => {
@@ -148,7 +148,7 @@ describe('DNS', () => {
     expect(await said(run(port))).to.equal('up: NOERROR: 192.0.2.1');
     const forged = await serving((query) => wrong(query));
     expect(await said(run(forged.port, { tries: 1 }))).to.equal(
-      'down: no answer to www.example.org A in 0.4 seconds (3 messages that were no answer to it)',
+      'down: no answer to www.example.org A in 0.6 seconds (3 messages that were no answer to it)',
     );
   });
 
@@ -165,7 +165,7 @@ describe('DNS', () => {
       closing.push(() => server.close());
       return said(run(server.port, { transport: 'tcp' }));
     };
-    expect(await over(() => {})).to.equal('down: no answer to www.example.org A in 0.4 seconds');
+    expect(await over(() => {})).to.equal('down: no answer to www.example.org A in 0.6 seconds');
     expect(await over((socket) => socket.end())).to.equal('down: closed the TCP connection without an answer');
     expect(await over((socket) => socket.once('data', () => socket.resetAndDestroy()))).to.equal(
       'down: reset the TCP connection without an answer',

@@ -25,7 +25,7 @@ describe('Ping', () => {
           else if (fate !== 'silence') reject(new SystemError(fate, 'ping', 'said the test'));
         }),
     };
-    const bench = runMonitor(ping, { pause: 0.02, timeout: 0.2, ...given }, {}, { icmp });
+    const bench = runMonitor(ping, { pause: 0.02, timeout: 0.6, ...given }, {}, { icmp });
     benches.push(bench);
     return { bench, asked };
   }

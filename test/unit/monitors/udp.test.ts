@@ -4,6 +4,7 @@ import udp from '../../../monitors/udp.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { Udp } from '../../../src/world/world.ts';
 import { type Bench, runMonitor } from '../../support/monitor-bench.ts';
+import { eventually } from '../../support/namespace.ts';
 
 describe('UDP', () => {
   const closing: (() => unknown)[] = [];
@@ -26,7 +27,7 @@ describe('UDP', () => {
   }
 
   function run(port: number, given: Readonly<Record<string, unknown>> = {}): Bench {
-    const bench = runMonitor(udp, { timeout: 0.2, ...given }, { port });
+    const bench = runMonitor(udp, { timeout: 0.6, ...given }, { port });
     closing.push(() => bench.stop());
     return bench;
   }
@@ -73,13 +74,13 @@ describe('UDP', () => {
         return { local: { address, port }, send: () => first && handlers.onError(error), close: () => {} };
       },
     };
-    const given = { interval: 0.05, timeout: 0.02, 'icmp-timeout': 0.3 };
+    const given = { interval: 0.05, timeout: 0.02, 'icmp-timeout': 0.8 };
     const bench = runMonitor(udp, given, { port: 53 }, { udp: fake });
     closing.push(() => bench.stop());
     expect(await said(bench, 1)).to.equal('down: udp: ECONNREFUSED');
     expect(await said(bench, 2)).to.equal('down: ICMP said 0 s ago that it is unreachable');
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    expect(bench.results.at(-1)).to.deep.equal({ is: 'up', detail: 'silent' });
+    const { detail } = await eventually('up', () => bench.results.find((health) => health.is === 'up') ?? null);
+    expect(detail).to.equal('silent');
   });
 
   it('is up when the reply is the expected one', async () => {
@@ -109,7 +110,7 @@ describe('UDP', () => {
 
   it('is down when what is expected does not come', async () => {
     const { port } = await serving(() => []);
-    expect(await said(run(port, { expect: ['pong'] }))).to.equal('down: no reply in 0.2 seconds, sent 3 times');
+    expect(await said(run(port, { expect: ['pong'] }))).to.equal('down: no reply in 0.6 seconds, sent 3 times');
   });
 
   it('has enough of a server that does not stop', async () => {
