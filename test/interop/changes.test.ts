@@ -8,6 +8,7 @@ import type { Route } from '../../src/decision/decision.ts';
 import { Bird } from '../support/bird.ts';
 import { peerConfig, route } from '../support/bgp-net.ts';
 import { Frr } from '../support/frr.ts';
+import { openSocketOptions } from '../../src/world/real/socket-options.ts';
 import { eventually, Namespace, requireTools } from '../support/namespace.ts';
 import { type RealSpeaker, realSpeaker } from '../support/real-speaker.ts';
 
@@ -18,6 +19,9 @@ const APART_MS = 5;
 const STEADY = 11;
 const BUSY = 12;
 const OTHERS = [13, 14, 15];
+/** TCP-MD5, of the others' sessions. With another key for less than a retransmission nothing is lost. */
+const KEY = 'sesame';
+const OTHER_KEY = 'open';
 
 /** One router that all of our peers are sessions with, told apart by our address. */
 interface Router {
@@ -37,7 +41,7 @@ log stderr { error, fatal, bug };
 router id ${net}.1;
 protocol device {}
 template bgp ours { local ${net}.1 as 64500; passive on; hold time 9; error wait time 1, 1; ipv4 { import all; export none; }; }
-${hosts.map((host) => `protocol bgp p${host} from ours { neighbor ${net}.${host} as 64600; }`).join('\n')}
+${hosts.map((host) => `protocol bgp p${host} from ours { neighbor ${net}.${host} as 64600; ${OTHERS.includes(host) ? `password "${KEY}";` : ''} }`).join('\n')}
 `,
   );
   return {
@@ -57,7 +61,9 @@ ${hosts.map((host) => `protocol bgp p${host} from ours { neighbor ${net}.${host}
 function frrAt(namespace: Namespace, net: string): Router {
   const hosts = [STEADY, BUSY, ...OTHERS];
   const neighbor = (host: number) =>
-    ['remote-as 64600', 'timers 3 9', 'passive'].map((line) => ` neighbor ${net}.${host} ${line}`).join('\n');
+    ['remote-as 64600', 'timers 3 9', 'passive', ...(OTHERS.includes(host) ? [`password ${KEY}`] : [])]
+      .map((line) => ` neighbor ${net}.${host} ${line}`)
+      .join('\n');
   const frr = Frr.bgpd(
     namespace,
     `router bgp 64500
@@ -109,22 +115,38 @@ for (const [name, { net, start }] of Object.entries(routers)) {
       await namespace?.destroy();
     });
 
+    const keys = new Map(OTHERS.map((host) => [`p${host}`, KEY]));
     const peer = (host: number): PeerConfig =>
-      peerConfig({ name: `p${host}`, address: `${net}.1`, localAddress: `${net}.${host}`, connectRetrySeconds: 1 });
+      peerConfig({
+        name: `p${host}`,
+        address: `${net}.1`,
+        localAddress: `${net}.${host}`,
+        connectRetrySeconds: 1,
+        password: OTHERS.includes(host) ? { from: 'text', text: '(given)' } : null,
+      });
     const configure = (peers: Iterable<PeerConfig>) =>
-      ours.speaker.configure({ routerId: `${net}.200`, listen: [], peers: [...peers] });
+      ours.speaker.configure({ routerId: `${net}.200`, listen: [], peers: [...peers], keys: new Map(keys) });
     const ups = (host: number) => ours.states.filter((state) => state.startsWith(`p${host} `));
 
-    /** One that needs a new session, the end of one, or another one. */
-    function changeSetting(peers: Map<number, PeerConfig>, i: number): void {
+    /** One that needs a new session, the end of one, another one, or another key. Answers whose key is another one now. */
+    function changeSetting(peers: Map<number, PeerConfig>, i: number): string | null {
       const host = OTHERS[i % OTHERS.length] ?? 0;
+      const name = `p${host}`;
+      const up = ours.states.filter((state) => state.startsWith(`${name} `)).at(-1) === `${name} up`;
       if (!peers.has(host)) peers.set(host, peer(host));
       else if (i % 7 === 0) peers.delete(host);
-      else peers.set(host, { ...peer(host), holdTimeSeconds: 30 + i });
+      else if (up && i % 10 !== 0) {
+        keys.set(name, keys.get(name) === KEY ? OTHER_KEY : KEY);
+        return name;
+      } else {
+        keys.set(name, KEY);
+        peers.set(host, { ...peer(host), holdTimeSeconds: 30 + i });
+      }
+      return null;
     }
 
     it('resets no session of theirs, and says nothing to the one for which nothing changed', async () => {
-      ours = realSpeaker();
+      ours = realSpeaker({ sockets: openSocketOptions() });
       const peers = new Map([STEADY, BUSY, ...OTHERS].map((host) => [host, peer(host)]));
       await configure(peers.values());
       const steadyRoutes = () => [route('203.0.113.1', { med: 1 }), route('203.0.113.2', { med: 2 })];
@@ -137,12 +159,19 @@ for (const [name, { net, start }] of Object.entries(routers)) {
       expect(before).to.not.equal(null);
       const sent = () => ours.speaker.status().find((each) => each.name === `p${BUSY}`)?.counters.updatesOut ?? 0;
       const sentBefore = sent();
+      let keyChanges = 0;
 
       for (let i = 0; i < ROUTE_CHANGES; i++) {
         if (i % (ROUTE_CHANGES / SETTING_CHANGES) === 0) {
-          changeSetting(peers, i / 10);
+          const rekeyed = changeSetting(peers, i / 10);
+          const statesBefore = ours.states.length;
           // As after a reload: everything is made anew from the file.
           await configure(structuredClone([...peers.values()]));
+          if (rekeyed !== null) {
+            const changes = ours.states.slice(statesBefore).filter((state) => state.startsWith(`${rekeyed} `));
+            expect(changes, `another key for ${rekeyed}`).to.deep.equal([]);
+            keyChanges++;
+          }
         }
         const address = `198.51.100.${(i * 7) % 100}`;
         if (busyRoutes.has(address) && i % 3 === 0) busyRoutes.delete(address);
@@ -160,6 +189,7 @@ for (const [name, { net, start }] of Object.entries(routers)) {
       expect(await router.view(STEADY)).to.deep.equal(before);
       expect(ups(STEADY)).to.deep.equal([`p${STEADY} up`]);
       expect(ups(BUSY)).to.deep.equal([`p${BUSY} up`]);
+      expect(keyChanges).to.be.above(5);
       // The others did go through it, or nothing is proven above.
       for (const host of OTHERS) expect(ups(host)).to.include(`p${host} down`);
     });
