@@ -183,7 +183,7 @@ class PingSocket {
     if (waiting === undefined) return;
     if (heard.is === 'reply') {
       const ours = from === waiting.address && Buffer.compare(heard.payload.subarray(0, 8), waiting.cookie) === 0;
-      if (ours) waiting.settle({ roundTripMs: performance.now() - waiting.sentAt });
+      if (ours) waiting.settle({ roundTripMs: Math.round((performance.now() - waiting.sentAt) * 1000) / 1000 });
     } else if (heard.to === waiting.address) {
       this.#fail(waiting, heard.type, heard.code, from);
     }
