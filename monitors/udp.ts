@@ -34,7 +34,7 @@ const options = [
     min: 1,
     max: 20,
     default: 3,
-    doc: 'How often to send while nothing came back, spread evenly over the timeout.',
+    doc: 'How often to send while an expected reply has not come, spread evenly over the timeout.',
   },
   {
     name: 'icmp-timeout',
@@ -149,12 +149,13 @@ export default {
   },
 } satisfies Poll<typeof options>;
 
-/** Each datagram in each try. Returns a function that ends it. */
+/** Each datagram in each try; once if nothing is expected. Returns a function that ends it. */
 function sendAll(o: Options, tools: Tools, socket: UdpSocket, fail: (reason: string) => void): () => void {
+  const most = o.expect.length === 0 ? 1 : o.tries;
   let tries = 0;
   let cancel = (): void => {};
   const send = (): void => {
-    if (++tries < o.tries) cancel = tools.clock.at((o.timeout * 1000) / o.tries, send);
+    if (++tries < most) cancel = tools.clock.at((o.timeout * 1000) / o.tries, send);
     try {
       for (const datagram of o.send) socket.send(toOctets(datagram));
     } catch (error) {
