@@ -179,7 +179,7 @@ export const SERVICE_OPTIONS = [
     kind: 'choice',
     choices: ['verify', 'insecure', 'off'],
     default: 'verify',
-    doc: 'TLS with a certificate that is verified, TLS with any certificate (PyBal), or, for etcd:// and k8s://, no TLS.',
+    doc: 'For https, etcd and k8s: TLS with a certificate that is verified, or with any (PyBal). off: for etcd and k8s, no TLS.',
   },
   {
     name: 'config-ca',
@@ -221,7 +221,7 @@ export const SERVICE_OPTIONS = [
     kind: 'path',
     default: null,
     example: '/etc/pybal/k8s-token',
-    doc: 'k8s: file with the bearer token, read again for each request.',
+    doc: 'https and k8s: file with the bearer token, read again for each request.',
   },
   {
     name: 'config-label-selector',

@@ -2,6 +2,7 @@
 // that they are needed, so a certificate or token that was renewed on disk is used from the next connection on.
 
 import type { SourceAccess } from '../config/types.ts';
+import { encodeBase64 } from '../lib/base64.ts';
 import type { Files, HttpTls } from '../world/world.ts';
 
 const MAX_PEM_BYTES = 1 << 20;
@@ -25,4 +26,16 @@ export async function secretOf(files: Files, path: string): Promise<string> {
   const text = new TextDecoder().decode(await files.read(path, MAX_SECRET_BYTES)).replace(/\r?\n$/, '');
   if (text === '' || /[\p{Cc}]/u.test(text)) throw new Error(`${path} does not hold one line of text`);
   return text;
+}
+
+/** Headers that say who we are to a web server: a token (RFC 6750), or else user and password (RFC 7617). */
+export async function loginOf(files: Files, access: SourceAccess): Promise<Readonly<Record<string, string>>> {
+  const { user, passwordFile, tokenFile } = access;
+  if (tokenFile !== null) return { authorization: `Bearer ${await secretOf(files, tokenFile)}` };
+  if (user === null || passwordFile === null) return {};
+  return { authorization: basic(user, await secretOf(files, passwordFile)) };
+}
+
+export function basic(user: string, password: string): string {
+  return `Basic ${encodeBase64(new TextEncoder().encode(`${user}:${password}`))}`;
 }

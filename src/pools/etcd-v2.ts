@@ -1,8 +1,8 @@
 // etcd's v2 API (/v2/keys), which PyBal speaks: a folder read whole, then one long poll per event. Of all keys of the store
 // only the last 1000 events are kept; whoever comes later is answered 401 and must read again.
 
-import { encodeBase64 } from '../lib/base64.ts';
 import type { Cut } from '../lib/cut.ts';
+import { basic } from './access.ts';
 import { type EtcdCluster, NoSuchApi, readValue, refusal } from './etcd-cluster.ts';
 import { arrayIn, isObject, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
 import { followJson } from './json-stream.ts';
@@ -129,9 +129,7 @@ export class EtcdV2 implements Feed {
 
   async #headers(): Promise<Readonly<Record<string, string>>> {
     const login = await this.#cluster.login();
-    if (login === null) return {};
-    const both = new TextEncoder().encode(`${login.user}:${login.password}`);
-    return { authorization: `Basic ${encodeBase64(both)}` };
+    return login === null ? {} : { authorization: basic(login.user, login.password) };
   }
 }
 

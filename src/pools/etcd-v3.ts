@@ -17,7 +17,7 @@ const PAGE = 500;
 const SMALLER = 8;
 
 export class EtcdV3 implements Feed {
-  readonly verifyMs = 5000;
+  readonly verifyMs = 10_000;
   readonly rereadMs = 300_000;
   readonly #cluster: EtcdCluster;
   /** Null: not logged in, or nobody wants us to. */

@@ -1,41 +1,50 @@
 // A pool behind HTTP or HTTPS: asked each second with a conditional GET, the next time only when the last one has ended.
 // Failures back off with jitter. Redirects are failures: a pool must not move by the word of a web server.
 
+import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
+import { loginOf, tlsOf } from './access.ts';
 import type { HttpResponse, Mono, World } from '../world/world.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
 import { backOffMs, POLL_MS, sameBytes, SETTLE_MS, showUrl, type Answer, type Source } from './source.ts';
 
 const TIMEOUT_MS = 5000;
 
-export function httpSource(world: Pick<World, 'clock' | 'http'>, url: string): Source {
-  return new HttpSource(world, url);
+type HttpWorld = Pick<World, 'clock' | 'files' | 'http'>;
+
+export function httpSource(world: HttpWorld, url: string, access: SourceAccess): Source {
+  return new HttpSource(world, url, access);
 }
 
 class HttpSource implements Source {
-  readonly #world: Pick<World, 'clock' | 'http'>;
+  readonly #world: HttpWorld;
   readonly #url: string;
+  readonly #access: SourceAccess;
   /** RFC 9110 §8.8: of the last content, for the next question. */
   #validators: Readonly<Record<string, string>> = {};
   #bytes: Uint8Array | null = null;
   #changedAt: Mono | null = null;
 
-  constructor(world: Pick<World, 'clock' | 'http'>, url: string) {
+  constructor(world: HttpWorld, url: string, access: SourceAccess) {
     this.#world = world;
     this.#url = url;
+    this.#access = access;
   }
 
   async ask(afresh: boolean, cut: Cut): Promise<Answer> {
     const settled = this.#changedAt !== null && this.#world.clock.now() - this.#changedAt >= SETTLE_MS;
     const conditions = afresh || !settled ? {} : this.#validators;
+    const { http, files } = this.#world;
     try {
-      const response = await this.#world.http.get(
+      const login = await loginOf(files, this.#access);
+      const response = await http.get(
         {
           url: this.#url,
-          headers: { 'user-agent': 'anybal', accept: '*/*', 'accept-encoding': 'identity', ...conditions },
+          headers: { 'user-agent': 'anybal', accept: '*/*', 'accept-encoding': 'identity', ...login, ...conditions },
           timeoutMs: TIMEOUT_MS,
           maxBytes: MAX_POOL_BYTES,
+          tls: await tlsOf(files, this.#access),
         },
         cut,
       );

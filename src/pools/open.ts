@@ -23,7 +23,7 @@ export function openSource(
       return fileSource(world, url);
     case 'http':
     case 'https':
-      return httpSource(world, url);
+      return httpSource(world, url, access);
     case 'etcd':
       return etcdSource(world, url, access);
     case 'dns':

@@ -82,7 +82,7 @@ describe('interop: etcd, v3 and v2', function () {
     await becomes('10.0.0.1=10 10.0.0.2=10!', stage.put(4, value('inactive', 7)));
     await becomes('10.0.0.1=3 10.0.0.2=10!', stage.put(1, value('yes', 3)));
     expect(pool.status).to.include({ state: 'current', lastError: null });
-    expect(pool.status.ageSeconds).to.be.lessThan(10);
+    expect(pool.status.ageSeconds).to.be.lessThan(15);
   });
 
   both('A quick series of edits ends where the store does.', async (stage) => {
@@ -226,7 +226,7 @@ describe('interop: etcd, v3 only', function () {
     await etcd.ctl('user', 'add', 'somebody:else');
     await etcd.ctl('put', key(2), value('no'));
     await pool.becomes('10.0.0.1=10 10.0.0.2=10!', 10_000);
-    await setTimeout(6000);
+    await setTimeout(11_000);
     expect(pool.status).to.include({ state: 'current', lastError: null });
     expect(pool.log.join('\n')).not.to.match(/secret|wrong/);
     rmSync(folder, { recursive: true });

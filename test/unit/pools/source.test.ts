@@ -168,6 +168,49 @@ describe('pool sources', () => {
       expect(fake.requests[1]?.headers).not.to.have.any.keys('if-none-match');
     });
 
+    it('is told who we are, and whom we trust, by the files of the options as they are now.', async () => {
+      const files = { caFile: '/ca', certificateFile: '/cert', keyFile: '/key', passwordFile: '/password' };
+      for (const [path, content] of [
+        ['/ca', 'CA'],
+        ['/cert', 'CERT'],
+        ['/key', 'KEY'],
+        ['/password', 'pässword\n'],
+      ] as const)
+        fake.write(path, content);
+      const { sourceAccess } = serviceConfig();
+      const asked = async (over: Partial<typeof sourceAccess>) => {
+        const service = serviceConfig({ source: 'https://pools/text', sourceAccess: { ...sourceAccess, ...over } });
+        const source = openSource(fake.world, service);
+        if (typeof source === 'string') throw new Error(source);
+        fake.reply = () => response(200, 'one');
+        await ask(source);
+        return fake.requests.at(-1);
+      };
+      const request = await asked({ ...files, user: 'me', tls: 'insecure' });
+      expect(request?.tls).to.deep.equal({ verify: false, ca: 'CA', certificate: { cert: 'CERT', key: 'KEY' } });
+      const basic = Buffer.from('me:pässword').toString('base64');
+      expect(request?.headers).to.include({ authorization: `Basic ${basic}` });
+      fake.write('/token', 'abc\n');
+      expect((await asked({ tokenFile: '/token' }))?.headers).to.include({ authorization: 'Bearer abc' });
+      expect((await asked({}))?.headers).not.to.have.any.keys('authorization');
+    });
+
+    it('whose password file is missing, empty or more than a line is not asked.', async () => {
+      const { sourceAccess } = serviceConfig();
+      const service = serviceConfig({
+        source: 'https://pools/text',
+        sourceAccess: { ...sourceAccess, tokenFile: '/token' },
+      });
+      const source = openSource(fake.world, service);
+      if (typeof source === 'string') throw new Error(source);
+      expect(await ask(source)).to.match(/ENOENT/);
+      for (const wrong of ['', '\n', 'a\nb']) {
+        fake.write('/token', wrong);
+        expect(await ask(source)).to.equal('/token does not hold one line of text');
+      }
+      expect(fake.requests).to.have.length(0);
+    });
+
     it('that answers the same bytes under another tag is unchanged.', async () => {
       const source = open(URL);
       fake.reply = () => response(200, 'one', { etag: `"${fake.requests.length}"` });

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { lstat, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer, connect, type Server, type Socket } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer } from 'node:tls';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { createHttp } from '../../../src/world/real/http.ts';
 import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
 import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
+import type { HttpTls } from '../../../src/world/world.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
 const logged: LogRecord[] = [];
@@ -278,5 +280,112 @@ describe('An HTTP server', () => {
     });
     expect(await codeOf(getOverUnixSocket(path, '/', 50, 1000))).to.equal('ETIMEDOUT');
     await server.close();
+  });
+});
+
+/** 'resolved', or the code of the error. */
+async function outcome(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'resolved',
+    () => codeOf(promise),
+  );
+}
+
+describe('An HTTP answer that goes on', () => {
+  const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
+  /** What came before it ended, and how that was. */
+  const follow = async (pieces: readonly string[], end: 'end' | 'destroy' | 'hold', cutAfterMs = 2000) => {
+    const server = await rawServer(pieces, end);
+    const knife = new Knife();
+    const timer = setTimeout(() => knife.abort(), cutAfterMs);
+    let told = '';
+    const request = { url: `http://${server.host}/`, timeoutMs: 200, maxBytes: 10 };
+    try {
+      const answer = http.stream(request, (bytes) => (told += Buffer.from(bytes).toString()), knife);
+      const code = await outcome(answer);
+      return { told, code, answer: await answer.catch(() => null) };
+    } finally {
+      clearTimeout(timer);
+      server.close();
+    }
+  };
+
+  it('comes piece by piece, for longer than its head may take and larger than a body may be', async () => {
+    const pieces = [head, ...Array.from({ length: 10 }, () => '3\r\nabc\r\n'), '0\r\n\r\n'];
+    const { told, code, answer } = await follow(pieces, 'hold');
+    expect([told, code]).to.deep.equal(['abc'.repeat(10), 'resolved']);
+    expect(answer).to.include({ status: 200 });
+    expect(answer?.body).to.have.length(0);
+  });
+
+  it('and breaks is ECONNRESET, after all that came', async () => {
+    const { told, code } = await follow([head, '3\r\nabc\r\n'], 'destroy');
+    expect([told, code]).to.deep.equal(['abc', 'ECONNRESET']);
+  });
+
+  it('and falls silent is followed until it is cut', async () => {
+    const { told, code } = await follow([head, '3\r\nabc\r\n'], 'hold', 500);
+    expect([told, code]).to.deep.equal(['abc', 'ECANCELED']);
+  });
+
+  it('has to begin in time', async () => {
+    expect((await follow(['HTTP/1.1 200 OK\r\n'], 'hold')).code).to.equal('ETIMEDOUT');
+  });
+
+  it('with another status is an answer as any other, and bounded', async () => {
+    const refused = 'HTTP/1.1 410 Gone\r\ncontent-length: 4\r\n\r\ngone';
+    const { told, answer } = await follow([refused], 'hold');
+    expect([told, answer?.status, Buffer.from(answer?.body ?? []).toString()]).to.deep.equal(['', 410, 'gone']);
+    const long = 'HTTP/1.1 500 Oh\r\ncontent-length: 11\r\n\r\n12345678901';
+    expect((await follow([long], 'hold')).code).to.equal('EFBIG');
+  });
+});
+
+describe('An HTTP request with a body', () => {
+  it('is a POST with it', async () => {
+    let asked = '';
+    const server = createHttpServer((request, response) => {
+      request.on('data', (bytes: Uint8Array) => (asked += Buffer.from(bytes).toString()));
+      request.on('end', () => response.end(`${request.method} ${request.headers['content-type']}`));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const request = {
+      url: `http://127.0.0.1:${port}/x`,
+      headers: { 'content-type': 'application/json' },
+      body: '{"ä":1}',
+      timeoutMs: 2000,
+      maxBytes: 100,
+    };
+    try {
+      const { status, body } = await http.post(request, new Knife());
+      expect([status, Buffer.from(body).toString(), asked]).to.deep.equal([200, 'POST application/json', '{"ä":1}']);
+    } finally {
+      server.close();
+    }
+  });
+});
+
+describe('HTTP over TLS', () => {
+  it('trusts whom it is told to trust, or everybody if it must', async () => {
+    const server = await rawServer(['HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'], 'end', true);
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-https-'));
+    try {
+      const hostsFile = join(folder, 'hosts');
+      await writeFile(hostsFile, '127.0.0.1 real.example other.example\n');
+      const here = createHttp(createNames({ ...NAMES_DEFAULTS, hostsFile }), systemAuthorities(), () => {});
+      const ask = (name: string, tls: HttpTls) => {
+        const url = `https://${server.host.replace('127.0.0.1', name)}/`;
+        return outcome(here.get({ url, timeoutMs: 2000, maxBytes: 10, tls }, new Knife()));
+      };
+      expect(await ask('real.example', { verify: true })).to.equal('EPROTO');
+      expect(await ask('real.example', { verify: true, ca: CERTIFICATE })).to.equal('resolved');
+      expect(await ask('other.example', { verify: true, ca: CERTIFICATE })).to.equal('EPROTO');
+      expect(await ask('other.example', { verify: false })).to.equal('resolved');
+      expect(await ask('real.example', { verify: true, ca: 'no certificate' })).to.equal('EINVAL');
+    } finally {
+      server.close();
+      await rm(folder, { recursive: true });
+    }
   });
 });
