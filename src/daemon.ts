@@ -4,6 +4,7 @@
 
 import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
+import { showUrl } from './lib/url.ts';
 import { BfdClient } from './bfd/client.ts';
 import type { Drops } from './bgp/drops.ts';
 import { NO_KEYS, type PeerKeys, readKeys } from './bgp/keys.ts';
@@ -503,7 +504,7 @@ export class Daemon {
     for (const verdict of this.#decision?.services.values() ?? []) {
       if (verdict.key !== key) continue;
       const { source, place } = verdict.basis.config;
-      return `${source}, or [${verdict.name}] in ${place.file}`;
+      return `${showUrl(source)}, or [${verdict.name}] in ${place.file}`;
     }
     return null;
   }

@@ -5,6 +5,7 @@ import { canonicalAddress, familyOf } from '../lib/address.ts';
 import { type Literal, LiteralError, parseLiteral, printLiteral } from './literal.ts';
 import type { OptionRow, ServerAttribute, Template } from './rows.ts';
 import { didYouMean } from './suggest.ts';
+import { showUrl } from '../lib/url.ts';
 
 /** Why a text is not a value of its kind. `at` is the offset in the text, where that helps. */
 export class ValueError extends Error {
@@ -205,12 +206,14 @@ function readUrl(text: string, schemes: readonly string[]): string {
   const url = given(text);
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(url)?.[1]?.toLowerCase();
   const known = schemes.map((name) => `${name}://`).join(', ');
-  if (scheme === undefined) throw new ValueError(`${quote(url)} is not a URL (${known})`);
+  if (scheme === undefined) throw new ValueError(`${quote(showUrl(url))} is not a URL (${known})`);
   if (!schemes.includes(scheme)) throw new ValueError(`${scheme}:// is not known here (${known})`);
-  if (/[\s\p{Cc}]/u.test(url)) throw new ValueError(`${quote(url)} has a blank in it`);
+  if (/[\s\p{Cc}]/u.test(url)) throw new ValueError(`${quote(showUrl(url))} has a blank in it`);
   if (scheme === 'file' && !/^file:\/\/(localhost)?\//i.test(url))
     throw new ValueError(`${quote(url)}: write three slashes and an absolute path, file:///etc/…`);
-  if (!URL.canParse(url)) throw new ValueError(`${quote(url)} is not a URL`);
+  // etcd://a:2379,b:2379/… names several members.
+  const one = scheme === 'etcd' ? url.replace(/,[^/?#]*/, '') : url;
+  if (!URL.canParse(one)) throw new ValueError(`${quote(showUrl(url))} is not a URL`);
   return url;
 }
 

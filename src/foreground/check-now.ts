@@ -15,6 +15,7 @@ import { canonicalAddress, familyOf } from '../lib/address.ts';
 import { Knife } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
+import { showUrl } from '../lib/url.ts';
 import { visible } from '../log/format.ts';
 import { Pools } from '../pools/pools.ts';
 import type { HttpResponse, World } from '../world/world.ts';
@@ -122,7 +123,7 @@ async function serversOf(
   const listed = known ?? (await readPool(service, stateDirectory, world));
   const from =
     known === null
-      ? `No daemon answers at ${controlSocket}: its servers are as ${service.source} says.`
+      ? `No daemon answers at ${controlSocket}: its servers are as ${showUrl(service.source)} says.`
       : `Its servers are as the daemon at ${controlSocket} says.`;
   if (only === null) {
     if (listed.length > 0) return { servers: listed, source: from };

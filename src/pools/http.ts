@@ -6,8 +6,9 @@ import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
 import { loginOf, tlsOf } from './access.ts';
 import type { HttpResponse, Mono, World } from '../world/world.ts';
+import { showUrl } from '../lib/url.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
-import { backOffMs, POLL_MS, sameBytes, SETTLE_MS, showUrl, type Answer, type Source } from './source.ts';
+import { backOffMs, POLL_MS, sameBytes, SETTLE_MS, type Answer, type Source } from './source.ts';
 
 const TIMEOUT_MS = 5000;
 

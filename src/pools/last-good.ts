@@ -5,7 +5,7 @@ import type { PoolHost } from '../decision/facts.ts';
 import { canonicalAddress } from '../lib/address.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import type { Files, Wall } from '../world/world.ts';
-import { showUrl } from './source.ts';
+import { showUrl } from '../lib/url.ts';
 
 export interface LastGood {
   readonly service: string;

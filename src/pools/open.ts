@@ -2,12 +2,13 @@
 
 import type { ServiceConfig } from '../config/types.ts';
 import type { World } from '../world/world.ts';
+import { showUrl } from '../lib/url.ts';
 import { dnsSource, srvSource } from './dns.ts';
 import { etcdSource } from './etcd.ts';
 import { fileSource } from './file.ts';
 import { httpSource } from './http.ts';
 import { k8sSource } from './k8s.ts';
-import { showUrl, type Source } from './source.ts';
+import type { Source } from './source.ts';
 
 /** What of a service tells where its pool is. */
 export type Sourced = Pick<ServiceConfig, 'source' | 'sourceAccess' | 'family' | 'realPort'>;

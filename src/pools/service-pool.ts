@@ -8,6 +8,7 @@ import { equal } from '../lib/equal.ts';
 import { type Complaint, errorText, printComplaint } from '../lib/errors.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Wall, World } from '../world/world.ts';
+import { showUrl } from '../lib/url.ts';
 import { Claims, type Claim } from './claims.ts';
 import { initialGuard, troubleOf, step, type GuardEvent, type GuardState } from './guard.ts';
 import { Keeper } from './keeper.ts';
@@ -16,7 +17,7 @@ import { changeLines } from './lines.ts';
 import { openSource } from './open.ts';
 import { parsePool, readEntries, type ParsedPool } from './parse.ts';
 import type { Resolver } from './resolve.ts';
-import { POLL_MS, showUrl, type Source } from './source.ts';
+import { POLL_MS, type Source } from './source.ts';
 
 export interface PoolStatus {
   readonly url: string;

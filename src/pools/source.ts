@@ -37,11 +37,6 @@ export function backOffMs(failures: number, random: number): number {
  */
 export const SETTLE_MS = 3000;
 
-/** A URL fit for a log: without user, password or token. */
-export function showUrl(url: string): string {
-  return url.replace(/^([a-z0-9+.-]+:\/\/)[^/?#]*@/i, '$1***@');
-}
-
 export function sameBytes(a: Uint8Array | null, b: Uint8Array): boolean {
   return a !== null && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

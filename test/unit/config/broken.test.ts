@@ -321,6 +321,23 @@ const CASES: readonly Case[] = [
     ],
   ],
   [
+    'a source with a password and a port that is none',
+    web({ config: 'http://me:secret@h:x/p' }),
+    [
+      '1: warning: [web] not usable: what it has in the kernel stays as it is',
+      '6: [web] config: “http://***@h:x/p” is not a URL',
+    ],
+  ],
+  [
+    'half a way to get into a source',
+    web({ config: 'etcd://h/p', 'config-user': 'me', 'config-key': '/key' }),
+    [
+      '1: warning: [web] not usable: what it has in the kernel stays as it is',
+      '8: [web] config-user: nothing without config-password-file',
+      '9: [web] config-key: nothing without config-certificate',
+    ],
+  ],
+  [
     'a source with a blank',
     web({ config: 'http://h/a b' }),
     [

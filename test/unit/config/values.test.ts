@@ -48,6 +48,7 @@ const GOOD: readonly (readonly [OptionRow, string, unknown])[] = [
   [{ ...base, kind: 'path' }, '/a b', '/a b'],
   [URL_ROW, 'file:///etc/x', 'file:///etc/x'],
   [URL_ROW, 'HTTP://h/x?a=b', 'HTTP://h/x?a=b'],
+  [{ ...base, kind: 'url', schemes: ['etcd'] }, 'etcd://a:2379,[::1]:2379/p', 'etcd://a:2379,[::1]:2379/p'],
   [{ ...base, kind: 'urls', schemes: ['http'] }, "'http://a/'", ['http://a/']],
 ];
 

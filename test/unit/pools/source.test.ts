@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { openSource } from '../../../src/pools/open.ts';
-import { showUrl, type Answer, type Source } from '../../../src/pools/source.ts';
+import { showUrl } from '../../../src/lib/url.ts';
+import type { Answer, Source } from '../../../src/pools/source.ts';
 import { FakeWorld, response } from '../../support/fake-world.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 
