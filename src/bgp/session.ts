@@ -202,6 +202,7 @@ export class Session {
     if (this.#stream !== stream) return;
     stream.resume();
     for (const frame of waiting.later) if (this.#stream === stream) this.#take(stream, frame);
+    this.#hooks.receivedAll();
   }
 
   /** Drop the connection without a word: the peer has forgotten it. */
