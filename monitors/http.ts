@@ -71,7 +71,7 @@ class Prober {
     this.#reading = {
       until: whole ? 'body' : o.redirects > 0 ? 'head' : 'line',
       keepBytes: expecting ? o['max-body'] : 0,
-      maxBodyBytes: expecting ? o['max-body'] : MAX_BODY_BYTES,
+      maxBodyBytes: expecting && !o['read-body'] ? o['max-body'] : MAX_BODY_BYTES,
       toHead: o.method === 'HEAD',
       headIsEnough: (status) => !o['keep-alive'] && !isWanted(this.#statuses, status),
     };
@@ -132,17 +132,25 @@ class Prober {
     for (let followed = 0; ; followed++) {
       const connection = await this.#exchange(question, target, credentials, cut, progress);
       if (typeof connection === 'string') return connection;
-      const { response, certificate } = connection;
+      const next = this.#judge(connection, question, followed, target, progress);
       this.#keep(target, connection);
-      if (response === null) return 'nothing was asked';
-      if (isWanted(this.#statuses, response.status)) {
-        progress.line = response.line;
-        return this.#judgeBody(response) ?? this.#judgeCertificate(certificate, question, target);
-      }
-      const next = this.#redirect(question, response, followed);
-      if (typeof next === 'string') return next;
+      if (next === null || typeof next === 'string') return next;
       question = next;
     }
+  }
+
+  /** Null: all is as it was wanted. Otherwise why it is not, or what to ask next. */
+  #judge(
+    { response, certificate }: Connection,
+    question: Question,
+    followed: number,
+    target: Target,
+    progress: Progress,
+  ): Question | string | null {
+    if (response === null) return 'nothing was asked';
+    if (!isWanted(this.#statuses, response.status)) return this.#redirect(question, response, followed);
+    progress.line = response.line;
+    return this.#judgeBody(response) ?? this.#judgeCertificate(certificate, question, target);
   }
 
   #judgeBody(response: ResponseReader): string | null {
@@ -258,7 +266,7 @@ class Prober {
   }
 
   #keep(target: Target, connection: Connection): void {
-    if (!this.#o['keep-alive'] || !connection.canCarry(0)) {
+    if (!this.#o['keep-alive'] || !connection.rest()) {
       connection.close();
       return;
     }

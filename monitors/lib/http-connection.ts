@@ -24,6 +24,7 @@ export class Connection {
   /** Of the request under way. */
   #settle: ((answer: Answer) => void) | null = null;
   #open = true;
+  #resting = false;
   #requests = 0;
 
   constructor(origin: string, stream: Stream, http2: boolean) {
@@ -44,10 +45,17 @@ export class Connection {
     return this.#reader;
   }
 
-  /** It can be used again for a body of this length. */
+  /** Let go of the last response, of which nothing is needed any more. False: there can not be another one. */
+  rest(): boolean {
+    this.#resting = this.#open && this.#settle === null && this.#reader?.reusable === true;
+    this.#reader = null;
+    this.#http2?.dropResponse();
+    return this.#resting;
+  }
+
+  /** It rests, and can be used for a body of this length. */
   canCarry(bodyBytes: number): boolean {
-    if (!this.#open || this.#settle !== null || this.#reader?.reusable !== true) return false;
-    return this.#http2?.fits(bodyBytes) ?? true;
+    return this.#open && this.#resting && (this.#http2?.fits(bodyBytes) ?? true);
   }
 
   /** Resolves when as much of the response came as `reading` wants, or there will be no more. Cutting ends it. */
@@ -59,6 +67,7 @@ export class Connection {
         resolve(answer);
       };
       this.#requests++;
+      this.#resting = false;
       this.#reader = this.#http2 ?? new Http1Reader({ ...reading, skipInterim: true });
       if (cut.aborted) this.#answer('cut short', false);
       else if (!this.#open) this.#answer('closed by the server before any answer', this.#requests > 1);
@@ -79,10 +88,10 @@ export class Connection {
   }
 
   #onData(bytes: Uint8Array): void {
-    const reader = this.#reader;
     const asked = this.#settle !== null;
     // HTTP/1 says nothing unasked; HTTP/2 does.
-    if (reader === null || (!asked && this.#http2 === null)) {
+    const reader = asked ? this.#reader : this.#http2;
+    if (reader === null) {
       this.close();
       return;
     }

@@ -167,6 +167,12 @@ export class Http2Client implements ResponseReader {
     return joined(parts);
   }
 
+  /** Nothing of the last response is needed any more. */
+  dropResponse(): void {
+    this.#kept = new Kept(0);
+    this.#fields = [];
+  }
+
   /** What the connection itself has to say: to be written after each `push`. Null: nothing. */
   output(): Uint8Array | null {
     if (this.#output.length === 0) return null;

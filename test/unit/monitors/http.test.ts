@@ -155,6 +155,15 @@ describe('HTTP', () => {
     expect(await told(run(server.port, all))).to.equal('up');
   });
 
+  it('reads on behind what it may look at, where the body is to be whole', async () => {
+    const server = await answering('HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nokabc');
+    const given = { 'expect-text': 'ok', 'max-body': 2 };
+    expect(await told(run(server.port, given))).to.equal('up');
+    expect(await told(run(server.port, { ...given, 'read-body': true }))).to.equal(
+      'down: 200 OK, but the body was cut short after 5 bytes',
+    );
+  });
+
   it('does not read a huge body to its end, and keeps no more of it than it may look at', async () => {
     const block = Buffer.alloc(1 << 20, 'x');
     let sent = 0;

@@ -165,6 +165,8 @@ describe('The HTTP/2 client', () => {
     for (const byte of whole.subarray(0, -1)) expect(client.push(Uint8Array.of(byte))).to.equal(undefined);
     expect(client.push(whole.subarray(-1))).to.equal(null);
     expect([client.status, text(client.body()), client.reusable]).to.deep.equal([200, 'abc', true]);
+    client.dropResponse();
+    expect([client.body().length, client.reusable]).to.deep.equal([0, true]);
     // An acknowledgement of SETTINGS, and the PING back.
     const answer = Buffer.concat([frame(4, 1, 0), frame(6, 1, 0, '12345678')]);
     expect(Buffer.from(client.output() ?? NOTHING).toString('hex')).to.equal(answer.toString('hex'));
