@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import smtp from '../../monitors/smtp.ts';
 import { createFiles } from '../../src/world/real/files.ts';
-import { type Bench, runMonitor, serve } from '../support/monitor-bench.ts';
+import { type Bench, freePort, runMonitor, serve } from '../support/monitor-bench.ts';
 import { requireTools } from '../support/namespace.ts';
 
 const AT = '127.20.25.1';
@@ -23,8 +23,8 @@ describe('SMTP monitor and Exim', () => {
     requireTools({ '/usr/sbin/exim4': 'exim4-daemon-light', '/usr/bin/openssl': 'openssl' });
     folder = mkdtempSync(join(tmpdir(), 'talk-smtp-'));
     chmodSync(folder, 0o755);
-    ports.plain = await freePort();
-    ports.implicit = await freePort();
+    ports.plain = await freePort(AT);
+    ports.implicit = await freePort(AT);
     const wanted = ['-newkey', 'rsa:2048', '-subj', '/CN=real.example', '-addext', 'subjectAltName=DNS:real.example'];
     const files = ['-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem')];
     execFileSync('openssl', ['req', '-x509', '-nodes', '-days', '30', ...wanted, ...files], { stdio: 'ignore' });
@@ -124,7 +124,7 @@ describe('SMTP monitor and Exim', () => {
   });
 
   it('is down when nobody listens, nothing comes, or only drops of it', async () => {
-    expect(await check({}, await freePort())).to.match(/^down: Connection was refused/);
+    expect(await check({}, await freePort(AT))).to.match(/^down: Connection was refused/);
     const silent = await serve(() => {}, { at: AT });
     const drip = await serve(
       (socket) => {
@@ -162,16 +162,5 @@ async function answers(port: number): Promise<boolean> {
       resolve(true);
     });
     socket.on('error', () => resolve(false));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.on('error', reject);
-    server.listen(0, AT, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
   });
 }

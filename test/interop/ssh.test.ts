@@ -2,13 +2,12 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import ssh from '../../monitors/ssh.ts';
 import { createFiles } from '../../src/world/real/files.ts';
-import { type Bench, runMonitor, serve } from '../support/monitor-bench.ts';
+import { type Bench, freePort, runMonitor, serve } from '../support/monitor-bench.ts';
 import { requireTools } from '../support/namespace.ts';
 
 const AT = '127.20.22.1';
@@ -29,7 +28,7 @@ describe('SSH monitor and sshd', () => {
       execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, key)]);
     }
     mkdirSync('/run/sshd', { recursive: true });
-    port = await freePort();
+    port = await freePort(AT);
     writeFileSync(join(folder, 'authorized_keys'), readFileSync(join(folder, 'client.pub')));
     writeFileSync(join(folder, 'known_hosts'), `cp1 ${readFileSync(join(folder, 'host.pub'), 'utf8')}`);
     writeFileSync(join(folder, 'changed_hosts'), `cp1 ${readFileSync(join(folder, 'other-host.pub'), 'utf8')}`);
@@ -128,7 +127,7 @@ describe('SSH monitor and sshd', () => {
   });
 
   it('is down when nobody listens, or nobody answers', async () => {
-    const closed = await freePort();
+    const closed = await freePort(AT);
     expect(await login({}, closed)).to.equal(`down: ssh: connect to host ${AT} port ${closed}: Connection refused`);
     expect(await check({}, closed)).to.match(/^down: Connection was refused/);
     const silent = await serve(() => {}, { at: AT });
@@ -154,14 +153,3 @@ describe('SSH monitor and sshd', () => {
     );
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.on('error', reject);
-    server.listen(0, AT, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}

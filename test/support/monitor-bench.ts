@@ -143,3 +143,15 @@ export async function serve(onSocket: (socket: net.Socket) => void, over: { at?:
     },
   };
 }
+
+/** A TCP port that nobody listens on. */
+export function freePort(at = '127.0.0.1'): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.on('error', reject);
+    server.listen(0, at, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
