@@ -265,9 +265,15 @@ export function refuse(o: Options): readonly Refusal[] {
   const found: Refusal[] = [];
   const say = (option: Refusal['option'], why: string) => found.push({ option, why });
   if (readStatuses(o.status) === null) say('status', `“${o.status}” is not a list of statuses such as 200-299, 301`);
+  for (const url of o.url) {
+    const { username, password } = new URL(url);
+    if (username + password !== '')
+      say('url', 'a name and password in it are not sent: put Authorization among the headers');
+  }
   for (const line of o.headers) {
     const field = readField(line);
-    if (field === null) say('headers', `“${line}” is not of the form Name: value`);
+    // What stands behind the name may be a password.
+    if (field === null) say('headers', `“${line.replace(/:[^]*/, ': …')}” is not of the form Name: value`);
     else if (OURS.includes(field[0]))
       say('headers', `${field[0]} is not for you to set${field[0] === 'host' ? ', use host' : ''}`);
   }

@@ -215,6 +215,24 @@ describe('A simulated machine', () => {
     expect(atOther).to.deep.equal(['close ECONNRESET']);
   });
 
+  it('begins TLS once on a stream, whose first handlers hear nothing of it', async () => {
+    const [near, far] = await pair();
+    record(near, seen);
+    expect(near.tls).to.equal(undefined);
+    const secured: Stream[] = [];
+    const tls = { servername: null, verify: false };
+    const { streams } = world('one');
+    void streams.secure(near, tls, new Knife()).then((stream) => secured.push(stream));
+    await site.scheduler.run(site.scheduler.now + 5);
+    const later: string[] = [];
+    for (const stream of secured) record(stream, later);
+    far.write(new TextEncoder().encode('hi'));
+    codeOf(streams.secure(near, tls, new Knife()), later);
+    await site.scheduler.run(site.scheduler.now + 5);
+    expect(secured[0]?.tls?.protocol).to.equal('TLSv1.3');
+    expect([seen, later]).to.deep.equal([[], ['ECONNRESET', 'data hi']]);
+  });
+
   it('notices by keep-alive only that the other side is gone without a word', async () => {
     const streams: Stream[] = [];
     void world('two').streams.listen({ address: '0.0.0.0', port: 80 }, () => {});

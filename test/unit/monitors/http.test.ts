@@ -564,8 +564,12 @@ describe('HTTP', () => {
       [{ status: 'ok' }, 'status: “ok” is not a list of statuses such as 200-299, 301'],
       [{ status: '299-200' }, 'status: “299-200” is not a list of statuses such as 200-299, 301'],
       [{ status: '' }, 'status: “” is not a list of statuses such as 200-299, 301'],
+      [
+        { url: ['http://me:secret@x/'] },
+        'url: a name and password in it are not sent: put Authorization among the headers',
+      ],
       [{ headers: ['X'] }, 'headers: “X” is not of the form Name: value'],
-      [{ headers: ['X: a\r\nY: b'] }, 'headers: “X: a\r\nY: b” is not of the form Name: value'],
+      [{ headers: ['X: a\r\nY: b'] }, 'headers: “X: …” is not of the form Name: value'],
       [{ headers: ['Host: x'] }, 'headers: host is not for you to set, use host'],
       [{ headers: ['Content-Length: 1'] }, 'headers: content-length is not for you to set'],
       [{ host: 'a b' }, 'host: “a b” is not a name'],
