@@ -155,7 +155,7 @@ function standing(
 
 /** What its monitors say counts while it is up; the kernel's weight is part of the entry that stays until there is a result. */
 function standingWeight(
-  { adopted, config }: ServiceFacts,
+  { adopted, kernel, config }: ServiceFacts,
   listed: number,
   stands: ServerVerdict['stands'],
   address: string | null,
@@ -163,7 +163,10 @@ function standingWeight(
 ): number {
   if (stands === 'up') return weightOf(listed, health?.weighting);
   if (stands !== 'adopted' || address === null || listed === 0) return listed;
-  return adopted?.destinations.get(destinationKey(address, config.realPort))?.weight ?? listed;
+  const key = destinationKey(address, config.realPort);
+  const found = adopted?.destinations.get(key)?.weight;
+  // What somebody deletes or changes meanwhile comes back as listed.
+  return found !== undefined && found === kernel?.destinations.get(key)?.weight ? found : listed;
 }
 
 const UNMONITORED: ServerHealth = { is: 'up', since: 0 as Mono, reason: 'no monitors', partial: true };

@@ -170,4 +170,16 @@ describe('decision: weights that monitors give', () => {
     weigh(two, DRAIN, 'cp1');
     expect(two.wanted()).to.deep.equal(['10.9.0.1:80 0', '10.9.0.2:80 3']);
   });
+
+  it('gives an adopted server its listed weight back when somebody touches what was found', () => {
+    const config = checked();
+    const scene = new Scene(configWith([config]), (before) => before.leave(config, ['cp1', 'cp2'], 3));
+    scene.list(['cp1', 'cp2']);
+    scene.leave(config, ['cp1'], 7);
+    scene.read();
+    expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 10', '10.9.0.2:80 10']);
+    scene.program();
+    scene.read();
+    expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 10', '10.9.0.2:80 10']);
+  });
 });
