@@ -3,13 +3,22 @@
 
 import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
-import type { HttpResponse, HttpTls, World } from '../world/world.ts';
-import { secretOf, tlsOf } from './access.ts';
+import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
+import { secretOf, tlsOf, unescaped } from './access.ts';
 import { isObject, parseJson, textIn } from './json.ts';
 import { type Entry, excerpt, MAX_POOL_BYTES } from './parse.ts';
 
 export type EtcdWorld = Pick<World, 'clock' | 'random' | 'files' | 'http'>;
 
+/** To the member in use. */
+export interface EtcdRequest {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Absent: GET; otherwise POST. */
+  readonly body?: string;
+}
+
+const CALL_MS = 5000;
 const DEFAULT_PORT = 2379;
 const MAX_VALUE_LENGTH = 64 * 1024;
 const DEFAULT_WEIGHT = 10;
@@ -37,8 +46,7 @@ export class EtcdCluster {
     this.#members = members;
     this.prefix = prefix;
     const [user = '', ...password] = login.split(':');
-    this.#login =
-      login === '' ? null : { user: decodeURIComponent(user), password: decodeURIComponent(password.join(':')) };
+    this.#login = login === '' ? null : { user: unescaped(user), password: unescaped(password.join(':')) };
     // Not all directors at the same member.
     this.#member = Math.floor(world.random() * members.length);
   }
@@ -58,10 +66,6 @@ export class EtcdCluster {
     return new EtcdCluster(world, access, members, prefix, login);
   }
 
-  get member(): string {
-    return this.#members[this.#member] ?? '';
-  }
-
   turn(): number {
     this.#member = (this.#member + 1) % this.#members.length;
     return this.#members.length;
@@ -73,42 +77,28 @@ export class EtcdCluster {
     return { user, password: await secretOf(this.#world.files, passwordFile) };
   }
 
-  async get(
-    path: string,
-    headers: Readonly<Record<string, string>>,
-    timeoutMs: number,
-    cut: Cut,
-  ): Promise<HttpResponse> {
-    return this.#world.http.get({ ...(await this.#request(path, headers)), timeoutMs, maxBytes: MAX_POOL_BYTES }, cut);
+  async ask(request: EtcdRequest, cut: Cut): Promise<HttpResponse> {
+    const { http } = this.#world;
+    const { body } = request;
+    const asked = await this.#request(request);
+    return body === undefined ? http.get(asked, cut) : http.post({ ...asked, body }, cut);
   }
 
-  async post(
-    path: string,
-    body: string,
-    headers: Readonly<Record<string, string>>,
-    timeoutMs: number,
-    cut: Cut,
-  ): Promise<HttpResponse> {
-    const request = { ...(await this.#request(path, headers)), body, timeoutMs, maxBytes: MAX_POOL_BYTES };
-    return this.#world.http.post(request, cut);
+  /** For an answer that goes on. */
+  async stream(request: EtcdRequest, onData: (bytes: Uint8Array) => void, cut: Cut): Promise<HttpResponse> {
+    const { body } = request;
+    const asked = await this.#request(request);
+    return this.#world.http.stream(body === undefined ? asked : { ...asked, body }, onData, cut);
   }
 
-  /** `body` null: GET. */
-  async stream(
-    path: string,
-    body: string | null,
-    headers: Readonly<Record<string, string>>,
-    timeoutMs: number,
-    onData: (bytes: Uint8Array) => void,
-    cut: Cut,
-  ): Promise<HttpResponse> {
-    const request = { ...(await this.#request(path, headers)), timeoutMs, maxBytes: MAX_POOL_BYTES };
-    return this.#world.http.stream(body === null ? request : { ...request, body }, onData, cut);
-  }
-
-  async #request(path: string, headers: Readonly<Record<string, string>>) {
-    const tls: HttpTls = await tlsOf(this.#world.files, this.#access);
-    return { url: `${this.member}${path}`, headers: { 'user-agent': 'anybal', ...headers }, tls };
+  async #request({ path, headers }: EtcdRequest): Promise<HttpRequest> {
+    return {
+      url: `${this.#members[this.#member] ?? ''}${path}`,
+      headers: { 'user-agent': 'anybal', ...headers },
+      timeoutMs: CALL_MS,
+      maxBytes: MAX_POOL_BYTES,
+      tls: await tlsOf(this.#world.files, this.#access),
+    };
   }
 }
 

@@ -9,7 +9,6 @@ import { followJson } from './json-stream.ts';
 import { type Entry, MAX_HOSTS, MAX_POOL_BYTES } from './parse.ts';
 import type { Change, Feed, Listing, OnChange } from './watched.ts';
 
-const CALL_MS = 5000;
 /** errorCode of an answer. */
 const KEY_NOT_FOUND = 100;
 const EVENT_CLEARED = 401;
@@ -59,7 +58,7 @@ export class EtcdV2 implements Feed {
     const path = `${this.#path}?recursive=true&wait=true&waitIndex=${Number(at) + 1}`;
     const headers = await this.#headers();
     const end = await followJson(
-      (onData, knife) => this.#cluster.stream(path, null, headers, CALL_MS, onData, knife),
+      (onData, knife) => this.#cluster.stream({ path, headers }, onData, knife),
       MAX_POOL_BYTES,
       (value) => {
         if (!isObject(value)) throw new Error('an event that is no JSON object');
@@ -108,7 +107,7 @@ export class EtcdV2 implements Feed {
   /** One level: as with PyBal, what is in folders of the folder is not looked at. */
   async #read(cut: Cut): Promise<{ readonly index: string; readonly nodes: readonly unknown[] }> {
     const path = `${this.#path}?recursive=true&quorum=true`;
-    const response = await this.#cluster.get(path, await this.#headers(), CALL_MS, cut);
+    const response = await this.#cluster.ask({ path, headers: await this.#headers() }, cut);
     const value = parseJson(response.body);
     const index = response.headers['x-etcd-index'] ?? '';
     if (response.status === 404 && errorCodeOf(response.body) !== KEY_NOT_FOUND) throw new NoSuchApi(refusal(response));

@@ -11,7 +11,6 @@ import { followJson } from './json-stream.ts';
 import { type Entry, excerpt, MAX_HOSTS, MAX_POOL_BYTES } from './parse.ts';
 import type { Change, Feed, Listing, OnChange } from './watched.ts';
 
-const CALL_MS = 5000;
 const PAGE = 500;
 /** From a page that was too large: there are long values in it. */
 const SMALLER = 8;
@@ -69,7 +68,7 @@ export class EtcdV3 implements Feed {
     const body = JSON.stringify({ create_request: create });
     const headers = await this.#headers(cut);
     const end = await followJson(
-      (onData, knife) => this.#cluster.stream('/v3/watch', body, headers, CALL_MS, onData, knife),
+      (onData, knife) => this.#cluster.stream({ path: '/v3/watch', headers, body }, onData, knife),
       2 * MAX_POOL_BYTES,
       (value) => this.#hear(value, onChange),
       cut,
@@ -123,7 +122,8 @@ export class EtcdV3 implements Feed {
   }
 
   async #call(path: string, body: JsonObject, cut: Cut): Promise<JsonObject> {
-    const ask = async () => this.#cluster.post(path, JSON.stringify(body), await this.#headers(cut), CALL_MS, cut);
+    const ask = async () =>
+      this.#cluster.ask({ path, headers: await this.#headers(cut), body: JSON.stringify(body) }, cut);
     let response = await ask();
     if (this.#token !== null && isForgotten(response)) {
       this.#token = null;
@@ -137,7 +137,7 @@ export class EtcdV3 implements Feed {
     if (login !== null) {
       const body = JSON.stringify({ name: login.user, password: login.password });
       const token = textIn(
-        answerOf(await this.#cluster.post('/v3/auth/authenticate', body, JSON_TYPE, CALL_MS, cut)),
+        answerOf(await this.#cluster.ask({ path: '/v3/auth/authenticate', headers: JSON_TYPE, body }, cut)),
         'token',
       );
       if (token === '' || /[^\x21-\x7e]/.test(token)) throw new Error('authenticated, but got no token');

@@ -6,7 +6,7 @@ import { canonicalAddress, type Family, familyOf } from '../lib/address.ts';
 import { type Cut, knifeWithin } from '../lib/cut.ts';
 import { SystemError } from '../lib/errors.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
-import { secretOf, tlsOf } from './access.ts';
+import { secretOf, tlsOf, unescaped } from './access.ts';
 import { arrayIn, isObject, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
 import { followJson } from './json-stream.ts';
 import { type Entry, excerpt, MAX_HOSTS } from './parse.ts';
@@ -48,7 +48,7 @@ class K8sNodes implements Feed {
     this.#url = url;
     this.#access = access;
     this.#family = family;
-    this.#token = decodeURIComponent(token);
+    this.#token = unescaped(token);
   }
 
   turn(): number {

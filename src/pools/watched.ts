@@ -39,6 +39,8 @@ export interface Feed {
 const SPREAD_MS = 1000;
 /** While its list is doubted, everything is read again this often. */
 const AFRESH_MS = 30_000;
+/** Rounds without proof after which one is due, whatever else there is. */
+const PROVED_FOR = 3;
 const MAX_WATCH_DELAY_MS = 5000;
 /**
  * One edit is often many changes, key by key: the list is taken when there was none for so long, at the latest after ten times
@@ -63,12 +65,14 @@ export class WatchedSource implements Source {
   #heard = 0;
   #wake = (): void => {};
   #told: readonly Entry[] | null = null;
+  #provedAt: Mono;
   #watchFailures = 0;
   #members = 1;
 
   constructor(world: Pick<World, 'clock' | 'random'>, feed: Feed) {
     this.#world = world;
     this.#feed = feed;
+    this.#provedAt = world.clock.now();
   }
 
   async ask(afresh: boolean, cut: Cut): Promise<Answer> {
@@ -94,17 +98,23 @@ export class WatchedSource implements Source {
   async #listen(afresh: boolean, cut: Cut): Promise<void> {
     const { clock, random } = this.#world;
     if (!this.#changed && this.#watch.ended === 'no') await this.#news(this.#feed.verifyMs * (0.8 + random() / 5), cut);
-    if (this.#changed) return this.#settle(afresh ? DOUBTED_QUIET_MS : QUIET_MS, cut);
-    if (cut.aborted) return;
+    if (this.#changed) await this.#settle(afresh ? DOUBTED_QUIET_MS : QUIET_MS, cut);
+    // Of a store that always changes, too, something might be missed.
+    const due = clock.now() - this.#provedAt >= PROVED_FOR * this.#feed.verifyMs;
+    if (cut.aborted || (this.#changed && !due)) return;
     if (this.#watch.ended !== 'no') await clock.sleep(this.#pauseMs(), cut);
     const { ended } = this.#watch;
     const copy = this.#copy;
     if (cut.aborted || copy === null) return;
+    const heard = this.#heard;
     const old = clock.now() - copy.readAt >= (afresh ? AFRESH_MS : this.#feed.rereadMs * (0.8 + random() / 5));
     if (old || ended === 'gap' || ended === 'failed') return this.#read(cut);
     if (ended === 'on') this.#follow(cut);
-    if (await this.#feed.verify(copy.at, copy.entries.size, cut)) this.#watchFailures = 0;
-    else if (!this.#changed) await this.#read(cut);
+    if (await this.#feed.verify(copy.at, copy.entries.size, cut)) {
+      this.#watchFailures = 0;
+      this.#provedAt = clock.now();
+      // Not if there was news while it was asked: that may be all that it missed.
+    } else if (heard === this.#heard) await this.#read(cut);
   }
 
   async #settle(quietMs: number, cut: Cut): Promise<void> {
@@ -140,7 +150,8 @@ export class WatchedSource implements Source {
   async #read(cut: Cut): Promise<void> {
     this.#watch.knife.abort();
     const { entries, at } = await this.#feed.list(cut);
-    this.#copy = { entries: new Map(entries), at, readAt: this.#world.clock.now() };
+    this.#provedAt = this.#world.clock.now();
+    this.#copy = { entries: new Map(entries), at, readAt: this.#provedAt };
     this.#follow(cut);
   }
 

@@ -34,6 +34,7 @@ export class FakeEtcd {
   #pairs = new Map<string, Pair>();
   #history: Event[] = [];
   readonly #watchers = new Set<Watcher>();
+  #losing = false;
 
   get watchers(): number {
     return this.#watchers.size;
@@ -135,8 +136,17 @@ export class FakeEtcd {
     this.#watchers.clear();
   }
 
+  /** The watches are not told what happens next. */
+  loseNext(): void {
+    this.#losing = true;
+  }
+
   #happened(events: readonly Event[]): void {
     this.#history.push(...events);
+    if (this.#losing) {
+      this.#losing = false;
+      return;
+    }
     for (const watcher of this.#watchers) tell(watcher, events, this.#revision);
   }
 

@@ -156,6 +156,25 @@ describe('pools in etcd', () => {
     expect(bench.list).to.equal('cp2=10 cp3=10 cp4=10');
   });
 
+  it('that never stop changing are looked through for what was missed all the same.', async () => {
+    await bench.fake.clock.advance(100);
+    bench.etcd.loseNext();
+    bench.etcd.remove([`${FOLDER}cp1`]);
+    for (let i = 0; i < 100; i++) {
+      bench.etcd.put(`${FOLDER}cp2`, value('yes', i));
+      await bench.fake.clock.advance(400);
+    }
+    expect(bench.list).to.equal('cp2=99 cp3=10');
+  });
+
+  it('with users whose names are no proper escapes are asked all the same.', async () => {
+    const odd = new Bench(`etcd://100%:50%25@etcd${FOLDER}`);
+    await odd.fake.clock.advance(100);
+    expect(JSON.parse(odd.fake.requests[0]?.body ?? '')).to.deep.equal({ name: '100%', password: '50%' });
+    expect(odd.list).to.equal('cp1=10 cp2=10 cp3=10');
+    await odd.pools.stop();
+  });
+
   it('whose history was compacted under a watch are read again.', async () => {
     await bench.fake.clock.advance(100);
     bench.etcd.remove([`${FOLDER}cp1`]);
@@ -219,7 +238,9 @@ describe('pools in etcd', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('put' as const), key: host, text: texts }),
       fc.record({ do: fc.constant('remove' as const), keys: fc.array(host, { maxLength: 3 }) }),
-      fc.record({ do: fc.constantFrom('compact', 'compact the watch', 'deafen', 'reset', 'progress', 'restore') }),
+      fc.record({
+        do: fc.constantFrom('compact', 'compact the watch', 'deafen', 'reset', 'progress', 'restore'),
+      }),
       fc.record({
         do: fc.constant('fault' as const),
         fault: fc.constantFrom('none', 'refuses', 'hangs', 'answers 500', 'is garbage'),
