@@ -60,11 +60,13 @@ function keepalived(
 }
 
 const FETCH = { monitor: 'ProxyFetch', port: PORT.http } as const;
+const HTTP = { monitor: 'HTTP', port: PORT.http } as const;
 const URL = 'http://bench.example/';
 
 const COSTS: readonly Row[] = [
   keepalived('keepalived HTTP', 'requests', 'HTTP_GET'),
   ours('ours HTTP', 'requests', { ...FETCH, options: { url: [URL], interval: 1 } }),
+  ours('ours HTTP keep-alive', 'requests', { ...HTTP, options: { url: [URL], interval: 1, 'keep-alive': true } }),
   keepalived('keepalived TLS', 'requests', 'SSL_GET'),
   ours('ours TLS', 'requests', {
     ...FETCH,
@@ -73,6 +75,7 @@ const COSTS: readonly Row[] = [
   }),
   { name: 'ldirectord HTTP', counts: 'requests', start: async (folder) => startLdirectord(folder, 200) },
   keepalived('keepalived TCP', 'connections', 'TCP_CHECK'),
+  ours('ours TCP', 'connections', { monitor: 'TCP', port: PORT.http, options: { interval: 1 } }),
 ];
 
 const PEAKS: readonly Row[] = [

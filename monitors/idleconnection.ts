@@ -80,8 +80,8 @@ export default {
       return new Promise((resolve) => {
         let forget = () => {};
         stream.on({
-          onData() {},
-          onDrain() {},
+          onData: ignore,
+          onDrain: ignore,
           onEnd: () => stream.close('fin'),
           onClose(error) {
             forget();
@@ -101,6 +101,8 @@ export default {
     },
   }),
 } satisfies Watch<typeof options>;
+
+function ignore(): void {}
 
 /** The connection, or why there is none. */
 async function connect(o: OptionsOf<typeof options>, tools: Tools, target: Target, cut: Cut) {

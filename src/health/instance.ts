@@ -87,18 +87,7 @@ export class Instance {
       question = new Question(asker, this.#start);
       this.#questions.set(key, question);
     } else question.join(asker, this.#freshMs);
-    const { loop } = question;
-    const asked = question;
-    return {
-      get busy() {
-        return loop.busy;
-      },
-      stop: () => {
-        if (asked.leave(asker)) return Promise.resolve();
-        this.#questions.delete(key);
-        return loop.stop();
-      },
-    };
+    return new Seat(question, asker, () => this.#questions.delete(key));
   }
 }
 
@@ -171,6 +160,28 @@ class Question implements LoopContext {
     if (first === undefined) return false;
     this.askers = [first, ...others];
     return true;
+  }
+}
+
+class Seat implements Asking {
+  readonly #question: Question;
+  readonly #asker: Asker;
+  readonly #onEmpty: () => void;
+
+  constructor(question: Question, asker: Asker, onEmpty: () => void) {
+    this.#question = question;
+    this.#asker = asker;
+    this.#onEmpty = onEmpty;
+  }
+
+  get busy(): boolean {
+    return this.#question.loop.busy;
+  }
+
+  stop(): Promise<void> {
+    if (this.#question.leave(this.#asker)) return Promise.resolve();
+    this.#onEmpty();
+    return this.#question.loop.stop();
   }
 }
 

@@ -215,8 +215,3 @@ export class PollLoop implements Loop {
     this.#context.clock.at(LAST_WORDS_MS, () => this.#tell(run, { returned: TIMED_OUT }));
   }
 }
-
-/** Also for a function that throws instead of returning a promise. */
-export async function promised<T>(act: () => Promise<T>): Promise<T> {
-  return act();
-}

@@ -1,10 +1,10 @@
-// When checks start and end: on ticks of 10 ms that all of them share, with one timer for each tick that has something to do.
+// When checks start and end: on ticks of 20 ms that all of them share, with one timer for each tick that has something to do.
 // A thousand checks a second, each with timers of its own, wake the process up as often, and that costs as much again as the
 // checks do. Made by runner.ts, used by the loops.
 
 import type { Clock } from '../world/world.ts';
 
-export const TICK_MS = 10;
+export const TICK_MS = 20;
 
 interface Tick {
   readonly due: Set<() => void>;

@@ -1,8 +1,8 @@
 // One Watch monitor of one server: called again whenever it ended, with PyBal's back-off (Twisted's
 // ReconnectingClientFactory) while the server is down. Made by service.ts.
 
-import type { Health, Target, WatchInstance } from './monitor.ts';
-import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED, promised } from './poll.ts';
+import type { Health, WatchInstance } from './monitor.ts';
+import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED } from './poll.ts';
 import { asHealth, CheckCut, judge, TIMED_OUT } from './tools.ts';
 
 /** At most one connection in this time, though the server closes each at once. */
@@ -27,7 +27,7 @@ interface Run {
   readonly timeoutMs: number;
   /** Null only until `watch` has returned. */
   ended: Promise<void> | null;
-  cancelDeadline: () => void;
+  cancelDeadline: (() => void) | null;
   timedOut: boolean;
 }
 
@@ -35,7 +35,7 @@ export class WatchLoop implements Loop {
   readonly #context: LoopContext;
   readonly #instance: WatchInstance;
   readonly #timing: Timing;
-  #cancelStart: () => void;
+  #cancelStart: (() => void) | null;
   #run: Run | null = null;
   #delayMs = INITIAL_DELAY_MS;
   #abandoned = 0;
@@ -60,8 +60,8 @@ export class WatchLoop implements Loop {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#cancelStart();
-    this.#run?.cancelDeadline();
+    this.#cancelStart?.();
+    this.#run?.cancelDeadline?.();
     this.#run?.cut.abort();
     await this.#run?.ended;
   }
@@ -70,23 +70,31 @@ export class WatchLoop implements Loop {
     const { clock, ticks } = this.#context;
     const cut = new CheckCut(this.#context.path);
     const timeoutMs = timeoutSeconds * 1000;
-    const target: Target = this.#context.target();
-    const run: Run = { cut, startedAt: clock.now(), timeoutMs, ended: null, cancelDeadline: () => {}, timedOut: false };
+    const run: Run = { cut, startedAt: clock.now(), timeoutMs, ended: null, cancelDeadline: null, timedOut: false };
     this.#run = run;
+    this.#cancelStart = null;
     cut.onBug = () => this.#cutShort(run);
     if (timeoutMs > 0) run.cancelDeadline = ticks.at(timeoutMs, () => this.#onDeadline(run));
     // Last: it may report before it returns.
-    const watching = promised(() => this.#instance.watch(target, (health) => this.#onReport(run, health), cut));
-    run.ended = watching.then(
-      (returned: unknown) => this.#onEnd(run, { returned }),
-      (threw: unknown) => this.#onEnd(run, { threw }),
-    );
+    run.ended = this.#watch(run);
+  }
+
+  async #watch(run: Run): Promise<void> {
+    let how: { returned: unknown } | { threw: unknown };
+    try {
+      const target = this.#context.target();
+      how = { returned: await this.#instance.watch(target, (health) => this.#onReport(run, health), run.cut) };
+    } catch (threw) {
+      how = { threw };
+    }
+    this.#onEnd(run, how);
   }
 
   #onReport(run: Run, health: Health): void {
     if (this.#run !== run || run.cut.aborted) return;
     const latencyMs = this.#context.clock.now() - run.startedAt;
-    run.cancelDeadline();
+    run.cancelDeadline?.();
+    run.cancelDeadline = null;
     const seen = asHealth(health);
     if (seen.is === 'up') this.#delayMs = INITIAL_DELAY_MS;
     this.#context.onResult(seen, latencyMs);
@@ -103,7 +111,7 @@ export class WatchLoop implements Loop {
 
   #cutShort(run: Run): void {
     if (this.#run !== run || this.#stopped) return;
-    run.cancelDeadline();
+    run.cancelDeadline?.();
     run.cut.abort();
     run.cancelDeadline = this.#context.clock.at(LAST_WORDS_MS, () => this.#abandon(run));
   }
@@ -122,7 +130,7 @@ export class WatchLoop implements Loop {
   }
 
   #onEnd(run: Run, how: { returned: unknown } | { threw: unknown }): void {
-    run.cancelDeadline();
+    run.cancelDeadline?.();
     if (this.#run !== run) {
       const waits = this.#abandoned-- === MAX_ABANDONED;
       if (waits && !this.#stopped) this.#retry(this.#timing.maxDelaySeconds * 1000);
@@ -156,7 +164,9 @@ export class WatchLoop implements Loop {
   }
 
   #again(delayMs: number, timeoutSeconds: number): void {
-    this.#cancelStart = this.#context.ticks.at(delayMs, () => this.#start(timeoutSeconds));
+    // Not on the next tick: the end of thousands of connections is told sooner.
+    if (delayMs <= 0) this.#start(timeoutSeconds);
+    else this.#cancelStart = this.#context.ticks.at(delayMs, () => this.#start(timeoutSeconds));
   }
 
   /** Normally distributed, mean 0, deviation 1 (Box and Muller). */

@@ -11,7 +11,8 @@ export interface Cut {
 
 export class Knife implements Cut {
   #aborted = false;
-  #listeners: Set<() => void> | null = null;
+  /** Mostly there is one. */
+  #listeners: Set<() => void> | (() => void) | null = null;
   #controller: AbortController | null = null;
 
   get aborted(): boolean {
@@ -25,7 +26,8 @@ export class Knife implements Cut {
     const listeners = this.#listeners;
     this.#listeners = null;
     this.#controller?.abort();
-    if (listeners !== null) for (const fn of [...listeners]) this.call(fn);
+    if (listeners instanceof Set) for (const fn of [...listeners]) this.call(fn);
+    else if (listeners !== null) this.call(listeners);
   }
 
   /** How a listener is called. */
@@ -38,9 +40,16 @@ export class Knife implements Cut {
       this.call(fn);
       return () => {};
     }
-    this.#listeners ??= new Set();
-    this.#listeners.add(fn);
-    return () => this.#listeners?.delete(fn);
+    const others = this.#listeners;
+    if (others === null) this.#listeners = fn;
+    else if (others instanceof Set) others.add(fn);
+    else this.#listeners = new Set([others, fn]);
+    return () => this.#forget(fn);
+  }
+
+  #forget(fn: () => void): void {
+    if (this.#listeners === fn) this.#listeners = null;
+    else if (this.#listeners instanceof Set) this.#listeners.delete(fn);
   }
 
   get signal(): AbortSignal {

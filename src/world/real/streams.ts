@@ -125,14 +125,14 @@ function connectTcp(options: ConnectOptions, settings: Settings, cut: Cut): Prom
     socket.pause();
     const settle = (error: SystemError | null) => {
       release();
-      stream.connecting = null;
+      stream.connecting = stream.connected = null;
       if (error === null) resolve(stream);
       else {
         socket.destroy();
         reject(error);
       }
     };
-    const stream = new SocketStream(socket, null, settings, options);
+    const stream = new SocketStream(socket, null, settings, { address, port });
     stream.connecting = (error) =>
       settle(error === null ? new SystemError('ECONNRESET', call()) : systemError(error, call()));
     if (tcp !== undefined) {
@@ -149,8 +149,7 @@ function connectTcp(options: ConnectOptions, settings: Settings, cut: Cut): Prom
     const release = cut.onAbort(() => settle(new SystemError('ECANCELED', call())));
     const bound = tcp !== undefined || localPort !== undefined;
     const source = localAddress ?? (bound ? (family === 4 ? '0.0.0.0' : '::') : undefined);
-    const connected = () => {
-      if (stream.connecting === null) return;
+    stream.connected = () => {
       try {
         socket.setNoDelay(true);
         if (keepAlive !== undefined) {
@@ -163,16 +162,15 @@ function connectTcp(options: ConnectOptions, settings: Settings, cut: Cut): Prom
         settle(systemError(error, call()));
       }
     };
+    // It stays: a listener that is taken away makes an object of Node's larger, for good.
+    socket.on('connect', onConnect);
     try {
-      socket.connect(
-        {
-          host: address,
-          port,
-          ...(source === undefined ? {} : { localAddress: source }),
-          ...(localPort === undefined ? {} : { localPort }),
-        },
-        connected,
-      );
+      socket.connect({
+        host: address,
+        port,
+        ...(source === undefined ? {} : { localAddress: source }),
+        ...(localPort === undefined ? {} : { localPort }),
+      });
     } catch (error) {
       settle(systemError(error, call()));
     }
@@ -219,6 +217,9 @@ interface OwnedSocket extends Socket {
   [STREAM]?: SocketStream | null;
 }
 
+function onConnect(this: OwnedSocket): void {
+  this[STREAM]?.connected?.();
+}
 function onData(this: OwnedSocket, bytes: Uint8Array): void {
   this[STREAM]?.onData(bytes);
 }
@@ -239,16 +240,18 @@ function onClose(this: OwnedSocket): void {
 class SocketStream implements Stream {
   /** While it is being connected: told of an error, or of the end (null), in the place of handlers. */
   connecting: ((error: unknown) => void) | null = null;
+  connected: (() => void) | null = null;
   readonly #raw: Socket;
   readonly #tls: TLSSocket | null;
   readonly #settings: Settings;
-  readonly #dialled: Endpoint | null;
   #local: Endpoint | null = null;
   #remote: Endpoint | null = null;
   #state: TlsState | null = null;
   #handlers: StreamHandlers | null = null;
   #failure: SystemError | null = null;
   #held = false;
+  /** The other side has sent its FIN. */
+  #heardEnd = false;
   #ended = false;
   #closing = false;
   #gone = false;
@@ -257,7 +260,7 @@ class SocketStream implements Stream {
     this.#raw = raw;
     this.#tls = tls;
     this.#settings = settings;
-    this.#dialled = dialled;
+    this.#remote = dialled;
     const socket: OwnedSocket = this.#socket;
     socket[STREAM] = this;
     socket.on('error', onError);
@@ -281,8 +284,8 @@ class SocketStream implements Stream {
   }
   get remote(): Endpoint {
     return (this.#remote ??= {
-      address: unmapped(this.#raw.remoteAddress ?? this.#dialled?.address ?? ''),
-      port: this.#raw.remotePort ?? this.#dialled?.port ?? 0,
+      address: unmapped(this.#raw.remoteAddress ?? ''),
+      port: this.#raw.remotePort ?? 0,
     });
   }
   // Not before it is asked for: taking a certificate apart costs.
@@ -354,6 +357,11 @@ class SocketStream implements Stream {
     if (this.#closing) return;
     this.#closing = true;
     const socket = this.#socket;
+    // Nothing to send, nothing to hear.
+    if (this.#heardEnd && this.#tls === null && socket.writableLength === 0) {
+      socket.destroy();
+      return;
+    }
     socket.end();
     // What still comes is read and dropped until the other side ends too, or its time is over.
     socket.resume();
@@ -366,6 +374,7 @@ class SocketStream implements Stream {
   }
 
   onEnd(): void {
+    this.#heardEnd = true;
     if (this.#closing) return;
     // An alert of TLS: Node tells the error, then an end as if all were in order.
     if (this.#failure === null) this.#handlers?.onEnd();

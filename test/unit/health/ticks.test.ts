@@ -27,7 +27,7 @@ describe('Ticks', () => {
     ticks.at(20, say('b'));
     ticks.at(20.5, say('c'));
     await clock.advance(100);
-    expect(said).to.deep.equal(['a at 20', 'b at 20', 'c at 30']);
+    expect(said).to.deep.equal(['a at 20', 'b at 20', 'c at 40']);
     expect(timers()).to.equal(2);
   });
 
@@ -53,6 +53,6 @@ describe('Ticks', () => {
     ticks.at(TICK_MS, again);
     ticks.at(TICK_MS, say('other'));
     await clock.advance(TICK_MS);
-    expect(said).to.deep.equal(['again at 10', 'other at 10', 'again at 10', 'again at 10']);
+    expect(said).to.deep.equal(['again at 20', 'other at 20', 'again at 20', 'again at 20']);
   });
 });
