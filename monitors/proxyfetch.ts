@@ -2,7 +2,7 @@
 // says; the URL gives scheme, Host and path. Options, request, verdicts and wording are PyBal's, with one repair: `timeout`
 // covers the whole check, connecting included.
 
-import type { Cut, OptionRow, OptionsOf, Poll, Stream, Target, Tools } from 'anybal/monitor';
+import type { Cut, OptionRow, OptionsOf, Poll, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { Http1Reader } from './lib/http1.ts';
 import type { Verdict } from './lib/response.ts';
 
@@ -73,6 +73,7 @@ export default {
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => {
     const wanted = REDIRECTS.includes(o.http_status) ? REDIRECTS : SUCCESSES;
+    const questions = o.url.map(questionOf);
     let surprising = !wanted.includes(o.http_status);
     return {
       async check(target, cut) {
@@ -81,8 +82,9 @@ export default {
           tools.log('warn', target, `http_status ${o.http_status} is not supported: 200, 201 and 202 count as success`);
         }
         const first = Math.floor(tools.random() * o.url.length);
-        const urls = o.check_all ? o.url : o.url.slice(first, first + 1);
-        const failures = (await Promise.all(urls.map((url) => fetch(o, tools, target, url, wanted, cut)))).flat();
+        const asked = o.check_all ? questions : questions.slice(first, first + 1);
+        const answers = await Promise.all(asked.map((question) => fetch(o, tools, target, question, wanted, cut)));
+        const failures = answers.filter((failure) => failure !== null);
         const allowed = o.check_all ? o.max_failures : 0;
         return failures.length <= allowed ? { is: 'up' } : { is: 'down', reason: failures.join('\n') };
       },
@@ -93,44 +95,63 @@ export default {
 const SUCCESSES: readonly number[] = [200, 201, 202];
 const REDIRECTS: readonly number[] = [301, 302, 303];
 
-/** One fetch, logged and measured: no failure, or one with its reason. */
+/** What stays the same from check to check. */
+interface Question {
+  readonly url: string;
+  readonly tls: TlsOptions | null;
+  readonly request: Uint8Array;
+  readonly successful: Readonly<Record<string, string>>;
+  readonly failed: Readonly<Record<string, string>>;
+}
+
+function questionOf(url: string): Question {
+  const parsed = new URL(url);
+  const { hostname, protocol } = parsed;
+  // RFC 6066 §3: a literal address is no server name.
+  const literal = /^\[|^[\d.]+$/.test(hostname);
+  return {
+    url,
+    tls: protocol === 'https:' ? { servername: literal ? null : hostname, verify: false } : null,
+    request: requestOf(parsed),
+    successful: { result: 'successful', url },
+    failed: { result: 'failed', url },
+  };
+}
+
+/** One fetch, logged and measured: null, or why it failed. */
 async function fetch(
   o: Options,
   tools: Tools,
   target: Target,
-  url: string,
+  question: Question,
   wanted: readonly number[],
   cut: Cut,
-): Promise<readonly string[]> {
+): Promise<string | null> {
+  const { url } = question;
   const start = tools.clock.now();
   let failure: string | null;
   try {
-    failure = await get(tools, target, new URL(url), wanted, cut);
+    failure = await get(tools, target, question, wanted, cut);
   } catch (error) {
     failure = error instanceof Error ? error.message : String(error);
   }
   if (cut.aborted) failure = `Getting ${url} took longer than ${o.timeout} seconds.`;
   const seconds = (tools.clock.now() - start) / 1000;
-  if (failure === null) tools.log('debug', target, `Fetch successful (${url}), ${seconds.toFixed(3)} s`);
+  if (failure === null) tools.log('debug', target, () => `Fetch successful (${url}), ${seconds.toFixed(3)} s`);
   else tools.log('warn', target, `Fetch failed (${url}), ${seconds.toFixed(3)} s`);
-  const result = failure === null ? 'successful' : 'failed';
-  tools.observe(target, 'request_duration_seconds', seconds, { result, url });
-  return failure === null ? [] : [failure];
+  tools.observe(target, 'request_duration_seconds', seconds, failure === null ? question.successful : question.failed);
+  return failure;
 }
 
 /** Null when it went well, otherwise why it did not. */
 async function get(
   tools: Tools,
-  target: Target,
-  url: URL,
+  { address, port }: Target,
+  { tls, request }: Question,
   wanted: readonly number[],
   cut: Cut,
 ): Promise<string | null> {
-  // RFC 6066 §3: a literal address is no server name.
-  const literal = /^\[|^[\d.]+$/.test(url.hostname);
-  const tls = { servername: literal ? null : url.hostname, verify: false };
-  const { address, port } = target;
-  const stream = await tools.connect({ address, port, ...(url.protocol === 'https:' ? { tls } : {}) }, cut);
+  const stream = await tools.connect(tls === null ? { address, port } : { address, port, tls }, cut);
   return new Promise((resolve) => {
     const reader = new Http1Reader({
       until: 'body',
@@ -154,14 +175,14 @@ async function get(
       onClose: (error) => settle(error === null ? reader.end() : LOST),
     });
     forget = cut.onAbort(() => settle('cancelled'));
-    if (!cut.aborted) request(stream, url);
+    if (!cut.aborted) stream.write(request);
   });
 }
 
 const LOST = 'Connection to the other side was lost in a non-clean fashion: Connection lost.';
 
 /** As Twisted's getPage wrote it: server logs know the checks by this User-Agent. */
-function request(stream: Stream, url: URL): void {
+function requestOf(url: URL): Uint8Array {
   const host = ['', '80', '443'].includes(url.port) ? url.hostname : `${url.hostname}:${url.port}`;
   const lines = [
     `GET ${url.pathname}${url.search} HTTP/1.0`,
@@ -170,5 +191,5 @@ function request(stream: Stream, url: URL): void {
     '',
     '',
   ];
-  stream.write(new TextEncoder().encode(lines.join('\r\n')));
+  return new TextEncoder().encode(lines.join('\r\n'));
 }

@@ -148,6 +148,7 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
   const settings = {
     backend,
     log: sink.write,
+    logsDebug: debug,
     loadMonitor: parts.monitor,
     faultFile: process.env['ANYBAL_FAULT_FILE'],
   };

@@ -45,6 +45,7 @@ const sink = createLogSink({
 const world = await createRealWorld({
   backend: 'userspace',
   log: sink.write,
+  logsDebug: false,
   loadMonitor: (name) => loadMonitor(name, []),
 });
 const lost = { count: 0, firstAt: 0, lastAt: 0 };

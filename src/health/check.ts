@@ -198,10 +198,11 @@ export class Check implements Asker {
   }
 
   log(level: LogLevel, text: string): void {
-    if (this.#stopped) return;
+    const { world } = this.#service.around;
+    if (this.#stopped || (level === 'debug' && world.logsDebug === false)) return;
     const service = this.#service.config.name;
     const data = { service, server: this.#probe.server.host, monitor: this.#name };
-    this.#service.around.world.log({ level, system: `${service} ${this.#name}`, text: `${this.#who}: ${text}`, data });
+    world.log({ level, system: `${service} ${this.#name}`, text: `${this.#who}: ${text}`, data });
   }
 
   observe(kind: Observation['kind'], name: string, value: number, labels: Readonly<Record<string, string>>): void {

@@ -47,7 +47,9 @@ export class Instance {
     const about = (target: Target) => this.#questions.get(keyOf(target))?.askers ?? [];
     const notes: Notes = {
       log: (level, target, text) => {
-        for (const asker of about(target)) asker.log(level, text);
+        if (level === 'debug' && world.logsDebug === false) return;
+        const said = typeof text === 'string' ? text : text();
+        for (const asker of about(target)) asker.log(level, said);
       },
       observe: (target, name, value, labels) => {
         for (const asker of about(target)) asker.observe('gauge', name, value, labels ?? {});

@@ -91,8 +91,8 @@ export interface Tools {
    * something to say even so; call `release` when the part is over. To time the server is the runner's business.
    */
   deadline(cut: Cut, ms: number): { readonly cut: Cut; release(): void };
-  /** One line about this target in the log, in the system `<service> <Monitor>`. */
-  log(level: 'debug' | 'info' | 'warn' | 'error', target: Target, text: string): void;
+  /** One line about this target in the log, in the system `<service> <Monitor>`. A function is only called when it is written. */
+  log(level: 'debug' | 'info' | 'warn' | 'error', target: Target, text: string | (() => string)): void;
   /** A measurement of this target: becomes `pybal_monitor_<monitor>_<name>` with the given extra labels. */
   observe(target: Target, name: string, value: number, labels?: Readonly<Record<string, string>>): void;
   /** Add one to a counter, named as in `observe`. */

@@ -388,4 +388,6 @@ export interface World {
   monitor(name: string): Promise<MonitorModule | null>;
   self(): Self;
   log(record: LogRecord): void;
+  /** False: nobody need make records of the level `debug`, they are written nowhere. */
+  readonly logsDebug?: boolean;
 }

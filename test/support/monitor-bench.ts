@@ -58,7 +58,10 @@ export function runMonitor(
   const measured: string[] = [];
   const waiting: (() => void)[] = [];
   const notes = {
-    log: (level, _, text) => lines.push(`${level.toUpperCase()} ${text.replace(/\d+\.\d{3} s$/, 'N.NNN s')}`),
+    log: (level, _, text) =>
+      lines.push(
+        `${level.toUpperCase()} ${(typeof text === 'string' ? text : text()).replace(/\d+\.\d{3} s$/, 'N.NNN s')}`,
+      ),
     observe: (_, name, __, labels) => measured.push(`${name} ${JSON.stringify(labels)}`),
     count: (_, name, labels) => measured.push(`${name} ${JSON.stringify(labels)}`),
   } satisfies Notes;

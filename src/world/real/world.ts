@@ -29,6 +29,8 @@ export interface RealWorldSettings {
   /** `auto`: netlink; without privileges userspace where that does not work, with a warning. */
   readonly backend: Backend | 'auto';
   readonly log: Log;
+  /** Whether records of the level `debug` are written; absent: they are. */
+  readonly logsDebug?: boolean;
   /** Finds a monitor's module: health/loader.ts. */
   readonly loadMonitor: (name: string) => Promise<MonitorModule | null>;
   /** ANYBAL_FAULT_FILE, for the lab. */
@@ -80,6 +82,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
     monitor: settings.loadMonitor,
     self: () => self.self(),
     log,
+    logsDebug: settings.logsDebug ?? true,
     backend: kernels.backend,
     async close() {
       await bfd.stop();
