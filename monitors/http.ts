@@ -5,8 +5,8 @@
 import type { Cut, Poll, Stream, Target, TlsCertificate, TlsOptions, Tools } from 'anybal/monitor';
 import type { Expectation } from './lib/expect.ts';
 import { Connection } from './lib/http-connection.ts';
-import { expectationsOf, isWanted, type Options, options, type Question } from './lib/http-options.ts';
-import { questionOf, readStatuses, redirected, refuse, type Statuses } from './lib/http-options.ts';
+import { expectationsOf, isWanted, options, questionOf, readStatuses, redirected, refuse } from './lib/http-options.ts';
+import type { Options, Question, Statuses } from './lib/http-options.ts';
 import { printable, type Reading, type ResponseReader } from './lib/response.ts';
 
 /** Of a body in which nothing is expected: one that is longer has proven its point. */
