@@ -67,6 +67,7 @@ const NOTHING: Said = { admin: 'ready', down: null, percent: 100, weight: null, 
 export default {
   apiVersion: 1,
   name: 'Agent',
+  viaPath: false,
   kind: 'poll',
   options,
   refuse: (o) =>

@@ -61,6 +61,7 @@ interface Reading {
 export default {
   apiVersion: 1,
   name: 'File',
+  viaPath: false,
   kind: 'poll',
   asks: 'endpoint',
   options,

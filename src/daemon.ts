@@ -27,6 +27,7 @@ import { NO_MARKS, pathTo } from './decision/marks.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { HealthRunner, missingMonitor } from './health/runner.ts';
 import { Pools } from './pools/pools.ts';
+import { pathSettings } from './vip/path-settings.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import type { Files, ServedRequest, ServedResponse, World } from './world/world.ts';
 
@@ -356,12 +357,20 @@ export class Daemon {
     this.#pools.configure(config.services, global);
     await this.#configureSpeaker(config);
     if (this.#stopping || this.#exited) return;
+    await this.#warnOfSettings(config);
     await this.#serve(config);
     const kept = keepSections(this.#world, loaded.stateDirectory, loaded.lastGood);
     await within(this.#world.clock, STATE_MS, 'keep sections', kept).catch((error: unknown) =>
       this.#log('warn', `Last good sections could not be kept on disk: ${errorText(error)}`),
     );
     this.#soon();
+  }
+
+  async #warnOfSettings(config: Config): Promise<void> {
+    if (this.#options.backend !== 'netlink') return;
+    const found = pathSettings(this.#world.files, config, this.#facts.kernel.vips);
+    const texts = await within(this.#world.clock, STATE_MS, 'read settings', found).catch(() => []);
+    for (const text of texts) this.#log('warn', text);
   }
 
   async #modulesOf(services: readonly ServiceConfig[]): Promise<ReadonlyMap<string, MonitorModule>> {

@@ -48,6 +48,15 @@ export const options = [
     doc: 'With POST: what to send. It is called application/x-www-form-urlencoded unless headers has a Content-Type.',
   },
   {
+    name: 'request-bytes',
+    kind: 'int',
+    min: 1,
+    max: MAX_REQUEST_BODY_BYTES,
+    default: null,
+    example: '15000',
+    doc: 'With POST: send so many octets instead of request-body, to see that whole packets get through (docs/path-mtu.md).',
+  },
+  {
     name: 'headers',
     kind: 'strings',
     default: [],
@@ -284,6 +293,8 @@ export function refuse(o: Options): readonly Refusal[] {
   }
   const body = o['request-body'];
   if (body !== null && o.method !== 'POST') say('request-body', `is only sent with POST, not ${o.method}`);
+  if (o['request-bytes'] !== null && (body !== null || o.method !== 'POST'))
+    say('request-bytes', body === null ? `are only sent with POST, not ${o.method}` : 'and a request-body');
   if (body !== null && UTF8.encode(body).length > MAX_REQUEST_BODY_BYTES)
     say('request-body', `more than ${MAX_REQUEST_BODY_BYTES} bytes`);
   if (o['tls-key'] !== null && o['tls-certificate'] === null) say('tls-key', 'without a tls-certificate');
@@ -323,7 +334,8 @@ const FORM: Field = ['content-type', 'application/x-www-form-urlencoded'];
 
 /** The first request for a URL. */
 export function questionOf(o: Options, label: string): Question {
-  const body = o['request-body'] === null ? NOTHING : UTF8.encode(o['request-body']);
+  const filler = new Uint8Array(o['request-bytes'] ?? 0).fill(0x78);
+  const body = o['request-body'] === null ? filler : UTF8.encode(o['request-body']);
   return question(o, label, new URL(label), o.method, body);
 }
 

@@ -39,25 +39,29 @@ export interface Marks {
   /** Real servers for which none were left. */
   readonly without: ReadonlySet<string>;
   /** What this was made of, to see by reference whether anything is new. */
-  readonly basis: readonly unknown[];
-  readonly ipvs: IpvsTable;
+  readonly basis: { readonly parts: readonly unknown[]; readonly ipvs: IpvsTable };
 }
 
-export const NO_MARKS: Marks = { inUse: new Map(), retired: new Map(), without: new Set(), basis: [], ipvs: new Map() };
+export const NO_MARKS: Marks = {
+  inUse: new Map(),
+  retired: new Map(),
+  without: new Set(),
+  basis: { parts: [], ipvs: new Map() },
+};
 
 /** The same object while nothing changes. `previous` null: the first decision, which takes over what the kernel has. */
 export function decideMarks(facts: Facts, config: Config, previous: Marks | null): Marks {
   const { path } = config.global;
-  const basis = basisOf(facts, path);
-  if (previous === null) return allocate(facts, path, retiredIn(facts, path), basis);
+  const parts = basisOf(facts, path);
+  if (previous === null) return allocate(facts, path, retiredIn(facts, path), parts);
   const expires = [...previous.retired.values()].some(({ until }) => until <= facts.now);
   // A mark is free when the kernel has let go of it.
-  const perhapsFree = previous.without.size > 0 && previous.ipvs !== facts.kernel.ipvs;
-  if (!expires && !perhapsFree && same(previous.basis, basis)) return previous;
+  const perhapsFree = previous.without.size > 0 && previous.basis.ipvs !== facts.kernel.ipvs;
+  if (!expires && !perhapsFree && same(previous.basis.parts, parts)) return previous;
   const retired = new Map(previous.retired);
   const until = untilOf(facts.now, path);
   for (const [target, mark] of previous.inUse) retired.set(labelOf(target, mark), { ...mark, until });
-  return allocate(facts, path, retired, basis);
+  return allocate(facts, path, retired, parts);
 }
 
 /** When time alone changes them; Infinity: never. */
@@ -129,11 +133,11 @@ function labelOf(target: string, { mark }: PathMark): string {
 
 /** Everything that the wanted marks follow from: of each service with path checks, three objects that are shared while they are the same. */
 function basisOf({ services }: Facts, path: PathConfig): readonly unknown[] {
-  const basis: unknown[] = [JSON.stringify(path)];
+  const parts: unknown[] = [JSON.stringify(path)];
   for (const known of services.values()) {
-    if (usesPath(known.config)) basis.push(known.config, known.addresses, known.candidates);
+    if (usesPath(known.config)) parts.push(known.config, known.addresses, known.candidates);
   }
-  return basis;
+  return parts;
 }
 
 function same(a: readonly unknown[], b: readonly unknown[]): boolean {
@@ -154,7 +158,7 @@ function wantedBy(services: Facts['services']): ReadonlyMap<string, Destination>
 }
 
 /** Every mark of `pool` that is wanted and fits the configuration is in use; who has none gets a free one. */
-function allocate(facts: Facts, path: PathConfig, pool: Marks['retired'], basis: readonly unknown[]): Marks {
+function allocate(facts: Facts, path: PathConfig, pool: Marks['retired'], parts: readonly unknown[]): Marks {
   const wanted = wantedBy(facts.services);
   const retired = new Map([...pool].filter(([, { until }]) => until > facts.now));
   const inUse = new Map<string, PathMark>();
@@ -182,7 +186,7 @@ function allocate(facts: Facts, path: PathConfig, pool: Marks['retired'], basis:
     take(mark);
     inUse.set(target, mark);
   }
-  return { inUse, retired, without, basis, ipvs: facts.kernel.ipvs };
+  return { inUse, retired, without, basis: { parts, ipvs: facts.kernel.ipvs } };
 }
 
 function slotsOf({ firstPort, lastPort, portsPerServer }: PathConfig): number {

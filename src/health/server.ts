@@ -31,7 +31,7 @@ export class Server {
     }
     if (address === (this.#next ?? this.#current)?.address) return;
     this.#next?.stop();
-    this.#next = null;
+    this.#try(null);
     if (address === this.#current?.address) return;
     if (this.#current === null || !this.#current.standsUp) {
       this.#use(new Probe(this, address));
@@ -40,15 +40,17 @@ export class Server {
         'info',
         `Server ${this.host} has a new address ${address}, checking it before it replaces ${this.#current.address}`,
       );
-      this.#next = new Probe(this, address);
-      this.onTransition(this.#next);
+      const next = new Probe(this, address);
+      this.#try(next);
+      this.onTransition(next);
     }
   }
 
   /** The VIP's family changed: the address is of the wrong one. */
   forgetAddress(): void {
     this.stop();
-    this.#current = this.#next = this.#health = null;
+    this.#current = this.#health = null;
+    this.#try(null);
     this.#tellAddress(null);
     this.#emitHealth(null);
   }
@@ -86,13 +88,21 @@ export class Server {
   #use(probe: Probe): void {
     const before = this.#current;
     this.#current = probe;
-    this.#next = null;
+    this.#try(null);
     before?.stop();
     if (before !== null) {
       this.service.log('info', `Server ${this.host} is now at ${probe.address} (was ${before.address})`);
     }
     this.#tellAddress(probe.address);
     this.#tellHealth();
+  }
+
+  /** What leads there has to be made before it can be checked. */
+  #try(probe: Probe | null): void {
+    if (probe === this.#next) return;
+    this.#next = probe;
+    const address = probe?.address ?? null;
+    this.service.around.emit({ is: 'candidate', service: this.service.config.name, host: this.host, address });
   }
 
   #tellAddress(address: string | null): void {

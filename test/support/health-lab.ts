@@ -1,6 +1,7 @@
 // A health runner in a fake world with one service, and what it told.
 
-import type { Pace, Via } from '../../src/config/types.ts';
+import type { Pace, ServiceConfig, Via } from '../../src/config/types.ts';
+import type { Path } from '../../src/decision/decision.ts';
 import type { Fact } from '../../src/decision/facts.ts';
 import type { MonitorModule } from '../../src/health/monitor.ts';
 import { HealthRunner } from '../../src/health/runner.ts';
@@ -18,13 +19,14 @@ export interface Wanted {
   readonly options?: Readonly<Record<string, unknown>>;
 }
 
-export function lab(over: Partial<World> = {}) {
+export function lab(over: Partial<World> = {}, pathTo?: (service: ServiceConfig, address: string) => Path | string) {
   const fake = new FakeWorld();
   const facts: Fact[] = [];
   const runner = new HealthRunner(
     { ...fake.world, ...over },
     (fact) => facts.push(fact),
     () => 'enabled/up/pooled',
+    pathTo,
   );
   const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
   const configure = (
@@ -40,7 +42,7 @@ export function lab(over: Partial<World> = {}) {
           monitors: modules.map(({ name }) => ({ name, options, pace: { ...AS_ALWAYS, ...pace }, via })),
           monitorsNeeded: needed ?? modules.length,
         },
-        monitors: modules.map((module) => ({ module, options })),
+        monitors: modules.map((module) => ({ module, options, via })),
         hosts: hosts.map((host) => ({ host, weight: 10, enabled: true })),
       },
     ]);

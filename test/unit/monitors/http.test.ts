@@ -79,6 +79,9 @@ describe('HTTP', () => {
     const form = await answering(OK);
     expect(await told(run(form.port, { method: 'POST', 'request-body': 'a=b' }))).to.equal('up');
     expect(form.seen.text).to.include('\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n');
+    const large = await answering(OK);
+    expect(await told(run(large.port, { method: 'POST', 'request-bytes': 20_000 }))).to.equal('up');
+    expect(large.seen.text).to.match(/\r\nContent-Length: 20000\r\nConnection: close\r\n\r\nx{20000}$/);
     const head = await answering('HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n');
     expect(await told(run(head.port, { method: 'HEAD', 'read-body': true }))).to.equal('up');
   });
@@ -574,6 +577,8 @@ describe('HTTP', () => {
       [{ headers: ['Content-Length: 1'] }, 'headers: content-length is not for you to set'],
       [{ host: 'a b' }, 'host: “a b” is not a name'],
       [{ 'request-body': 'x' }, 'request-body: is only sent with POST, not GET'],
+      [{ 'request-bytes': 5 }, 'request-bytes: are only sent with POST, not GET'],
+      [{ 'request-bytes': 5, 'request-body': 'x', method: 'POST' }, 'request-bytes: and a request-body'],
       [{ 'request-body': 'x'.repeat(70_000), method: 'POST' }, 'request-body: more than 65535 bytes'],
       [{ 'tls-key': '/k' }, 'tls-key: without a tls-certificate'],
       [{ 'expect-text': 'x', method: 'HEAD' }, 'expect-text: a response to HEAD has no body'],
