@@ -63,6 +63,7 @@ export function configText(topology: Topology, director: DirectorPlan, services:
     `resolve-interval = ${topology.resolveIntervalSeconds}`,
     ...(topology.bfd ? ['bfd = yes', `bfd-interval = ${BFD_INTERVAL_MS}`] : []),
     'backend = netlink',
+    'vip-uplinks = eth0',
     `state-directory = ${STATE_DIRECTORY}`,
     '',
   ];
@@ -89,6 +90,8 @@ function section(service: ServicePlan): string[] {
     `vip-policy = ${service.vipPolicy}`,
     `forward = ${service.forward}`,
     `realserver-port = ${service.realPort}`,
+    `vip-presence = ${service.presence}`,
+    `via = ${service.via}`,
     `rise = ${service.rise}`,
     `fall = ${service.fall}`,
     `depool-action = ${service.drainSeconds > 0 ? 'drain' : 'delete'}`,

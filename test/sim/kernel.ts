@@ -2,9 +2,12 @@
 // gives. Every operation is an event of its own, so a process can die, and somebody else can write, after k of n. What a
 // kernel can do to us is in KernelFaults; what other people do to it goes through `table` and `addresses` directly.
 
+import { familyOf } from '../../src/lib/address.ts';
 import { SystemError } from '../../src/lib/errors.ts';
 import {
   type DestinationKey,
+  fwmarkKey,
+  serviceKey,
   type IpvsDestination,
   type IpvsEntry,
   type IpvsOp,
@@ -15,8 +18,9 @@ import {
   sameService,
 } from '../../src/ipvs/table.ts';
 import { type AddressOp, type AddressTable, applyToAddresses, type HostAddress } from '../../src/vip/addresses.ts';
-import type { Kernel } from '../../src/world/world.ts';
+import type { Endpoint, Kernel } from '../../src/world/world.ts';
 import type { Life } from './life.ts';
+import type { Forwarded } from './network.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Tally } from './tally.ts';
@@ -111,6 +115,16 @@ export class MachineKernel {
     this.#waiting = [];
     this.ambushes.clear();
     Object.assign(this.faults, { denied: null, hangs: false, fails: 0, loses: 0 } satisfies KernelFaults);
+  }
+
+  /** What IPVS makes of a connection with a mark: the mark's own service, or else the VIP's, whoever that may choose. */
+  forward(mark: number, { address, port }: Endpoint): Forwarded | null {
+    const marked = this.#entries.get(fwmarkKey(mark, familyOf(address)));
+    const entry = marked ?? this.#entries.get(serviceKey('tcp', address, port));
+    const destination = [...(entry?.destinations.values() ?? [])].find(({ weight }) => weight > 0);
+    if (destination === undefined) return null;
+    const { address: real, port: fixed, forward: method } = destination;
+    return { address: real, port: fixed === 0 ? port : fixed, method };
   }
 
   /** Calls that hung go on. */

@@ -63,6 +63,7 @@ export class Machine {
     this.wallSkewMs = this.random.between(-2000, 2000);
     const { scheduler, tally } = site;
     this.kernel = new MachineKernel(scheduler, this.random.fork('kernel'), tally, options.watcher);
+    this.host.forward = (mark, to) => this.kernel.forward(mark, to);
     this.disk = new Disk(scheduler, this.random.fork('disk'), tally, () => this.#wall());
     this.resolver = new Resolver(site.zone, this.random.fork('names'), tally);
     this.commands = new ProcessTable(options.programs, this.random.fork('processes'), tally, ({ path }) =>
@@ -110,6 +111,7 @@ export class Machine {
   powerOn(): void {
     this.boots++;
     this.kernel.reboot(this.#ownAddresses());
+    this.host.forwarded.clear();
     this.site.network.powerOn(this.host);
   }
 

@@ -7,6 +7,7 @@ import { canonicalAddress, printEndpoint } from '../../src/lib/address.ts';
 import { SystemError } from '../../src/lib/errors.ts';
 import type { Cut } from '../../src/lib/cut.ts';
 import type { ConnectOptions, Endpoint, Stream } from '../../src/world/world.ts';
+import type { ForwardMethod } from '../../src/ipvs/table.ts';
 import type { Life } from './life.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -20,8 +21,18 @@ interface Listening {
 
 /** tcp_syn_retries: when the SYN is sent again, and when connect(2) gives up, in ms. */
 const SYN_RETRIES = [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000] as const;
+/** SYN_RECV in IPVS. What a reset leaves is gone sooner. */
+const ENTRY_MS = 60_000;
 /** How long ARP asks for a neighbour that does not answer. */
 const ARP_MS = 3000;
+
+/** Where a forwarder sends packets of a connection. */
+export interface Forwarded extends Endpoint {
+  readonly method: ForwardMethod;
+}
+
+/** What keeps packets for a VIP from the application, and others not: nothing with NAT, which takes the VIP out of them. */
+export type PathFault = 'no VIP on lo' | 'filter for the VIP' | 'no tunnel';
 
 export class Host {
   readonly name: string;
@@ -34,11 +45,22 @@ export class Host {
   silent = false;
   /** The host's own fault when it opens a connection: ENETUNREACH, EMFILE … */
   connectError: string | null = null;
+  pathFault: PathFault | null = null;
+  /** IPVS in its output hook: what it makes of a mark. Null: nothing forwards here. */
+  forward: ((mark: number, to: Endpoint) => Forwarded | null) | null = null;
+  /** IPVS' connection table, by source port and VIP: found before any mark. */
+  readonly forwarded = new Map<string, { readonly to: Forwarded; until: number }>();
   /** Ephemeral port of the next connection. */
   nextPort = 32_768;
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  /** Do packets for a VIP that were forwarded by this method reach the application? */
+  takes(method: ForwardMethod): boolean {
+    if (this.pathFault === null || method === 'nat') return true;
+    return this.pathFault === 'no tunnel' && method !== 'tunnel';
   }
 
   /** Is there no connection from this port to there? */
@@ -114,6 +136,11 @@ export class Network {
 
   isCut(from: Host, to: Host): boolean {
     return this.#cut.has(`${from.name}>${to.name}`) || this.#cut.has(`${to.name}>${from.name}`);
+  }
+
+  breakVipPath(host: Host, fault: PathFault | null): void {
+    host.pathFault = fault;
+    this.#pathsChanged([host]);
   }
 
   silence(host: Host, silent: boolean): void {
@@ -210,7 +237,13 @@ export class Network {
       }
       const attempt = (number: number): void => {
         if (!life.alive) return;
-        const to = this.#byAddress.get(options.address);
+        const way = this.#wayOf(from, options);
+        const to = way === null ? undefined : this.#byAddress.get(way.address);
+        if (way === null) {
+          this.tally.hit('a mark that nobody forwards', 'connect');
+          later(ARP_MS, () => fail('EHOSTUNREACH'));
+          return;
+        }
         if (to === undefined || !to.power) {
           this.tally.hit('host is off', 'connect');
           later(ARP_MS, () => fail('EHOSTUNREACH'));
@@ -218,7 +251,8 @@ export class Network {
         }
         const out = this.latency();
         const back = this.latency();
-        if (!this.reaches(from, to) || !this.reaches(to, from)) {
+        const passes = (): boolean => way.method === null || to.takes(way.method);
+        if (!this.reaches(from, to) || !this.reaches(to, from) || !passes()) {
           this.tally.hit('packets are dropped', 'connect');
           const wait = SYN_RETRIES[number];
           if (wait === undefined) fail('ETIMEDOUT');
@@ -226,17 +260,31 @@ export class Network {
           return;
         }
         later(out, () => {
-          const listening = to.listening(options.address, options.port);
+          const listening = to.listening(way.address, way.port);
           if (listening === undefined || !listening.life.alive) {
             this.tally.hit('refused', 'connect');
             later(back, () => fail('ECONNREFUSED'));
             return;
           }
-          later(back, () => this.#established(from, life, to, listening, options, finish, resolve));
+          later(back, () => this.#established(from, life, to, listening, options, passes, finish, resolve));
         });
       };
       attempt(0);
     });
+  }
+
+  /** A marked connection goes where IPVS sends it: where an entry of its table leads, or else the mark. Null: nowhere. */
+  #wayOf(
+    from: Host,
+    { address, port, localPort = 0, tcp }: ConnectOptions,
+  ): (Endpoint & { method: ForwardMethod | null }) | null {
+    if (tcp?.mark === undefined) return { address, port, method: null };
+    const key = `${localPort} ${printEndpoint(address, port)}`;
+    const entry = from.forwarded.get(key);
+    const known = entry !== undefined && entry.until > this.scheduler.now ? entry.to : null;
+    const to = known ?? from.forward?.(tcp.mark, { address, port }) ?? null;
+    if (to !== null) from.forwarded.set(key, { to, until: this.scheduler.now + ENTRY_MS });
+    return to;
   }
 
   #established(
@@ -245,6 +293,7 @@ export class Network {
     to: Host,
     listening: Listening,
     options: ConnectOptions,
+    passes: () => boolean,
     finish: (settle: () => void) => void,
     resolve: (stream: Stream) => void,
   ): void {
@@ -256,6 +305,7 @@ export class Network {
     const remote = { address: options.address, port: options.port };
     const near = new End(this, from, life, local, remote, options.keepAlive);
     const far = new End(this, to, listening.life, remote, local, undefined);
+    near.passes = passes;
     near.join(far);
     if (options.preface !== undefined) near.write(options.preface);
     if (options.tls !== undefined) near.secure();

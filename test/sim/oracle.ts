@@ -6,7 +6,7 @@ import type { Director } from './director.ts';
 import type { Router } from './router.ts';
 import type { SentRoutes } from './sent.ts';
 import { isServed } from './laws.ts';
-import { type PoolEntry, type ServicePlan, destinationKeyOf, serviceKeyOf } from './topology.ts';
+import { type PoolEntry, type ServicePlan, destinationKeyOf, serviceKeyOf, NOT_ON_PATH } from './topology.ts';
 import type { Truth } from './truth.ts';
 
 /** yes, no, or either. */
@@ -30,7 +30,7 @@ export function problemsOf(
       if (entry.service.scheduler !== service.scheduler) {
         problems.push(`${service.name} has scheduler ${entry.service.scheduler}, not ${service.scheduler}`);
       }
-      problems.push(...poolProblems(director, truth, service));
+      problems.push(...poolProblems(director, truth, service), ...markProblems(director, truth, service));
     }
     if (!kernel.addresses.has(service.vip)) problems.push(`${service.vip} is not on the host`);
     if (service.bgp) {
@@ -41,11 +41,28 @@ export function problemsOf(
   }
   const known = new Set([...director.services.values()].map(serviceKeyOf));
   for (const key of kernel.table.keys()) {
+    // Of checks through the path: those of servers that were stay for a while, whatever anybody does to them.
+    if (key.startsWith('fwmark ')) continue;
     if (!known.has(key) && !foreign.has(key) && director.frozen.size === 0)
       problems.push(`${key} is in the kernel, and nobody wants it`);
   }
   problems.push(...routeProblems(director, sent, routers, votes));
   return problems;
+}
+
+/** Each server of a service that is checked through the path has a service of its own mark. */
+function markProblems(director: Director, truth: Truth, service: ServicePlan): string[] {
+  if (service.via === 'server' || service.monitors.every((monitor) => NOT_ON_PATH.includes(monitor))) return [];
+  const marked = new Set<string>();
+  for (const [key, { destinations }] of director.machine.kernel.table) {
+    if (key.startsWith('fwmark '))
+      for (const { address, forward } of destinations.values()) marked.add(`${forward} ${address}`);
+  }
+  return truth.store.current(service.name).flatMap(({ host }) => {
+    const addresses = truth.addresses(host, service.vip);
+    const has = addresses.length === 0 || addresses.some((address) => marked.has(`${service.forward} ${address}`));
+    return has ? [] : [`${host} of ${service.name} has no mark`];
+  });
 }
 
 function together({ vipPolicy }: ServicePlan, a: Wanted, b: Wanted): Wanted {

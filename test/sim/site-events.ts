@@ -113,6 +113,28 @@ export const loseDatagrams: EventKind = {
   },
 };
 
+/** What checks at a server's own address do not see. */
+export const breakVipPath: EventKind = {
+  name: 'VIP path',
+  weight: 5,
+  meanMs: 60_000,
+  begin: (scene, random) => {
+    const whole = [...scene.servers.values()].filter(({ host }) => host.pathFault === null);
+    if (whole.length === 0) return false;
+    const { host, plan } = random.pick(whole);
+    const fault = random.pick(['no VIP on lo', 'filter for the VIP', 'no tunnel'] as const);
+    say(scene, `${plan.host} has ${fault}`);
+    hit(scene, 'VIP path', fault);
+    scene.site.network.breakVipPath(host, fault);
+    scene.truth.look();
+    return () => {
+      say(scene, `${plan.host} has no longer ${fault}`);
+      scene.site.network.breakVipPath(host, null);
+      scene.truth.look();
+    };
+  },
+};
+
 export const moveHost: EventKind = {
   name: 'names',
   weight: 1.5,

@@ -25,6 +25,8 @@ export class End implements Stream {
   readonly remote: Endpoint;
   readonly host: Host;
   readonly life: Life;
+  /** Does the way forward take what this end sends? */
+  passes: () => boolean = () => true;
   readonly #network: Network;
   readonly #keepAlive: ConnectOptions['keepAlive'];
   #other: End | null = null;
@@ -178,7 +180,11 @@ export class End implements Stream {
   #reachesBothWays(): boolean {
     const other = this.#other;
     return (
-      other !== null && this.#network.reaches(this.host, other.host) && this.#network.reaches(other.host, this.host)
+      other !== null &&
+      this.passes() &&
+      other.passes() &&
+      this.#network.reaches(this.host, other.host) &&
+      this.#network.reaches(other.host, this.host)
     );
   }
 
@@ -247,7 +253,7 @@ export class End implements Stream {
     const other = this.#other;
     const item = this.#outgoing[0];
     if (other === null || item === undefined) return;
-    if (!this.#network.reaches(this.host, other.host)) {
+    if (!this.#network.reaches(this.host, other.host) || !this.passes()) {
       if (item.is === 'rst') this.#outgoing = [];
       else this.#retransmit();
       return;

@@ -32,6 +32,9 @@ export interface ServicePlan {
   /** 0: what an administrator takes out is deleted at once. */
   readonly drainSeconds: number;
   readonly monitors: readonly MonitorName[];
+  /** With path or both the VIP is present by route. */
+  readonly via: 'server' | 'path' | 'both';
+  readonly presence: 'lo' | 'route';
   /** All but IdleConnection. */
   readonly intervalSeconds: number;
   readonly timeoutSeconds: number;
@@ -147,6 +150,10 @@ const MONITORS: readonly (readonly MonitorName[])[] = [
   [],
 ];
 
+const DATAGRAMS: readonly MonitorName[] = ['DNS', 'DNSQuery', 'UDP'];
+/** They never go through the path. */
+export const NOT_ON_PATH: readonly MonitorName[] = ['RunCommand', 'Ping'];
+
 /** Services share VIPs now and then; each VIP and port is there once. */
 export function drawService(random: Random, index: number): ServicePlan {
   const v6 = random.chance(0.25);
@@ -157,6 +164,10 @@ export function drawService(random: Random, index: number): ServicePlan {
     ['nat', 2],
     ['tunnel', 2],
   ] as const);
+  const monitors = random.weighted(MONITORS.map((each) => [each, each.length === 0 ? 0.3 : 2] as const));
+  // Services of one VIP must agree. Datagrams are not forwarded here.
+  const presence = vipNumber % 3 === 1 ? 'lo' : 'route';
+  const via = random.pick(['server', 'path', 'both', 'both'] as const);
   return {
     name: `s${index + 1}`,
     vip: v6 ? `2001:db8:ffff::${vipNumber + 1}` : `192.0.2.${vipNumber + 1}`,
@@ -177,7 +188,9 @@ export function drawService(random: Random, index: number): ServicePlan {
     rise: random.pick([1, 1, 1, 2]),
     fall: random.pick([1, 1, 1, 2]),
     drainSeconds: random.chance(0.2) ? random.pick([5, 20]) : 0,
-    monitors: random.weighted(MONITORS.map((monitors) => [monitors, monitors.length === 0 ? 0.3 : 2] as const)),
+    monitors,
+    presence,
+    via: presence === 'route' && !monitors.some((name) => DATAGRAMS.includes(name)) ? via : 'server',
     intervalSeconds: random.pick([5, 10, 10, 20]),
     timeoutSeconds: random.pick([2, 5, 5]),
     keepAlive: random.chance(0.5),

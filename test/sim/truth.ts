@@ -5,7 +5,15 @@ import type { Machine } from './machine.ts';
 import type { PoolStore } from './pool-store.ts';
 import type { RealServer } from './server.ts';
 import type { Site } from './site.ts';
-import { KEEPALIVE, type ServerPlan, type ServicePlan, type Topology, isV6 } from './topology.ts';
+import {
+  KEEPALIVE,
+  type ServerPlan,
+  type ServicePlan,
+  type Topology,
+  isV6,
+  type MonitorName,
+  NOT_ON_PATH,
+} from './topology.ts';
 
 /**
  * kernel: its calls fail, hang or lose writes. vandal: somebody else writes to it. paused: the process gets no time. restart:
@@ -188,7 +196,9 @@ export class Truth {
       server.host.silent ||
       (network.reaches(director.machine.host, server.host) && network.reaches(server.host, director.machine.host)) ||
       !director.machine.host.power;
-    const up = service.monitors.every((monitor) => reachable && server.isUpFor(monitor));
+    const through = (monitor: MonitorName): boolean =>
+      service.via === 'server' || NOT_ON_PATH.includes(monitor) || server.host.takes(service.forward);
+    const up = service.monitors.every((monitor) => reachable && server.isUpFor(monitor) && through(monitor));
     const key = `${director.name} ${service.name} ${server.plan.host}`;
     const seen = this.#seen.get(key);
     if (seen === undefined) {
@@ -288,5 +298,6 @@ export function noticeMs(service: ServicePlan): number {
     polled ? service.intervalSeconds * Math.max(service.rise, service.fall) + service.timeoutSeconds : 0,
     held ? Math.max(service.maxDelaySeconds, keepAlive) + service.timeoutSeconds : 0,
   );
-  return seconds * 1000 + 3000;
+  // A path that the kernel has lost is waited for.
+  return seconds * 1000 + (service.via === 'server' ? 3000 : 8000);
 }
