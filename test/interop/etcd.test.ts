@@ -197,9 +197,11 @@ describe('interop: etcd, v3 only', function () {
     const lines = Array.from({ length: 2000 }, (_, i) => `put ${FOLDER}/10.1.${i >> 8}.${i & 255} ${value('yes')}`);
     // A transaction has 128 operations.
     for (let i = 0; i < lines.length; i += 100) await etcd.txn(lines.slice(i, i + 100));
-    const long = join(mkdtempSync(join(tmpdir(), 'anybal-etcd-long-')), 'value');
+    const folder = mkdtempSync(join(tmpdir(), 'anybal-etcd-long-'));
+    const long = join(folder, 'value');
     writeFileSync(long, 'x'.repeat(1_200_000));
     for (const host of [1, 2, 3, 4, 5]) await etcd.put(`${FOLDER}/10.1.0.${host}`, long);
+    rmSync(folder, { recursive: true });
     pool = open(PLAIN);
     await pool.state('current');
     expect(pool.list.split(' ')).to.have.length(1995);

@@ -1,5 +1,5 @@
 // An etcd in memory, as its v3 JSON gateway shows it: keys with revisions, ranges in pages, watches that are fed, compaction.
-// No world in it: the unit tests and the simulator put it behind theirs. It is compared with the real one by test/interop.
+// No world in it: the unit tests and the simulator put it behind theirs. test/interop plays the same scenes with a real one.
 
 interface Pair {
   readonly value: string;
