@@ -3,7 +3,7 @@
 
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
 import { linesOf } from './lib/lines.ts';
-import { quote } from './lib/octets.ts';
+import { endpoint, printable, quote, textOf } from './lib/text.ts';
 
 const MAX_LINE_BYTES = 1024;
 const MAX_BODY_BYTES = 16 * 1024;
@@ -120,7 +120,7 @@ async function ask(o: Options, tools: Tools, target: Target, before: Said, cut: 
       ? learn(before, await line(o, tools, target, cut))
       : await document(o.url, o, tools, target, before, cut);
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return textOf(error);
   }
 }
 
@@ -144,8 +144,7 @@ function fill(template: Template, target: Target | null): string {
 
 async function document(text: string, o: Options, tools: Tools, target: Target, before: Said, cut: Cut) {
   const url = new URL(text);
-  const { address } = target;
-  const at = `${address.includes(':') ? `[${address}]` : address}:${o.port ?? target.port}`;
+  const at = endpoint({ address: target.address, port: o.port ?? target.port });
   const { status, body } = await tools.fetch(
     {
       url: `${url.protocol}//${at}${url.pathname}${url.search}`,
@@ -247,8 +246,4 @@ export function healthOf({ admin, down, percent, weight, reason }: Said, note: s
     ...(weight === null ? {} : { weight }),
     ...(admin === 'drain' ? { drain: true } : {}),
   };
-}
-
-function printable(text: string): string {
-  return text.slice(0, 200).replace(/[^\x20-\x7e]/g, '?');
 }

@@ -4,6 +4,7 @@
 import type { OptionRow, OptionsOf, Poll } from 'anybal/monitor';
 import { ask, printQuestion } from './lib/dns-exchange.ts';
 import { canonicalData, type Message, nameComplaint, RCODES, type TypeName, TYPES } from './lib/dns-message.ts';
+import { printable } from './lib/text.ts';
 
 const options = [
   {
@@ -138,9 +139,8 @@ function summary(message: Message, type: string): string {
   return `${message.rcode}${quoted(found)}`;
 }
 
-/** What a server sent, made safe for a line of the log. */
 function quoted(found: readonly string[]): string {
   if (found.length === 0) return '';
-  const text = found.join(', ').replace(/[^\x20-\x7e]/g, '?');
-  return `: ${text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED)}…` : text}`;
+  const text = found.join(', ');
+  return `: ${printable(text, MOST_QUOTED)}${text.length > MOST_QUOTED ? '…' : ''}`;
 }

@@ -3,6 +3,7 @@
 
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Target, Tools } from 'anybal/monitor';
 import { type Feed, readFeed } from './lib/feed.ts';
+import { textOf } from './lib/text.ts';
 
 const MAX_BYTES = 8 << 20;
 /** A clock that is ahead of ours by no more than this is right. */
@@ -117,7 +118,7 @@ async function read(o: Options, tools: Tools, cut: Cut): Promise<Feed | string> 
     return staleness(feed.time ?? writtenAt, o['max-age'], tools.clock.wall()) ?? feed;
   } catch (error) {
     if (part.cut.aborted) return `not read in ${o.timeout} seconds`;
-    return error instanceof Error ? error.message : String(error);
+    return textOf(error);
   } finally {
     part.release();
   }

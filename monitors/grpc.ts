@@ -3,7 +3,8 @@
 
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Stream, Target, Tools } from 'anybal/monitor';
 import { Connection } from './lib/http-connection.ts';
-import { printable, type ResponseReader } from './lib/response.ts';
+import type { ResponseReader } from './lib/response.ts';
+import { endpoint, printable, textOf } from './lib/text.ts';
 import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 const PATH = '/grpc.health.v1.Health/Check';
@@ -84,18 +85,17 @@ async function connect(o: Options, tools: Tools, { address, port }: Target, cut:
     stream.close('rst');
     return 'the server does not speak HTTP/2 over TLS (ALPN)';
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return textOf(error);
   }
 }
 
-function question(o: Options, { address, port }: Target) {
-  const endpoint = `${address.includes(':') ? `[${address}]` : address}:${port}`;
+function question(o: Options, target: Target) {
   return {
     fields: [
       [':method', 'POST'],
       [':scheme', o.tls ? 'https' : 'http'],
       [':path', PATH],
-      [':authority', o.authority ?? o['tls-servername'] ?? endpoint],
+      [':authority', o.authority ?? o['tls-servername'] ?? endpoint(target)],
       ['te', 'trailers'],
       ['content-type', 'application/grpc'],
       // At most eight digits.

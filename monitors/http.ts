@@ -7,7 +7,8 @@ import type { Expectation } from './lib/expect.ts';
 import { Connection } from './lib/http-connection.ts';
 import { expectationsOf, isWanted, options, questionOf, readStatuses, redirected, refuse } from './lib/http-options.ts';
 import type { Options, Question, Statuses } from './lib/http-options.ts';
-import { printable, type Reading, type ResponseReader } from './lib/response.ts';
+import type { Reading, ResponseReader } from './lib/response.ts';
+import { printable, textOf } from './lib/text.ts';
 
 /** Of a body in which nothing is expected: one that is longer has proven its point. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -109,7 +110,7 @@ class Prober {
     try {
       failure = await this.#follow(question, target, credentials, cut, progress);
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
+      failure = textOf(error);
     }
     const seconds = (clock.now() - start) / 1000;
     if (cut.aborted) failure = `timed out after ${timeout} s, ${progress.reader?.progress ?? progress.phase}`;
@@ -232,7 +233,7 @@ class Prober {
     try {
       stream = await this.#tools.secure(plain, this.#tlsOptions(question, credentials), cut);
     } catch (error) {
-      throw new Error(`TLS: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new Error(`TLS: ${textOf(error)}`, { cause: error });
     }
     const alpn = stream.tls?.alpn ?? null;
     if (this.#onlyHttp2 && alpn !== 'h2') {

@@ -3,6 +3,7 @@
 // PyBal's; only `connect-timeout` (fixed to 30 s there) is ours.
 
 import type { Cut, OptionRow, OptionsOf, Target, Tools, Watch } from 'anybal/monitor';
+import { endpoint, textOf } from './lib/text.ts';
 
 const options = [
   {
@@ -117,7 +118,7 @@ async function connect(o: OptionsOf<typeof options>, tools: Tools, target: Targe
   } catch (error) {
     tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);
     tools.count(target, 'connections_failed_total', { reason: exceptionName(error) });
-    return error instanceof Error ? error.message : String(error);
+    return textOf(error);
   }
 }
 
@@ -129,8 +130,4 @@ function exceptionName(error: unknown): string {
   if (code === 'ETIMEDOUT') return 'TCPTimedOutError';
   if (code === 'EHOSTUNREACH') return 'NoRouteError';
   return 'ConnectError';
-}
-
-function endpoint({ address, port }: Target): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -2,6 +2,7 @@
 // it never be a service's only monitor.
 
 import type { OptionRow, OptionsOf, Poll } from 'anybal/monitor';
+import { textOf } from './lib/text.ts';
 
 const options = [
   { name: 'count', kind: 'int', min: 1, max: 100, default: 3, doc: 'How many requests to send, at most.' },
@@ -82,7 +83,7 @@ export default {
           round.sent++;
           tools.ping(request, cut).then(
             ({ roundTripMs }) => round.onReply(roundTripMs),
-            (error: unknown) => round.onFailure(error instanceof Error ? error.message : String(error)),
+            (error: unknown) => round.onFailure(textOf(error)),
           );
         }
         if (cut.aborted) round.end();

@@ -5,6 +5,7 @@
 import type { Cut, OptionRow, OptionsOf, Poll, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { Http1Reader } from './lib/http1.ts';
 import type { Verdict } from './lib/response.ts';
+import { textOf } from './lib/text.ts';
 
 /** A body is counted and dropped. One that is longer than this has proven its point and is not read to its end. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -133,7 +134,7 @@ async function fetch(
   try {
     failure = await get(tools, target, question, wanted, cut);
   } catch (error) {
-    failure = error instanceof Error ? error.message : String(error);
+    failure = textOf(error);
   }
   if (cut.aborted) failure = `Getting ${url} took longer than ${o.timeout} seconds.`;
   const seconds = (tools.clock.now() - start) / 1000;

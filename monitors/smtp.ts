@@ -3,7 +3,7 @@
 
 import type { Clock, Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { type Lines, linesOf } from './lib/lines.ts';
-import { quote } from './lib/octets.ts';
+import { printable, quote, textOf } from './lib/text.ts';
 import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 /** RFC 5321 §4.5.3.1.5 wants 512; some servers are not to be held to it. */
@@ -88,7 +88,7 @@ export default {
       } catch (error) {
         // Whoever can still answer is told goodbye: a connection that just ends is a line in its log.
         if (error instanceof Refused) await talk.quit();
-        return { is: 'down', reason: `${talk.step}${error instanceof Error ? error.message : String(error)}` };
+        return { is: 'down', reason: `${talk.step}${textOf(error)}` };
       } finally {
         talk.close();
       }
@@ -228,6 +228,5 @@ function proxyLine({ local, remote }: Stream): string {
 }
 
 function shown(lines: readonly string[]): string {
-  const text = lines.filter((line) => line !== '').join(' / ');
-  return text.slice(0, 300).replace(/[^\x20-\x7e]/g, '?');
+  return printable(lines.filter((line) => line !== '').join(' / '), 300);
 }

@@ -3,7 +3,7 @@
 
 import type { CommandResult, Cut, Health, OptionRow, OptionsOf, Poll, Target, Tools } from 'anybal/monitor';
 import { linesOf } from './lib/lines.ts';
-import { quote } from './lib/octets.ts';
+import { printable, quote, textOf } from './lib/text.ts';
 
 /** RFC 4253 §4.2 allows 255 for the identification, and lines before it of any length. */
 const MAX_LINE_BYTES = 1024;
@@ -107,7 +107,7 @@ async function banner(o: Options, tools: Tools, target: Target, cut: Cut): Promi
   try {
     stream = await tools.connect({ address: target.address, port: o.port ?? target.port }, cut);
   } catch (error) {
-    return { is: 'down', reason: messageOf(error) };
+    return { is: 'down', reason: textOf(error) };
   }
   try {
     const lines = linesOf(stream, cut, MAX_LINE_BYTES);
@@ -118,11 +118,11 @@ async function banner(o: Options, tools: Tools, target: Target, cut: Cut): Promi
         return { is: 'down', reason: `speaks another version of SSH: ${quote(line)}` };
       // Without an identification of ours, sshd calls the connection an error in its log.
       stream.write(new TextEncoder().encode('SSH-2.0-anybal\r\n'));
-      return { is: 'up', detail: line.replace(/[^\x20-\x7e]/g, '?') };
+      return { is: 'up', detail: printable(line) };
     }
     return { is: 'down', reason: `no identification in ${MAX_LINES} lines` };
   } catch (error) {
-    return { is: 'down', reason: `no identification: ${messageOf(error)}` };
+    return { is: 'down', reason: `no identification: ${textOf(error)}` };
   } finally {
     stream.close(cut.aborted ? 'rst' : 'fin');
   }
@@ -209,13 +209,5 @@ export function verdict(o: Pick<Options, 'mode' | 'timeout'>, result: CommandRes
 function lastWords(output: string): string {
   const lines = output.split(/[\r\n]+/).map((line) => line.trim());
   const telling = lines.filter((line) => line !== '' && !/^[@*]+/.test(line));
-  return telling
-    .slice(-2)
-    .join(' / ')
-    .slice(-300)
-    .replace(/[^\x20-\x7e]/g, '?');
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return printable(telling.slice(-2).join(' / ').slice(-300), 300);
 }

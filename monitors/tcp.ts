@@ -2,7 +2,9 @@
 // connection that comes about is up, whatever happens to it afterwards.
 
 import type { Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
-import { fromOctets, quote, toOctets } from './lib/octets.ts';
+import { fromOctets, toOctets } from './lib/octets.ts';
+import { quote } from './lib/text.ts';
+import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 const options = [
   {
@@ -35,26 +37,7 @@ const options = [
     doc: 'How many octets may come in all before what is expected has come.',
   },
   { name: 'tls', kind: 'bool', default: false, doc: 'Speak TLS from the first octet on.' },
-  {
-    name: 'tls-servername',
-    kind: 'string',
-    default: null,
-    example: 'www.example.org',
-    doc: 'The name that the server is told (SNI) and that its certificate must be for; without it, its address.',
-  },
-  {
-    name: 'tls-verify',
-    kind: 'bool',
-    default: true,
-    doc: 'Whether a certificate that is out of its time, for another name, or of an unknown authority means down.',
-  },
-  {
-    name: 'tls-ca',
-    kind: 'path',
-    default: null,
-    example: '/etc/ssl/example-ca.pem',
-    doc: 'Authorities to trust (PEM), instead of the ones that the system trusts. Read in each check.',
-  },
+  ...TLS_ROWS,
   {
     name: 'max-latency',
     kind: 'seconds',
@@ -77,8 +60,6 @@ const options = [
 
 type Options = OptionsOf<typeof options>;
 
-const MOST_CA_BYTES = 1 << 20;
-
 export default {
   apiVersion: 1,
   name: 'TCP',
@@ -89,7 +70,7 @@ export default {
   create: (o, tools) => ({
     async check(target, cut) {
       const start = tools.clock.now();
-      const tls = await tlsOptions(o, tools);
+      const tls = o.tls ? await tlsOptions(o, tools) : null;
       const stream = await connected(o, tools, target, tls, cut);
       if (typeof stream === 'string') return { is: 'down', reason: stream };
       const complaint = await converse(o, stream, cut);
@@ -103,13 +84,6 @@ export default {
     },
   }),
 } satisfies Poll<typeof options>;
-
-async function tlsOptions(o: Options, tools: Tools): Promise<TlsOptions | null> {
-  if (!o.tls) return null;
-  const path = o['tls-ca'];
-  const ca = path === null ? null : new TextDecoder().decode(await tools.read(path, MOST_CA_BYTES));
-  return { servername: o['tls-servername'], verify: o['tls-verify'], ...(ca === null ? {} : { ca }) };
-}
 
 /** The connection, or why there is none. */
 async function connected(

@@ -3,7 +3,8 @@
 // and meaning are kept. A server that drops everything looks healthy to it.
 
 import type { OptionRow, OptionsOf, Poll, Target, Tools, UdpSocket } from 'anybal/monitor';
-import { fromOctets, quote, toOctets } from './lib/octets.ts';
+import { fromOctets, toOctets } from './lib/octets.ts';
+import { endpoint, quote, textOf } from './lib/text.ts';
 
 const options = [
   {
@@ -159,7 +160,7 @@ function sendAll(o: Options, tools: Tools, socket: UdpSocket, fail: (reason: str
     try {
       for (const datagram of o.send) socket.send(toOctets(datagram));
     } catch (error) {
-      fail(error instanceof Error ? error.message : String(error));
+      fail(textOf(error));
     }
   };
   send();
@@ -201,8 +202,4 @@ class Replies {
 
 function keyOf(target: Target): string {
   return `${target.host} ${endpoint(target)}`;
-}
-
-function endpoint({ address, port }: Target): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

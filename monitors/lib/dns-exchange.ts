@@ -3,6 +3,7 @@
 
 import type { Cut, Target, Tools } from 'anybal/monitor';
 import { decodeMessage, encodeQuery, type Message, type Question } from './dns-message.ts';
+import { textOf } from './text.ts';
 
 export interface Exchange {
   readonly question: Question;
@@ -196,8 +197,4 @@ function failed(reason: string): Outcome {
 
 function canonicalName(name: string): string {
   return name === '.' ? name : name.replace(/\.$/, '').toLowerCase();
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

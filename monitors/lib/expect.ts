@@ -2,8 +2,8 @@
 // http.ts.
 
 import { compilePattern, PatternError } from './pattern.ts';
-import { printable } from './response.ts';
 import { sha256 } from './sha256.ts';
+import { printable } from './text.ts';
 
 /** What came of a body. */
 export interface Body {

@@ -2,7 +2,7 @@
 // or JSON. Used by file.ts.
 
 import type { Health } from 'anybal/monitor';
-import { quote } from './octets.ts';
+import { printable, quote, textOf } from './text.ts';
 
 export interface Feed {
   /** When it says that it was written, unix ms; null: it does not say. */
@@ -51,7 +51,7 @@ function readJson(text: string): Feed | string {
   try {
     root = JSON.parse(text);
   } catch (error) {
-    return `it is no JSON: ${error instanceof Error ? error.message.replace(/[^\x20-\x7e]/g, '?') : ''}`;
+    return `it is no JSON: ${printable(textOf(error))}`;
   }
   if (!isObject(root) || !isObject(root['servers'])) return 'it has no object "servers"';
   const time = root['time'] === undefined ? null : timeOf(String(root['time']));
@@ -81,7 +81,7 @@ function add(servers: Map<string, Health>, host: string, health: Health): void {
 }
 
 function entry(state: string | undefined, weight: number | string | undefined, reason: string): Health {
-  const why = reason.slice(0, 300).replace(/[^\x20-\x7e]/g, '?');
+  const why = printable(reason, 300);
   switch (state?.toLowerCase()) {
     case 'up':
     case 'drain':

@@ -1,6 +1,7 @@
 // Reads one HTTP/1 response (RFC 9112), in bounded memory whatever comes. Used by proxyfetch.ts and http.ts.
 
-import { Kept, printable, type Reading, type ResponseReader, type Verdict } from './response.ts';
+import { Kept, type Reading, type ResponseReader, type Verdict } from './response.ts';
+import { printable } from './text.ts';
 
 const MAX_HEAD_BYTES = 64 * 1024;
 /** Every byte is a character. */

@@ -2,7 +2,8 @@
 // than one stream. It opens nothing: what `request` and `output` return has to be written. Used by http.ts and grpc.ts.
 
 import { encodeFields, type Field, HpackDecoder, HpackError } from './hpack.ts';
-import { Kept, printable, type Reading, type ResponseReader, type Verdict } from './response.ts';
+import { Kept, type Reading, type ResponseReader, type Verdict } from './response.ts';
+import { printable } from './text.ts';
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const FRAME_HEADER_BYTES = 9;

@@ -2,7 +2,7 @@
 // the monitors that speak such protocols.
 
 import type { Cut, Stream } from 'anybal/monitor';
-import { quote } from './octets.ts';
+import { quote } from './text.ts';
 
 export interface Lines {
   /** The next line, without its end. Rejects with what came instead: an end, a loss, a line too long, or nothing in time. */

@@ -68,8 +68,3 @@ export class Kept {
     return whole;
   }
 }
-
-/** What a server sent, made safe for a line of the log. */
-export function printable(text: string, limit = 200): string {
-  return text.slice(0, limit).replace(/[^\x20-\x7e]/g, '?');
-}

@@ -1,4 +1,4 @@
-// TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by smtp.ts and grpc.ts.
+// TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by tcp.ts, smtp.ts and grpc.ts.
 
 import type { OptionRow, OptionsOf, TlsOptions, Tools } from 'anybal/monitor';
 
