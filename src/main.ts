@@ -13,7 +13,8 @@ import { loadConfig, monitorDirectories } from './config/load.ts';
 import type { GlobalConfig } from './config/types.ts';
 import { Daemon } from './daemon.ts';
 import { checkNow } from './foreground/check-now.ts';
-import { loadMonitor } from './health/loader.ts';
+import { monitorTest } from './foreground/monitor-test.ts';
+import { loadMonitor, loadMonitorFile } from './health/loader.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { openLibc } from './ffi/libc.ts';
 import { errorText, printComplaint } from './lib/errors.ts';
@@ -21,6 +22,7 @@ import { within } from './lib/in-time.ts';
 import { visible } from './log/format.ts';
 import type { Log } from './log/record.ts';
 import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
+import { createHeapMeter } from './world/real/heap.ts';
 import { createFiles } from './world/real/files.ts';
 import { LOCK_NAME, lockInstance } from './world/real/lock.ts';
 import { getOverUnixSocket } from './world/real/unix-http.ts';
@@ -65,6 +67,14 @@ async function main(invocation: Invocation): Promise<number> {
       return status(invocation, commandIo);
     case 'check-now':
       return inForeground(files(invocation.config).monitor, (world) => checkNow(invocation, world, commandIo));
+    case 'monitor-test':
+      return inForeground(
+        () => Promise.resolve(null),
+        (world) => {
+          const outside = { clock: world.clock, world, heapUsed: createHeapMeter() };
+          return monitorTest(invocation, outside, { ...commandIo, load: loadMonitorFile });
+        },
+      );
     case 'version':
       print(`anybal ${version()}\n`);
       return 0;

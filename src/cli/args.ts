@@ -27,6 +27,12 @@ export type Invocation =
       readonly server: string | null;
       readonly monitor: string | null;
     }
+  | {
+      readonly do: 'monitor-test';
+      readonly file: string;
+      /** `option = value` each, as in a section but without the monitor's name. */
+      readonly settings: readonly string[];
+    }
   | { readonly do: 'version' }
   | { readonly do: 'help'; readonly text: string }
   | { readonly do: 'usage'; readonly text: string };
@@ -116,6 +122,18 @@ const COMMANDS: readonly CommandRow[] = [
       service,
       server,
       monitor: typeof monitor === 'string' ? monitor : null,
+    }),
+  },
+  {
+    name: 'monitor test',
+    about: 'see whether a monitor of your own keeps to the contract; exit 0, 1 or 2',
+    operands: { text: 'FILE', least: 1, most: 1 },
+    options: { set: { type: 'string', multiple: true } },
+    help: { set: ['OPTION=VALUE', 'an option of the monitor; any number of times'] },
+    make: ({ set }, [file = '']) => ({
+      do: 'monitor-test',
+      file,
+      settings: Array.isArray(set) ? set.map(String) : [],
     }),
   },
   { name: 'version', about: 'print the version', options: {}, help: {}, make: () => ({ do: 'version' }) },

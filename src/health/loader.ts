@@ -2,10 +2,10 @@
 // that imports code by name: such code runs inside a process with CAP_NET_ADMIN, so nobody else may be able to change it.
 
 import { realpath, readdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { errorText } from '../lib/errors.ts';
-import { API_VERSION, type MonitorModule } from './monitor.ts';
+import { API_VERSION, type MonitorModule, type Sample } from './monitor.ts';
 
 /** The same place in the sources and in what is built from them. */
 const BUILT_IN = fileURLToPath(new URL('../../monitors/', import.meta.url));
@@ -31,6 +31,17 @@ export async function loadMonitor(name: string, directories: readonly string[]):
   const wanted = name.toLowerCase();
   const places = [...directories.map((path) => ({ path, ours: false })), { path: BUILT_IN, ours: true }];
   return (await byStem(wanted, places)) ?? byAlias(wanted, places);
+}
+
+/** The monitor in this very file, whoever may write it, and the sample beside it: for its author. Rejects with MonitorRefused. */
+export async function loadMonitorFile(
+  file: string,
+): Promise<{ readonly module: MonitorModule; readonly sample: Sample | null }> {
+  const path = resolve(file);
+  if (!(await exists(path))) throw new MonitorRefused(file, 'there is no such file');
+  const module = await importModule(path, basename(path).replace(/\.\w+$/, ''));
+  const { sample } = (await import(pathToFileURL(path).href)) as { readonly sample?: unknown };
+  return { module, sample: isObject(sample) ? (sample as Sample) : null };
 }
 
 interface Place {

@@ -148,5 +148,27 @@ export interface Watch<R extends readonly OptionRow[] = readonly OptionRow[]> ex
   };
 }
 
+/**
+ * A healthy server for `anybal monitor test`, as the named export `sample` of a monitor's file. It says what to expect of the
+ * monitor when all is well; everything that can go wrong is the kit's to make up. Text stands for Latin-1 octets.
+ */
+export interface Sample {
+  /** Options as in pybal.conf, without the monitor's name: what they are tested with. */
+  readonly options?: Readonly<Record<string, string>>;
+  /** All that the server has said on a connection by the time that it has received so much; '' at first. */
+  stream?(received: string): string | Uint8Array;
+  /** The reply to a datagram; null: none. */
+  datagram?(bytes: Uint8Array): Uint8Array | null;
+  /** How a command ends. */
+  readonly command?: { readonly exitCode: number; readonly output?: string };
+  readonly fetch?: {
+    readonly status: number;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly body: string | Uint8Array;
+  };
+  /** Files of this host, by path. */
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
+}
+
 /** A module whose options' types are not known here: what the loader and the runner handle. */
 export type MonitorModule = Poll<readonly OptionRow[]> | Watch<readonly OptionRow[]>;

@@ -1,6 +1,7 @@
 // One check, once, exactly as the daemon runs it: the same loop, tools, deadline and judgement. Used by `anybal check-now` and
 // by the conformance kit.
 
+import { inTime } from '../lib/in-time.ts';
 import type { Self, World } from '../world/world.ts';
 import { type Asker, type Asking, Instance, type MonitorToRun } from './instance.ts';
 import type { Health, Target } from './monitor.ts';
@@ -17,6 +18,9 @@ export interface Outcome {
   readonly health: Health;
   readonly latencyMs: number;
 }
+
+/** How long is waited for a monitor that does not obey the cut. */
+const STOP_MS = 1000;
 
 /** The first result of a poll, or the first word of a watch; then the monitor is stopped, which is waited for. */
 export async function checkOnce(monitor: MonitorToRun, target: Target, world: World, noted: Noted): Promise<Outcome> {
@@ -39,6 +43,7 @@ export async function checkOnce(monitor: MonitorToRun, target: Target, world: Wo
     };
     asking = instance.join(asker);
   });
-  await (asking as Asking | null)?.stop();
+  const stopped = (asking as Asking | null)?.stop();
+  if (stopped !== undefined) await inTime(world.clock, STOP_MS, stopped);
   return outcome;
 }

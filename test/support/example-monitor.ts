@@ -1,6 +1,6 @@
 // Greeting: connect and read the first line that the server sends, as an SMTP or FTP server does.
 
-import type { OptionRow, Poll } from 'anybal/monitor';
+import type { OptionRow, Poll, Sample } from 'anybal/monitor';
 
 const options = [
   { name: 'interval', kind: 'seconds', min: 0.1, default: 10, doc: 'Seconds between checks.' },
@@ -12,6 +12,7 @@ export default {
   apiVersion: 1,
   name: 'Greeting',
   kind: 'poll',
+  asks: 'endpoint',
   options,
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => ({
@@ -37,3 +38,6 @@ export default {
     },
   }),
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { stream: () => '220 mail.example.org ESMTP\r\n' };

@@ -53,6 +53,11 @@ describe('The command line', () => {
       server: 'cp1',
       monitor: 'DNS',
     });
+    expect(parseCommandLine(['monitor', 'test', 'a.mjs', '--set', 'x=1', '--set=y=2'])).to.deep.equal({
+      do: 'monitor-test',
+      file: 'a.mjs',
+      settings: ['x=1', 'y=2'],
+    });
     expect(parseCommandLine(['version'])).to.deep.equal({ do: 'version' });
     expect(parseCommandLine(['--version'])).to.deep.equal({ do: 'version' });
   });
@@ -75,6 +80,8 @@ describe('The command line', () => {
     expect(complaint('run', 'extra')).to.contain("'extra'");
     expect(complaint('status', 'cp1', 'extra')).to.contain("'extra'");
     expect(complaint('status', '--history')).to.contain('name it');
+    expect(complaint('monitor')).to.contain("'monitor'");
+    expect(complaint('monitor', 'test')).to.contain('monitor test needs FILE');
     expect(complaint('check-now')).to.contain('check-now needs SERVICE [SERVER]');
 
     expect(complaint('check', '-n')).to.contain("'-n'");

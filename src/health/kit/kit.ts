@@ -1,0 +1,198 @@
+// The conformance kit: puts a monitor through everything that a server, the network and this host may do to it, and says what
+// was tried, what was seen, and whether the contract (monitor.ts) allows it. Called by `anybal monitor test` and the unit tests.
+
+import { errorText } from '../../lib/errors.ts';
+import type { Clock, Endpoint, Streams, World } from '../../world/world.ts';
+import { checkOnce } from '../once.ts';
+import { type Fault, FAULTS, HEALTHY } from './fault.ts';
+import { latin1 } from './stage.ts';
+import { OBEYS_WITHIN_MS, type Seen, type Subject, Try } from './try.ts';
+
+export interface Finding {
+  /** What was tried. */
+  readonly tried: string;
+  /** What was seen, in words. */
+  readonly seen: string;
+  /** False: against the contract. Null: does not apply to this monitor. */
+  readonly good: boolean | null;
+}
+
+/** What the kit needs of the real world. */
+export interface Outside {
+  readonly clock: Clock;
+  readonly world: World;
+  /** Bytes in use on the heap, after everything that nobody needs was thrown away. */
+  heapUsed(): number;
+}
+
+/**
+ * A heap grows for many reasons, but only what is kept of each check makes it grow in every round: so many rounds without growth
+ * are enough, and so many rounds are tried.
+ */
+const STEADY_ROUNDS = 3;
+const MOST_ROUNDS = 14;
+const CHECKS_PER_ROUND = 150;
+const GROWTH_BYTES = 24_000;
+const MAX_SERIES = 200;
+/** When a check is cut: at once, while it connects, while it talks. */
+const CUTS_MS = [0, 0.5, 1.05, 1.5, 5] as const;
+
+export async function examine(subject: Subject, outside: Outside): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  const once = (fault: Fault, cutAtMs: number | null = null) => new Try(subject, fault, outside.clock).check(cutAtMs);
+  const healthy = await made(() => once(HEALTHY));
+  if (typeof healthy === 'string') return [{ tried: 'create', seen: healthy, good: false }];
+  findings.push(judged(HEALTHY, healthy));
+  findings.push(await overLoopback(subject, healthy, outside));
+  for (const fault of FAULTS) {
+    if (fault.on.some((tool) => healthy.used.has(tool))) findings.push(judged(fault, await once(fault)));
+  }
+  findings.push(await cuts(once));
+  const sound = findings[0]?.good === true;
+  findings.push(
+    sound
+      ? await state(subject, outside)
+      : { tried: 'many checks, one after the other', seen: 'not tried: one alone is not as it should be', good: null },
+  );
+  findings.push(looks(subject, healthy));
+  return findings;
+}
+
+async function made(act: () => Promise<Seen>): Promise<Seen | string> {
+  try {
+    return await act();
+  } catch (error) {
+    return `threw: ${errorText(error)}`;
+  }
+}
+
+function judged(fault: Fault, seen: Seen): Finding {
+  const { health } = seen;
+  const allowed =
+    fault.expect === 'any' || (fault.expect === 'not up' ? health.is !== 'up' : health.is === fault.expect);
+  const wrong = [...(allowed ? [] : [`must be ${fault.expect}`]), ...faultsOf(seen)];
+  const said = health.is === 'up' ? (health.detail ?? '') : health.reason;
+  const verdict = `${health.is}${said === '' ? '' : `: ${said.slice(0, 100)}`} (${Math.round(seen.tookMs)} ms)`;
+  return {
+    tried: fault.name,
+    seen: [verdict, ...wrong.map((text) => text.toUpperCase())].join('; '),
+    good: wrong.length === 0,
+  };
+}
+
+/** What no check may do, whatever comes. */
+function faultsOf({ bugs, stuck, left }: Seen): readonly string[] {
+  return [
+    ...bugs.slice(0, 2),
+    ...(stuck ? [`not over ${OBEYS_WITHIN_MS} ms after the cut`] : []),
+    ...(left.length === 0 ? [] : [`left open: ${left.join(', ')}`]),
+  ];
+}
+
+async function cuts(once: (fault: Fault, cutAtMs: number) => Promise<Seen>): Promise<Finding> {
+  const wrong: string[] = [];
+  let slowest = 0;
+  for (const fault of [HEALTHY, ...FAULTS.filter(({ silent }) => silent !== undefined)]) {
+    for (const cutAtMs of CUTS_MS) {
+      const seen = await once(fault, cutAtMs);
+      slowest = Math.max(slowest, seen.obeyedAfterMs ?? 0);
+      wrong.push(...faultsOf(seen).map((text) => `cut after ${cutAtMs} ms, ${fault.name}: ${text}`));
+    }
+  }
+  const seen =
+    wrong.length === 0 ? `over ${slowest.toFixed(0)} ms after it at the latest` : wrong.slice(0, 3).join('; ');
+  return { tried: 'the cut, at any time', seen, good: wrong.length === 0 };
+}
+
+/** One instance, many checks, healthy and failing ones in turn: neither memory nor label sets may grow with them. */
+async function state(subject: Subject, outside: Outside): Promise<Finding> {
+  const fails: Fault = { name: '', expect: 'any', on: [], fails: 'ECONNREFUSED' };
+  const both = [new Try(subject, HEALTHY, outside.clock), new Try(subject, fails, outside.clock)];
+  let series = 0;
+  let steady = 0;
+  let rounds = 0;
+  const growth: number[] = [];
+  for (let before = Number.POSITIVE_INFINITY; steady < STEADY_ROUNDS && rounds < MOST_ROUNDS; rounds++) {
+    for (let i = 0; i < CHECKS_PER_ROUND; i++) {
+      for (const one of both) series = Math.max(series, (await one.check()).series.size);
+    }
+    const used = outside.heapUsed();
+    if (rounds > 0) growth.push(used - before);
+    if (rounds > 0 && used - before <= GROWTH_BYTES) steady++;
+    before = used;
+  }
+  const usual = growth.toSorted((a, b) => a - b)[growth.length >> 1] ?? 0;
+  const wrong = [
+    ...(steady < STEADY_ROUNDS
+      ? [`keeps about ${Math.round(usual / (2 * CHECKS_PER_ROUND))} bytes of each check`]
+      : []),
+    ...(series > MAX_SERIES ? [`${series} sets of labels`] : []),
+  ];
+  const seen = wrong.length === 0 ? `steady, ${series} sets of labels` : wrong.join(', ');
+  return { tried: `${2 * CHECKS_PER_ROUND * rounds} checks, one after the other`, seen, good: wrong.length === 0 };
+}
+
+const ENDPOINT: ReadonlySet<string> = new Set(['host', 'address', 'port']);
+
+function looks({ module }: Subject, { looked }: Seen): Finding {
+  const tried = "what it looks at of its target (asks: 'endpoint')";
+  const more = [...looked].filter((name) => !ENDPOINT.has(name));
+  if (module.asks !== 'endpoint') return { tried, seen: `${[...looked].sort().join(', ')}; not declared`, good: null };
+  return more.length === 0
+    ? { tried, seen: [...looked].sort().join(', '), good: true }
+    : { tried, seen: `${more.join(', ')}, which services do not share`, good: false };
+}
+
+/** The sample behind a real socket. */
+async function overLoopback(subject: Subject, healthy: Seen, { world }: Outside): Promise<Finding> {
+  const tried = 'a real server on loopback';
+  const { sample } = subject;
+  if (!healthy.used.has('connect')) return { tried, seen: 'not tried: it opens no connection', good: null };
+  if (healthy.askedTls) return { tried, seen: 'not tried: it asks for TLS', good: null };
+  const server = await serve(world.streams, (received) => latin1(sample.stream?.(received) ?? ''));
+  try {
+    const target = {
+      service: 'web',
+      host: '127.0.0.1',
+      ...server.local,
+      weight: 10,
+      vip: '198.51.100.80',
+      servicePort: 80,
+      protocol: 'tcp',
+    } as const;
+    const { health, latencyMs } = await checkOnce(subject, target, world, { log: () => {}, observe: () => {} });
+    const said = health.is === 'up' ? (health.detail ?? '') : health.reason;
+    return {
+      tried,
+      seen: `${health.is}${said === '' ? '' : `: ${said}`} (${Math.round(latencyMs)} ms)`,
+      good: health.is === 'up',
+    };
+  } finally {
+    await server.close();
+  }
+}
+
+async function serve(
+  streams: Streams,
+  says: (received: string) => Uint8Array,
+): Promise<{ readonly local: Endpoint; close(): Promise<void> }> {
+  return streams.listen({ address: '127.0.0.1', port: 0 }, (stream) => {
+    let received = '';
+    let sent = 0;
+    const speak = () => {
+      const all = says(received);
+      if (sent < all.length) stream.write(all.slice(sent));
+      sent = Math.max(sent, all.length);
+    };
+    stream.on({
+      onData(bytes) {
+        received += new TextDecoder('latin1').decode(bytes);
+        speak();
+      },
+      onEnd: () => stream.close('fin'),
+      onDrain: () => {},
+      onClose: () => {},
+    });
+    speak();
+  });
+}
