@@ -16,6 +16,8 @@ export interface Job {
   readonly options: Readonly<Record<string, unknown>>;
   readonly servers: number;
   readonly port: number;
+  /** The first two numbers of their addresses; 127.1 if absent. */
+  readonly network?: string;
 }
 
 export type Order = { readonly do: 'start'; readonly job: Job } | { readonly do: 'report' };
@@ -33,6 +35,9 @@ export interface Report {
   readonly lastLostAt: number;
   /** Checks that started late by so many milliseconds; the last place is for all above. */
   readonly lateness: readonly number[];
+  /** How late the event loop has been in the last second or two. */
+  readonly loopLateMs: number;
+  readonly rssMb: number;
 }
 
 const { values } = parseArgs({ options: { log: { type: 'string' } } });
@@ -61,13 +66,13 @@ function onFact(fact: Fact): void {
   if (lost.count++ === 0) lost.firstAt = lost.lastAt;
 }
 
-async function start({ monitor, options, servers, port }: Job): Promise<void> {
+async function start({ monitor, options, servers, port, network }: Job): Promise<void> {
   const module = await world.monitor(monitor);
   if (module === null) throw new Error(`there is no monitor ${monitor}`);
   const hosts = Array.from({ length: servers }, (_, i) => ({ host: `cp${i}`, weight: 1, enabled: true }));
   const config = serviceConfig({ name: 'bench', realPort: port, monitorsNeeded: 1 });
   runner.configure([{ config, monitors: [{ module, options: withDefaults(module, options) }], hosts }]);
-  for (const [i, { host }] of hosts.entries()) runner.candidate('bench', host, addressOf(i));
+  for (const [i, { host }] of hosts.entries()) runner.candidate('bench', host, addressOf(i, network));
 }
 
 function report(): Report {
@@ -82,6 +87,8 @@ function report(): Report {
     firstLostAt: lost.firstAt,
     lastLostAt: lost.lastAt,
     lateness: [...runner.lateness.counts],
+    loopLateMs: world.self().loopLateMs,
+    rssMb: process.memoryUsage.rss() / 2 ** 20,
   };
 }
 

@@ -11,9 +11,9 @@ import { CERTIFICATE, KEY } from '../../test/support/certificate.ts';
 export const PORT = { http: 8085, https: 8443, idle: 8086 } as const;
 export const CORE = { checker: 0, site: 1 } as const;
 
-/** Address of real server `index`: of each /24 of 127.1/16 all but the ends. */
-export function addressOf(index: number): string {
-  return `127.1.${Math.floor(index / 254)}.${1 + (index % 254)}`;
+/** Address of real server `index`: of each /24 of the /16 all but the ends. */
+export function addressOf(index: number, network = '127.1'): string {
+  return `${network}.${Math.floor(index / 254)}.${1 + (index % 254)}`;
 }
 
 export interface Served {
