@@ -16,17 +16,16 @@ export interface PastResult {
 /** Since then the verdict has been this, after rise and fall. */
 export type Transition = Omit<PastResult, 'latencyMs'>;
 
-/** What an array of V8 has room for after its first element is 17: none of the four ever grows. */
 export const KEPT_RESULTS = 16;
 export const KEPT_TRANSITIONS = 10;
 const MAX_REASON = 200;
 
 export class History {
   /** The oldest one is at `#next` once there are as many as are kept. */
-  readonly #at: Mono[] = [];
-  readonly #verdicts: Verdict[] = [];
-  readonly #latencies: number[] = [];
-  readonly #reasons: string[] = [];
+  #at: Mono[] = [];
+  #verdicts: Verdict[] = [];
+  #latencies: number[] = [];
+  #reasons: string[] = [];
   #next = 0;
   #transitions: readonly Transition[] = [];
 
@@ -34,11 +33,12 @@ export class History {
     const i = this.#next;
     const before = this.#reasons[(i + KEPT_RESULTS - 1) % KEPT_RESULTS];
     const bounded = shortened(reason);
-    this.#at[i] = at;
-    this.#verdicts[i] = is;
-    this.#latencies[i] = latencyMs;
     // The same words again are the same string.
-    this.#reasons[i] = bounded === before ? before : bounded;
+    const said = bounded === before ? before : bounded;
+    this.#at = withAt(this.#at, i, at);
+    this.#verdicts = withAt(this.#verdicts, i, is);
+    this.#latencies = withAt(this.#latencies, i, latencyMs);
+    this.#reasons = withAt(this.#reasons, i, said);
     this.#next = (i + 1) % KEPT_RESULTS;
   }
 
@@ -68,4 +68,14 @@ export class History {
 
 function shortened(reason: string): string {
   return reason.length > MAX_REASON ? `${reason.slice(0, MAX_REASON)}…` : reason;
+}
+
+/**
+ * `list[i] = value`. V8 gives an array that grows room for 17 at once, and a held connection has one or two results in its
+ * life: until the list is full it is made anew, exactly as long as it must be.
+ */
+function withAt<T>(list: T[], i: number, value: T): T[] {
+  if (i >= list.length) return list.concat([value]);
+  list[i] = value;
+  return list;
 }
