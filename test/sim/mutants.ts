@@ -247,6 +247,9 @@ function hasty(facts: Facts, previous: Decision | null): Facts {
   for (const address of previous.desired.vips) {
     vips.set(address, { address, prefixLength: 32, interface: 'lo', protocol: 0 });
   }
+  for (const [address, uplinks] of previous.desired.routedVips) {
+    vips.set(address, { address, prefixLength: 32, interface: null, protocol: 0, routed: { route: true, uplinks } });
+  }
   const believed = withServices(facts, (service) => ({
     ...service,
     kernel: previous.services.get(service.config.name)?.desired ?? service.kernel,
@@ -301,7 +304,7 @@ export const MUTANTS: readonly Mutant[] = [
     finds: [7],
     plant: inWorld(withConfig((text) => text.replace(/\nprotocol = tpc[^]*$/, '\nprotocol = tpc\n'))),
   },
-  { law: 5, bug: 'unknown is taken for down', finds: [5], plant: inWorld(selfless) },
+  { law: 5, bug: 'unknown is taken for down', finds: [3, 5], plant: inWorld(selfless) },
   { law: 6, bug: 'an empty list is accepted', finds: [5, 6], plant: deaf('pool-shrink-confirm', '0') },
   {
     law: 7,
