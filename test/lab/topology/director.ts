@@ -2,6 +2,7 @@
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { View } from '../../../src/control/types.ts';
 import { follow, runIn, type Exit, type Follower } from './process.ts';
 import { directors, router, servers, type DirectorName, type Host } from './network.ts';
 import { directorAs } from './router.ts';
@@ -24,6 +25,8 @@ export interface Director extends Witness {
   waitLog(pattern: RegExp, withinMs: number): Promise<void>;
   /** What PyBal's instrumentation answers: '/pools/web', '/alerts' … */
   instrumentation(path: string): Promise<string>;
+  /** What `anybal status` knows. */
+  status(): Promise<View>;
   /** Drops all packets to the real servers, from here only. */
   cutOff(): Promise<void>;
   reconnect(): Promise<void>;
@@ -45,6 +48,9 @@ export interface Programs {
   readonly daemon: string;
   readonly tap: string;
   readonly agent: string;
+  readonly udpEcho: string;
+  readonly mtuServer: string;
+  readonly mtuClient: string;
 }
 
 /** `onLine` gets each line of the daemon as it comes. */
@@ -107,6 +113,10 @@ export async function makeDirector(
       await daemon.waitFor(`${pattern}`, withinMs, (text) => pattern.test(text));
     },
     instrumentation: (path) => runIn(name, 'curl', ['-s', '--max-time', '5', `http://127.0.0.1:9090${path}`]),
+    async status() {
+      const curl = ['-s', '--max-time', '5', '--unix-socket', `${folder}/control.sock`, 'http://anybal/v1/status'];
+      return JSON.parse(await runIn(name, 'curl', curl)) as View;
+    },
     run: (command, args, input = '') => runIn(name, command, args, { input }),
     async reset() {
       if (daemon?.running() === true) {

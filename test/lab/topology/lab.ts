@@ -15,6 +15,7 @@ export interface Lab {
   readonly client: Client;
   readonly router: Router;
   readonly pools: PoolFiles;
+  readonly programs: Programs;
   director(name: DirectorName): Director;
   server(name: ServerName): Server;
   /** Every case begins here: daemons gone, kernels empty, servers well, no pinned route. */
@@ -59,6 +60,9 @@ async function up(): Promise<Lab> {
     daemon: join(checkout, 'dist/src/main.js'),
     tap: join(checkout, 'dist/test/lab/topology/netlink-tap.js'),
     agent: join(checkout, 'dist/test/lab/topology/client-agent.js'),
+    udpEcho: join(checkout, 'dist/test/lab/topology/udp-echo.js'),
+    mtuServer: join(checkout, 'dist/test/lab/topology/mtu-server.js'),
+    mtuClient: join(checkout, 'dist/test/lab/topology/mtu-client.js'),
   };
   const note = (text: string): void =>
     appendFileSync(join(out, 'lab.log'), `${new Date(now()).toISOString()} ${text}\n`);
@@ -81,6 +85,7 @@ async function up(): Promise<Lab> {
     client,
     router,
     pools,
+    programs,
     note,
     director: (name) => known(directorByName.get(name), name),
     server: (name) => known(servers.get(name), name),

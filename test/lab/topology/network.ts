@@ -45,7 +45,8 @@ export const vips = {
 /** Where NAT sends connections for port 80. */
 export const natRealPort = 8080;
 
-const onServers = [vips.dr, vips.tunnel, vips.second, vips.third, vips.foreign, vips.dr6, vips.tunnel6];
+/** What real servers have on lo. */
+export const onServers = [vips.dr, vips.tunnel, vips.second, vips.third, vips.foreign, vips.dr6, vips.tunnel6];
 
 /** Builds it all. Called once per guest: namespaces live and die with the machine. */
 export async function buildNetwork(): Promise<void> {

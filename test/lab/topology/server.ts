@@ -3,6 +3,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { follow, runIn, until, type Follower } from './process.ts';
 import { natRealPort, servers, type Host, type ServerName } from './network.ts';
 
@@ -46,6 +47,8 @@ export function makeServer(name: ServerName, slowBytesPerSecond: number): Server
   const folder = `${labFolder}/${name}`;
   mkdirSync(`${folder}/www`, { recursive: true });
   writeFileSync(`${folder}/www/index.html`, bodyOf(name));
+  writeFileSync(`${folder}/cert.pem`, CERTIFICATE);
+  writeFileSync(`${folder}/key.pem`, KEY);
   writeFileSync(`${folder}/nginx.conf`, nginxConfig(name, folder, slowBytesPerSecond));
   let nginx: Follower | null = null;
   return {
@@ -96,6 +99,9 @@ http {
   server {
     listen 80; listen ${natRealPort};
     listen [::]:80 ipv6only=on; listen [::]:${natRealPort} ipv6only=on;
+    listen 443 ssl; listen [::]:443 ssl ipv6only=on;
+    ssl_certificate ${folder}/cert.pem;
+    ssl_certificate_key ${folder}/key.pem;
     root ${folder}/www;
     location = /check { return 200 "ok\\n"; }
     location = /big { alias ${labFolder}/big; }
