@@ -143,6 +143,8 @@ function monitorLines(service: ServicePlan, monitor: ServicePlan['monitors'][num
       return ["udp.send = 'ping'", "udp.expect = 'pong'", ...timing('udp')];
     case 'Ping':
       return timing('ping');
+    case 'Agent':
+      return ["agent.send = [ 'agent ', server.host, '\\r\\n\\r\\n' ]", ...timing('agent')];
     default:
       return monitor satisfies never;
   }

@@ -11,7 +11,7 @@ import type { KernelWrite } from './kernel.ts';
 import type { Router } from './router.ts';
 import type { SentRoutes, SentSession } from './sent.ts';
 import type { Site } from './site.ts';
-import { type ServicePlan, isV6, serviceKeyOf } from './topology.ts';
+import { type PoolEntry, type ServicePlan, isV6, serviceKeyOf, weightOf } from './topology.ts';
 import { type Truth, noticeMs } from './truth.ts';
 
 export interface Violation {
@@ -184,7 +184,8 @@ export class Laws {
     }
     const versions = this.#truth.versions(service.name, this.#evidence.listSince(director, service));
     const weights = versions.flatMap(({ entries }) => entries.filter((entry) => entry.host === host));
-    if (weights.some(({ weight, enabled }) => enabled && weight === destination.weight)) return;
+    const given = (entry: PoolEntry) => [entry.weight, weightOf(service, entry)];
+    if (weights.some((entry) => entry.enabled && given(entry).includes(destination.weight))) return;
     if (destination.weight === 0 && this.#evidence.mayDrain(director, service, host, destination, hashes)) {
       this.#unservedBy(director, service, write.before, destination, detail);
       return;

@@ -1,5 +1,6 @@
 // The monitors that simulated directors know, by the names that configuration uses: the real ones.
 
+import agent from '../../monitors/agent.ts';
 import dns from '../../monitors/dns.ts';
 import dnsQuery from '../../monitors/dnsquery.ts';
 import http from '../../monitors/http.ts';
@@ -13,6 +14,7 @@ import type { MonitorModule } from '../../src/health/monitor.ts';
 
 // A module's `create` takes its own options; whoever handles modules in general gives each what its rows decode to.
 const MODULES = [
+  agent,
   dns,
   dnsQuery,
   http,

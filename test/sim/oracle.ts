@@ -6,7 +6,7 @@ import type { Director } from './director.ts';
 import type { Router } from './router.ts';
 import type { SentRoutes } from './sent.ts';
 import { isServed } from './laws.ts';
-import { type PoolEntry, type ServicePlan, destinationKeyOf, serviceKeyOf, NOT_ON_PATH } from './topology.ts';
+import { type PoolEntry, type ServicePlan, destinationKeyOf, serviceKeyOf, NOT_ON_PATH, weightOf } from './topology.ts';
 import type { Truth } from './truth.ts';
 
 /** yes, no, or either. */
@@ -94,14 +94,14 @@ function poolProblems(director: Director, truth: Truth, service: ServicePlan): s
   const problems: string[] = [];
   const left = new Map(director.machine.kernel.table.get(serviceKeyOf(service))?.destinations);
   const { up, down, floor } = standing(director, truth, service);
-  const take = (entry: PoolEntry): boolean => {
+  const take = (entry: PoolEntry, wanted: number): boolean => {
     for (const address of truth.addresses(entry.host, service.vip)) {
       const key = destinationKeyOf(address, service.realPort);
       const destination = left.get(key);
       if (destination === undefined) continue;
       left.delete(key);
-      if (destination.weight !== entry.weight) {
-        problems.push(`${entry.host} of ${service.name} has weight ${destination.weight}, not ${entry.weight}`);
+      if (destination.weight !== wanted) {
+        problems.push(`${entry.host} of ${service.name} has weight ${destination.weight}, not ${wanted}`);
       }
       if (destination.forward !== service.forward) {
         problems.push(`${entry.host} of ${service.name} is forwarded to by ${destination.forward}`);
@@ -111,8 +111,9 @@ function poolProblems(director: Director, truth: Truth, service: ServicePlan): s
     return false;
   };
   for (const entry of up)
-    if (!take(entry)) problems.push(`${entry.host} of ${service.name} is up and not in the kernel`);
-  const held = down.filter(take);
+    if (!take(entry, weightOf(service, entry)))
+      problems.push(`${entry.host} of ${service.name} is up and not in the kernel`);
+  const held = down.filter((entry) => take(entry, entry.weight));
   const mayHold = Math.max(0, floor - up.length);
   if (held.length > mayHold) {
     problems.push(`${service.name} holds ${held.map(({ host }) => host).join(', ')}: ${mayHold} would do`);

@@ -7,7 +7,7 @@ import { Life } from './life.ts';
 import type { Host } from './network.ts';
 import type { Outcome } from './processes.ts';
 import type { Site } from './site.ts';
-import type { MonitorName, ServerPlan } from './topology.ts';
+import { agentShare, type MonitorName, type ServerPlan } from './topology.ts';
 
 /**
  * serving: all is well. refusing: the process has stopped. erring: HTTP 503, SERVFAIL. stuck: accepts and never answers.
@@ -120,7 +120,8 @@ export class RealServer {
         }
         request += new TextDecoder().decode(bytes);
         if (!request.includes('\r\n\r\n')) return;
-        this.#answer(stream, /^connection: keep-alive\r$/im.test(request));
+        if (request.startsWith('agent ')) this.#answerAgent(stream);
+        else this.#answer(stream, /^connection: keep-alive\r$/im.test(request));
         request = '';
       },
       onEnd: () => stream.close('fin'),
@@ -146,6 +147,16 @@ export class RealServer {
       if (this.#state === 'stuck') return;
       if (reply !== null) stream.write(Uint8Array.from([0, reply.length, ...reply]));
       else stream.close('rst');
+    });
+  }
+
+  /** As HAProxy's agents do: a line. */
+  #answerAgent(stream: Stream): void {
+    this.#life.after(1, () => {
+      if (this.#state === 'stuck') return;
+      const line = this.#state === 'serving' ? `up ${agentShare(this.plan.host)}%\n` : `fail # ${this.#state}\n`;
+      stream.write(new TextEncoder().encode(this.#state === 'cutting' ? line.slice(0, 2) : line));
+      stream.close('fin');
     });
   }
 

@@ -4,6 +4,7 @@
 import type { Random } from './random.ts';
 
 export type MonitorName =
+  | 'Agent'
   | 'DNS'
   | 'DNSQuery'
   | 'HTTP'
@@ -54,6 +55,17 @@ export interface PoolEntry {
   readonly host: string;
   readonly weight: number;
   readonly enabled: boolean;
+}
+
+/** What agents on half of the servers ask for while they are well: 40 % of the weight that the list gives. */
+export function agentShare(host: string): number {
+  return (host.codePointAt(host.length - 1) ?? 0) % 2 === 0 ? 40 : 100;
+}
+
+/** What the kernel should have for a server that is up. */
+export function weightOf(service: ServicePlan, { host, weight }: PoolEntry): number {
+  if (weight === 0 || !service.monitors.includes('Agent')) return weight;
+  return Math.max(1, Math.round((weight * agentShare(host)) / 100));
 }
 
 export interface RouterPlan {
@@ -147,12 +159,14 @@ const MONITORS: readonly (readonly MonitorName[])[] = [
   ['DNS'],
   ['DNSQuery', 'Ping'],
   ['UDP'],
+  ['Agent'],
+  ['Agent', 'IdleConnection'],
   [],
 ];
 
 const DATAGRAMS: readonly MonitorName[] = ['DNS', 'DNSQuery', 'UDP'];
 /** They never go through the path. */
-export const NOT_ON_PATH: readonly MonitorName[] = ['RunCommand', 'Ping'];
+export const NOT_ON_PATH: readonly MonitorName[] = ['Agent', 'Ping', 'RunCommand'];
 
 /** Services share VIPs now and then; each VIP and port is there once. */
 export function drawService(random: Random, index: number): ServicePlan {
