@@ -114,9 +114,17 @@ export class Evidence {
       const entry = director.machine.kernel.table.get(serviceKeyOf(service));
       return [...(entry?.destinations.values() ?? [])].flatMap((destination) => {
         const host = this.hostOf(service, destination);
-        return host !== null && this.isFirm(director, service, host) ? [{ service, host, destination }] : [];
+        if (host === null || !this.isFirm(director, service, host)) return [];
+        // A weight that was found at the start gives way to the listed one with the first result.
+        return this.#isListed(director, service, host, destination.weight) ? [{ service, host, destination }] : [];
       });
     });
+  }
+
+  #isListed(director: Director, service: ServicePlan, host: string, weight: number): boolean {
+    return this.#truth
+      .versions(service.name, this.listSince(director, service))
+      .some(({ entries }) => entries.some((entry) => entry.host === host && entry.weight === weight));
   }
 
   /** Taken out by an administrator who wants it drained; or about to be deleted, where the scheduler `hashes`. */
