@@ -1,9 +1,11 @@
 // TCP-AO keys of a peer (RFC 5925 §3.1: master key tuples) as their file has them, one a line: send id, receive id, algorithm,
 // key. The first is what we ask the peer to send with. Pure; keys.ts reads the file. No key is ever part of a message.
 
+import { errorText } from '../lib/errors.ts';
+
 /** RFC 5926 §3.2, by the kernel's names. */
-export const AO_ALGORITHMS = { 'hmac-sha1': 'hmac(sha1)', 'cmac-aes128': 'cmac(aes128)' } as const;
-export type AoAlgorithm = keyof typeof AO_ALGORITHMS;
+const AO_ALGORITHMS = { 'hmac-sha1': 'hmac(sha1)', 'cmac-aes128': 'cmac(aes128)' } as const;
+type AoAlgorithm = keyof typeof AO_ALGORITHMS;
 
 export interface AoKey {
   /** KeyIDs: in what we send, and in what the peer sends. */
@@ -30,7 +32,7 @@ export function parseAoKeys(text: string, path: string): readonly AoKey[] {
         throw new Error(`receive id ${key.receiveId} is there twice`);
       keys.push(key);
     } catch (error) {
-      throw new Error(`${path}:${at + 1}: ${error instanceof Error ? error.message : String(error)}`);
+      throw new Error(`${path}:${at + 1}: ${errorText(error)}`);
     }
   }
   if (keys.length === 0) throw new Error(`${path}: no keys`);

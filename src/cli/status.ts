@@ -1,6 +1,7 @@
 // `anybal status`: asks the daemon for its View and prints it for a person, what is wrong first. Called by main.ts.
 
 import type { Alarm, CheckHistory, KernelView, ServerView, ServiceView, View } from '../control/types.ts';
+import { printEndpoint } from '../lib/address.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import { visible } from '../log/format.ts';
 import type { HttpResponse } from '../world/world.ts';
@@ -103,14 +104,13 @@ function titled(title: string, rows: readonly (readonly string[])[]): readonly s
 
 function serviceLines(service: ServiceView): readonly string[] {
   const { name, protocol, vip, port, scheduler, forward, servers, up, pooled, held, floor, source } = service;
-  const endpoint = vip.includes(':') ? `[${vip}]:${port}` : `${vip}:${port}`;
   const marks = [
     service.verified ? '' : ', kernel differs',
     service.quarantined ? ', QUARANTINED: runs on its last good text' : '',
   ].join('');
   const counts = `${servers.length} servers: ${up} up, ${pooled} pooled${held > 0 ? ` (${held} held)` : ''}, floor ${floor}`;
   const lines = [
-    `${name}  ${protocol} ${endpoint} ${scheduler} ${forward}  ${counts}${marks}`,
+    `${name}  ${protocol} ${printEndpoint(vip, port)} ${scheduler} ${forward}  ${counts}${marks}`,
     `  vote ${service.vote}: ${service.voteWhy}`,
   ];
   if (source !== null && source.state !== 'current') {

@@ -102,7 +102,7 @@ export function pathTo(facts: Facts, marks: Marks, service: ServiceConfig, addre
   };
 }
 
-export function usesPath({ monitors }: ServiceConfig): boolean {
+function usesPath({ monitors }: ServiceConfig): boolean {
   return monitors.some(({ via }) => via !== 'server');
 }
 

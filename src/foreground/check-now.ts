@@ -1,7 +1,6 @@
 // `anybal check-now SERVICE [SERVER]`: the checks of a service, once, by this very process, with each step and its time. The
 // configuration says what to ask; whom, the running daemon if it answers, else the pool's source and DNS. Called by main.ts.
 
-import { printComplaint } from '../lib/errors.ts';
 import { loadConfig } from '../config/load.ts';
 import { didYouMean } from '../config/suggest.ts';
 import type { MonitorConfig, ServiceConfig } from '../config/types.ts';
@@ -11,9 +10,9 @@ import { atLeast } from '../health/combine.ts';
 import type { Health, MonitorModule, Target } from '../health/monitor.ts';
 import { checkOnce } from '../health/once.ts';
 import { tracedWorld } from '../health/trace.ts';
-import { canonicalAddress, familyOf } from '../lib/address.ts';
+import { canonicalAddress, familyOf, printEndpoint } from '../lib/address.ts';
 import { Knife } from '../lib/cut.ts';
-import { errorText } from '../lib/errors.ts';
+import { errorText, printComplaint } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
 import { showUrl } from '../lib/url.ts';
 import { visible } from '../log/format.ts';
@@ -36,7 +35,7 @@ export interface CheckNowIo {
 
 export const UP = 0;
 export const DOWN = 1;
-export const NOT_POSSIBLE = 2;
+const NOT_POSSIBLE = 2;
 export const UNKNOWN = 3;
 
 /** How long the pool's source and DNS may take, where no daemon answers. */
@@ -205,7 +204,7 @@ async function checkServer(
   const { vip, port: servicePort, protocol, realPort: port } = service;
   const target: Target = { service: service.name, host, address, port, weight, vip, servicePort, protocol };
   for (const monitor of monitors) {
-    lines.push(`${host} (${address.includes(':') ? `[${address}]` : address}:${port}), ${monitor.module.name}`);
+    lines.push(`${host} (${printEndpoint(address, port)}), ${monitor.module.name}`);
     if (monitor.via === 'path') {
       lines.push('  via = path: only the daemon has marks that lead there, so this says nothing');
       verdicts.push('unknown');

@@ -1,6 +1,7 @@
 // A world that tells what is done with it: each step of a check in words, for `anybal check-now`. Everything is passed on as it
 // is, but for a connection with TLS, which is made in two steps so that each has its time.
 
+import { printEndpoint } from '../lib/address.ts';
 import { errorText } from '../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, TlsOptions, Wall, World } from '../world/world.ts';
 import type { Cut } from '../lib/cut.ts';
@@ -160,5 +161,5 @@ function tracedStream(stream: Stream, say: Say): TracedStream {
 }
 
 function endpoint({ address, port }: Endpoint): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  return printEndpoint(address, port);
 }

@@ -65,7 +65,7 @@ export function parsePool(text: PoolText): ParsedPool {
 }
 
 /** PyBal looks at the end of the URL; a query is not part of the name. */
-export function isJson(url: string): boolean {
+function isJson(url: string): boolean {
   const name = url.startsWith('file:') ? url : url.replace(/[?#].*$/s, '');
   return name.endsWith('.json');
 }

@@ -15,8 +15,9 @@ export type Answer =
 export interface Source {
   /**
    * Ask once; never rejects for what the outside does. One that is told of changes answers when there is one, or after some
-   * seconds that there was none; what it holds open between two questions ends with the cut, which is the same for all. `afresh`: the last answer is doubted, so read it all again instead of
-   * asking whether it changed; 'unchanged' then means that the bytes are the same.
+   * seconds that there was none; what it holds open between two questions ends with the cut, which is the same for all.
+   * `afresh`: the last answer is doubted, so read it all again instead of asking whether it changed; 'unchanged' then means
+   * that the bytes are the same.
    */
   ask(afresh: boolean, cut: Cut): Promise<Answer>;
   /** How long to wait before asking again after so many failures in a row; `random` is in [0, 1). */
