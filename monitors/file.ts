@@ -131,17 +131,8 @@ interface Document {
 }
 
 async function fromFile(path: string, tools: Tools, cut: Cut): Promise<Document> {
-  let forget = (): void => {};
-  // A file on a file system that hangs is never read.
-  const late = new Promise<never>((_, reject) => {
-    forget = cut.onAbort(() => reject(new Error('cut')));
-  });
-  try {
-    const { mtimeMs } = await Promise.race([tools.stat(path), late]);
-    return { bytes: await Promise.race([tools.read(path, MAX_BYTES), late]), writtenAt: mtimeMs };
-  } finally {
-    forget();
-  }
+  const { mtimeMs } = await tools.stat(path, cut);
+  return { bytes: await tools.read(path, MAX_BYTES, cut), writtenAt: mtimeMs };
 }
 
 async function fromUrl(url: string, o: Options, tools: Tools, cut: Cut): Promise<Document> {

@@ -78,7 +78,7 @@ export default {
 
 /** The connection, or why there is none that speaks HTTP/2. */
 async function connect(o: Options, tools: Tools, { address, port }: Target, cut: Cut): Promise<Stream | string> {
-  const tls = o.tls ? await tlsOptions(o, tools, ['h2']) : null;
+  const tls = o.tls ? await tlsOptions(o, tools, cut, ['h2']) : null;
   try {
     const stream = await tools.connect({ address, port, ...(tls === null ? {} : { tls }) }, cut);
     if (tls === null || stream.tls?.alpn === 'h2') return stream;

@@ -57,7 +57,7 @@ class Prober {
   readonly #kept = new Map<string, Connection[]>();
   /** When a certificate was last warned of, by target and URL. */
   readonly #warned = new Map<string, Map<string, number>>();
-  #credentials: { readonly at: number; readonly read: Promise<Credentials> } | null = null;
+  #credentials: { readonly at: number; readonly read: Credentials } | null = null;
 
   constructor(o: Options, tools: Tools) {
     this.#o = o;
@@ -81,7 +81,7 @@ class Prober {
   async check(target: Target, cut: Cut): Promise<{ is: 'up'; detail?: string } | { is: 'down'; reason: string }> {
     const o = this.#o;
     // Outside of what can make the server look bad: files of ours are our own fault.
-    const credentials = o['tls-ca'] === null && o['tls-certificate'] === null ? {} : await this.#readCredentials();
+    const credentials = o['tls-ca'] === null && o['tls-certificate'] === null ? {} : await this.#readCredentials(cut);
     const first = Math.floor(this.#tools.random() * this.#questions.length);
     const asked = o['check-all'] ? this.#questions : this.#questions.slice(first, first + 1);
     const fetched = await Promise.all(asked.map((question) => this.#fetch(question, target, credentials, cut)));
@@ -293,22 +293,19 @@ class Prober {
     return null;
   }
 
-  #readCredentials(): Promise<Credentials> {
+  /** Each check for itself while there are none: the cut of one must not be the end of another. */
+  async #readCredentials(cut: Cut): Promise<Credentials> {
+    const known = this.#credentials;
     const now = this.#tools.clock.now();
-    if (this.#credentials === null || now - this.#credentials.at >= CREDENTIALS_MS) {
-      const read = this.#loadCredentials();
-      this.#credentials = { at: now, read };
-      // A file that cannot be read now is tried again by the next check.
-      read.catch(() => {
-        if (this.#credentials?.read === read) this.#credentials = null;
-      });
-    }
-    return this.#credentials.read;
+    if (known !== null && now - known.at < CREDENTIALS_MS) return known.read;
+    const read = await this.#loadCredentials(cut);
+    this.#credentials = { at: now, read };
+    return read;
   }
 
-  async #loadCredentials(): Promise<Credentials> {
+  async #loadCredentials(cut: Cut): Promise<Credentials> {
     const { 'tls-ca': ca, 'tls-certificate': certificate, 'tls-key': key } = this.#o;
-    const pem = async (path: string) => new TextDecoder().decode(await this.#tools.read(path, MAX_PEM_BYTES));
+    const pem = async (path: string) => new TextDecoder().decode(await this.#tools.read(path, MAX_PEM_BYTES, cut));
     const cert = certificate === null ? null : await pem(certificate);
     return {
       ...(ca === null ? {} : { ca: await pem(ca) }),

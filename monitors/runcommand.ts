@@ -2,7 +2,7 @@
 // of its own that is killed as a whole. Options, arguments and messages are PyBal's. Waiting for a turn (the runner bounds
 // how many programs run at once) is not part of the timeout, so the world enforces it and not the runner.
 
-import type { CommandResult, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
+import type { CommandResult, Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
 
 const OUTPUT_BYTES = 4096;
 const PASSWD_BYTES = 4 << 20;
@@ -81,7 +81,7 @@ export default {
     async check(target, cut) {
       const args = fill(o.arguments, target);
       const timeoutMs = o.timeout * 1000;
-      const user = o.user === null ? null : await userNamed(o.user, tools);
+      const user = o.user === null ? null : await userNamed(o.user, tools, cut);
       if (typeof user === 'string') return { is: 'unknown', reason: user };
       const command = { path: o.command, args, env: {}, timeoutMs, maxOutputBytes: OUTPUT_BYTES };
       const result = await tools.run({ ...command, ...(user === null ? {} : { user }) }, cut);
@@ -95,10 +95,14 @@ export default {
 const NUMBERS = /^(\d{1,9})(?::(\d{1,9}))?$/;
 
 /** Whom to be; text: why nobody. Names are looked up each time: a system user may come after us. */
-async function userNamed(user: string, tools: Tools): Promise<{ readonly uid: number; readonly gid: number } | string> {
+async function userNamed(
+  user: string,
+  tools: Tools,
+  cut: Cut,
+): Promise<{ readonly uid: number; readonly gid: number } | string> {
   const [, uid, gid = uid] = NUMBERS.exec(user) ?? [];
   if (uid !== undefined) return { uid: Number(uid), gid: Number(gid) };
-  const passwd = new TextDecoder().decode(await tools.read('/etc/passwd', PASSWD_BYTES));
+  const passwd = new TextDecoder().decode(await tools.read('/etc/passwd', PASSWD_BYTES, cut));
   for (const line of passwd.split('\n')) {
     const [name, , entryUid = '', entryGid = ''] = line.split(':');
     if (name === user && /^\d+$/.test(entryUid) && /^\d+$/.test(entryGid)) {

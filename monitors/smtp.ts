@@ -79,7 +79,7 @@ export default {
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => ({
     async check(target, cut) {
-      const tls = o.tls === 'none' ? null : await tlsOptions(o, tools);
+      const tls = o.tls === 'none' ? null : await tlsOptions(o, tools, cut);
       const talk = new Talk(o, tools, tls, cut);
       try {
         const greeting = await talk.hold(target);

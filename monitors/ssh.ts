@@ -132,7 +132,7 @@ async function login(o: Options, tools: Tools, target: Target, cut: Cut): Promis
   const { host } = target;
   if (!HOST.test(host)) return { is: 'unknown', reason: `${quote(host)} is no name to find a host key by` };
   // ssh only warns of files that it cannot read, and the server is blamed for what follows.
-  for (const path of [o['known-hosts'], o.identity]) if (path !== null) await tools.read(path, MAX_FILE_BYTES);
+  for (const path of [o['known-hosts'], o.identity]) if (path !== null) await tools.read(path, MAX_FILE_BYTES, cut);
   const command = {
     path: o.client,
     args: argumentsFor(o, target),

@@ -70,7 +70,7 @@ export default {
   create: (o, tools) => ({
     async check(target, cut) {
       const start = tools.clock.now();
-      const tls = o.tls ? await tlsOptions(o, tools) : null;
+      const tls = o.tls ? await tlsOptions(o, tools, cut) : null;
       const stream = await connected(o, tools, target, tls, cut);
       if (typeof stream === 'string') return { is: 'down', reason: stream };
       const complaint = await converse(o, stream, cut);

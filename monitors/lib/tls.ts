@@ -1,6 +1,6 @@
 // TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by tcp.ts, smtp.ts and grpc.ts.
 
-import type { OptionRow, OptionsOf, TlsOptions, Tools } from 'anybal/monitor';
+import type { Cut, OptionRow, OptionsOf, TlsOptions, Tools } from 'anybal/monitor';
 
 const MOST_CA_BYTES = 1 << 20;
 
@@ -31,10 +31,11 @@ export const TLS_ROWS = [
 export async function tlsOptions(
   o: OptionsOf<typeof TLS_ROWS>,
   tools: Tools,
+  cut: Cut,
   alpn?: readonly string[],
 ): Promise<TlsOptions> {
   const path = o['tls-ca'];
-  const ca = path === null ? null : new TextDecoder().decode(await tools.read(path, MOST_CA_BYTES));
+  const ca = path === null ? null : new TextDecoder().decode(await tools.read(path, MOST_CA_BYTES, cut));
   return {
     servername: o['tls-servername'],
     verify: o['tls-verify'],

@@ -82,10 +82,13 @@ export interface Tools {
   run(command: Command, cut: Cut): Promise<CommandResult>;
   /** As Http.get: one request where its cost does not matter, verified when https. Not through the path. */
   fetch(request: HttpRequest, cut: Cut): Promise<HttpResponse>;
-  /** The content of a file on this host: certificates, passwords. Not being able to read it is our own fault. */
-  read(path: string, maxBytes: number): Promise<Uint8Array>;
-  /** As Files.stat; not being able to is our own fault. */
-  stat(path: string): Promise<FileStat>;
+  /**
+   * The content of a file on this host: certificates, passwords. Not being able to read it, or not before the cut, is our own
+   * fault.
+   */
+  read(path: string, maxBytes: number, cut: Cut): Promise<Uint8Array>;
+  /** As Files.stat; not being able to is our own fault, as for `read`. */
+  stat(path: string, cut: Cut): Promise<FileStat>;
   /**
    * A part of the check that is given up before the check is: `cut` is cut after `ms`, or with the whole. For a check that has
    * something to say even so; call `release` when the part is over. To time the server is the runner's business.

@@ -3,6 +3,7 @@
 
 import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
+import { inTime } from '../lib/in-time.ts';
 import type { Path } from '../decision/decision.ts';
 import type { Clock, CommandResult, Stream, UdpHandlers, UdpOptions, UdpSocket, World } from '../world/world.ts';
 import { bugText, callFenced, FencedStream, fencedClock, fencedUdpHandlers, unfenced } from './fence.ts';
@@ -14,6 +15,8 @@ const MAX_COMMANDS = 16;
 const MAX_CONNECTING = 4000;
 /** They share a socket; each holds one of its 65,536 sequence numbers. */
 const MAX_PINGS = 30_000;
+/** For checks that have no deadline, or a later one. */
+const MAX_DISK_MS = 30_000;
 const MAX_REASON = 1000;
 
 /** Why a check that never got its turn knows nothing. */
@@ -89,8 +92,8 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
       );
     },
     secure: (stream, tls, cut) => connected(cut, () => world.streams.secure(unfenced(stream), tls, cut)),
-    read: (path, maxBytes) => world.files.read(path, maxBytes).catch(throwReadFailed),
-    stat: (path) => world.files.stat(path).catch(throwReadFailed),
+    read: (path, maxBytes, cut) => fromDisk(world, `read ${path}`, cut, world.files.read(path, maxBytes)),
+    stat: (path, cut) => fromDisk(world, `stat ${path}`, cut, world.files.stat(path)),
     datagram(options, handlers, cut) {
       const path = pathOf(cut);
       const opened = (dial: () => Promise<UdpSocket>) => guarded(gates.connecting, cut, faultOfConnecting, dial);
@@ -287,8 +290,22 @@ class ReadFailed extends SystemError {
   }
 }
 
-function throwReadFailed(error: unknown): never {
-  throw error instanceof SystemError ? new ReadFailed(error) : error;
+/** What a file system that hangs never settles: the check must end all the same, and not at the server's expense. */
+async function fromDisk<T>({ clock }: World, call: string, cut: Cut, file: Promise<T>): Promise<T> {
+  try {
+    const found = await inTime(
+      clock,
+      MAX_DISK_MS,
+      file.then((value) => ({ value })),
+      cut,
+    );
+    if (found === null) throw new SystemError('ETIMEDOUT', call, 'the file system does not answer');
+    return found.value;
+  } catch (error) {
+    const failed = error instanceof SystemError ? new ReadFailed(error) : error;
+    if (cut instanceof CheckCut && failed instanceof ReadFailed) cut.ownFault ??= failed.message;
+    throw failed;
+  }
 }
 
 function inWords(error: unknown): unknown {

@@ -30,16 +30,36 @@ describe('What monitors are handed', () => {
   it('reads files, and does not blame the server for one that cannot be read', async () => {
     const { fake, tools } = toolsOf();
     fake.write('/etc/ca.pem', 'PEM');
-    expect(new TextDecoder().decode(await tools.read('/etc/ca.pem', 100))).to.equal('PEM');
+    expect(new TextDecoder().decode(await tools.read('/etc/ca.pem', 100, new Knife()))).to.equal('PEM');
     for (const [path, code] of [
       ['/etc/none.pem', 'ENOENT'],
       ['/etc/ca.pem', 'EFBIG'],
     ] as const) {
-      const threw = await thrownBy(tools.read(path, 2));
+      const threw = await thrownBy(tools.read(path, 2, new Knife()));
       const health = judge({ threw, timedOut: false }, new CheckCut(), 0, 1000);
       expect(health).to.have.property('is', 'unknown');
       expect(health).to.have.property('reason').that.includes(code);
     }
+  });
+
+  it('waits for no file longer than the check has time, nor for ever, and does not blame the server', async () => {
+    const never = new Promise<never>(() => {});
+    const fake = new FakeWorld();
+    const { tools } = toolsOf({
+      clock: fake.world.clock,
+      files: { ...fake.world.files, read: () => never, stat: () => never },
+    });
+    const cut = new CheckCut();
+    const cutShort = thrownBy(tools.read('/mnt/ca.pem', 100, cut));
+    cut.abort();
+    expect(judge({ threw: await cutShort, timedOut: true }, cut, 0, 1000)).to.deep.equal({
+      is: 'unknown',
+      reason: 'read /mnt/ca.pem: ETIMEDOUT: the file system does not answer',
+    });
+    const endless = new CheckCut();
+    const waited = thrownBy(tools.stat('/mnt/ca.pem', endless));
+    await fake.clock.advance(60_000);
+    expect(judge({ threw: await waited, timedOut: false }, endless, 0, 0)).to.have.property('is', 'unknown');
   });
 
   it('begins TLS on the stream itself, not on its fence, and fences what comes of it', async () => {
