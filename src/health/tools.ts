@@ -4,8 +4,18 @@
 import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
+import { UnderWay } from '../lib/under-way.ts';
 import type { Path } from '../decision/decision.ts';
-import type { Clock, CommandResult, Stream, UdpHandlers, UdpOptions, UdpSocket, World } from '../world/world.ts';
+import type {
+  Clock,
+  CommandResult,
+  FileStat,
+  Stream,
+  UdpHandlers,
+  UdpOptions,
+  UdpSocket,
+  World,
+} from '../world/world.ts';
 import { bugText, callFenced, FencedStream, fencedClock, fencedUdpHandlers, unfenced } from './fence.ts';
 import { Gate } from './gate.ts';
 import { awaitPath, type PathSource, throughPath } from './path.ts';
@@ -55,10 +65,19 @@ export interface Gates {
   readonly commands: Gate;
   readonly connecting: Gate;
   readonly pings: Gate;
+  /** Each holds one of the few threads that Node has for files. */
+  readonly reads: UnderWay<Uint8Array>;
+  readonly stats: UnderWay<FileStat>;
 }
 
 export function makeGates(): Gates {
-  return { commands: new Gate(MAX_COMMANDS), connecting: new Gate(MAX_CONNECTING), pings: new Gate(MAX_PINGS) };
+  return {
+    commands: new Gate(MAX_COMMANDS),
+    connecting: new Gate(MAX_CONNECTING),
+    pings: new Gate(MAX_PINGS),
+    reads: new UnderWay(),
+    stats: new UnderWay(),
+  };
 }
 
 /** Where logs and measurements of a monitor go. */
@@ -92,8 +111,20 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
       );
     },
     secure: (stream, tls, cut) => connected(cut, () => world.streams.secure(unfenced(stream), tls, cut)),
-    read: (path, maxBytes, cut) => fromDisk(world, `read ${path}`, cut, world.files.read(path, maxBytes)),
-    stat: (path, cut) => fromDisk(world, `stat ${path}`, cut, world.files.stat(path)),
+    read: (path, maxBytes, cut) =>
+      fromDisk(
+        world,
+        `read ${path}`,
+        cut,
+        gates.reads.join(`${maxBytes} ${path}`, () => world.files.read(path, maxBytes)),
+      ),
+    stat: (path, cut) =>
+      fromDisk(
+        world,
+        `stat ${path}`,
+        cut,
+        gates.stats.join(path, () => world.files.stat(path)),
+      ),
     datagram(options, handlers, cut) {
       const path = pathOf(cut);
       const opened = (dial: () => Promise<UdpSocket>) => guarded(gates.connecting, cut, faultOfConnecting, dial);

@@ -62,6 +62,29 @@ describe('What monitors are handed', () => {
     expect(judge({ threw: await waited, timedOut: false }, endless, 0, 0)).to.have.property('is', 'unknown');
   });
 
+  it('asks a file system that hangs once, however many checks want to know', async () => {
+    const fake = new FakeWorld();
+    let reads = 0;
+    let answer = (_: Uint8Array): void => {};
+    const read = () => {
+      reads++;
+      return new Promise<Uint8Array>((resolve) => (answer = resolve));
+    };
+    const { tools } = toolsOf({ files: { ...fake.world.files, read } });
+    for (let i = 0; i < 10; i++) {
+      const cut = new CheckCut();
+      const threw = thrownBy(tools.read('/mnt/ca.pem', 100, cut));
+      cut.abort();
+      expect(await threw).to.be.instanceOf(SystemError);
+    }
+    const last = tools.read('/mnt/ca.pem', 100, new CheckCut());
+    expect(reads).to.equal(1);
+    answer(Uint8Array.of(1));
+    expect(await last).to.deep.equal(Uint8Array.of(1));
+    void tools.read('/mnt/ca.pem', 100, new CheckCut());
+    expect(reads).to.equal(2);
+  });
+
   it('begins TLS on the stream itself, not on its fence, and fences what comes of it', async () => {
     const plain = fakeStream();
     const closed: string[] = [];
