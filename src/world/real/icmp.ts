@@ -21,6 +21,7 @@ import {
   SOCK_RAW_NONBLOCK_CLOEXEC,
   socketAddress,
   type SocketOption,
+  SOL_SOCKET,
 } from './socket-address.ts';
 
 /** Linux's numbers: linux/in.h, linux/in6.h, linux/icmp.h, linux/icmpv6.h, asm-generic/socket.h. */
@@ -29,7 +30,6 @@ const TTL: SocketOption = { 4: [0, 2], 6: [41, 16] }; // IP_TTL, IPV6_UNICAST_HO
 const FILTER: SocketOption = { 4: [255, 1], 6: [58, 1] }; // ICMP_FILTER, ICMP6_FILTER
 /** What a raw socket must hear: replies and errors. */
 const HEARD = { 4: [0, 3, 11, 12], 6: [1, 3, 4, 129] } as const;
-const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
 

@@ -8,6 +8,9 @@ import type { Endpoint } from '../world.ts';
 export type SocketOption = Readonly<Record<Family, readonly [level: number, name: number]>>;
 
 export const AF = { 4: 2, 6: 10 } as const;
+/** asm-generic/socket.h */
+export const SOL_SOCKET = 1;
+export const SO_MARK = 36;
 const SOCK_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 export const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | SOCK_NONBLOCK_CLOEXEC;
 export const SOCK_RAW_NONBLOCK_CLOEXEC = 3 | SOCK_NONBLOCK_CLOEXEC;

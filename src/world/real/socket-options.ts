@@ -5,6 +5,7 @@ import { openLibc } from '../../ffi/libc.ts';
 import { addressBytes, familyOf } from '../../lib/address.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { TcpOptions } from '../world.ts';
+import { AF, SO_MARK, SOL_SOCKET } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
 
 /** Linux's numbers: netinet/in.h, netinet/tcp.h. Two of them where IPv4 and IPv6 differ. */
@@ -13,11 +14,7 @@ const TTL = { 4: [IPPROTO.ip, 2], 6: [IPPROTO.ipv6, 16] } as const;
 const MIN_TTL = { 4: [IPPROTO.ip, 21], 6: [IPPROTO.ipv6, 73] } as const;
 const TRAFFIC_CLASS = { 4: [IPPROTO.ip, 1], 6: [IPPROTO.ipv6, 67] } as const;
 const TCP = { keepInterval: 5, keepCount: 6, md5: 14, userTimeout: 18, aoInfo: 40 } as const;
-const SOL_SOCKET = 1;
 const SO_LINGER = 13;
-const SO_MARK = 36;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** struct tcp_md5sig: an address of 128 octets, flags, prefix length, key length, interface, and the key. */
 const MD5 = { bytes: 216, keyLength: 130, key: 136, longest: 80 } as const;
@@ -79,7 +76,7 @@ function md5Signature(socketFamily: 4 | 6, address: string, key: string | null):
   const bytes = new Uint8Array(MD5.bytes);
   const view = new DataView(bytes.buffer);
   const plain = addressBytes(address.split('%')[0] ?? address);
-  view.setUint16(0, socketFamily === 4 ? AF_INET : AF_INET6, true);
+  view.setUint16(0, AF[socketFamily], true);
   if (socketFamily === 4) bytes.set(plain, 4);
   else if (plain.length === 16) bytes.set(plain, 8);
   else {

@@ -8,11 +8,17 @@ import { SystemError } from '../../lib/errors.ts';
 import type { Udp, UdpHandlers, UdpOptions, UdpSocket } from '../world.ts';
 import { systemError } from './errors.ts';
 import { icmpError, takeErrors } from './icmp-errors.ts';
-import { AF, int32, RECEIVE_ERRORS, SOCK_DGRAM_NONBLOCK_CLOEXEC, socketAddress } from './socket-address.ts';
+import {
+  AF,
+  int32,
+  RECEIVE_ERRORS,
+  SO_MARK,
+  SOCK_DGRAM_NONBLOCK_CLOEXEC,
+  socketAddress,
+  SOL_SOCKET,
+} from './socket-address.ts';
 
-/** Linux's numbers: asm-generic/socket.h, bits/socket.h. */
-const SOL_SOCKET = 1;
-const SO_MARK = 36;
+/** Linux's number: bits/socket.h. */
 const MSG_DONTWAIT = 0x40;
 
 /** libc is opened by the first socket: whoever wants none needs no native code. */
