@@ -4,7 +4,7 @@
 import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
-import { secretOf, tlsOf, unescaped } from './access.ts';
+import { AccessFiles, secretOf, tlsOf, unescaped } from './access.ts';
 import { isObject, parseJson, textIn } from './json.ts';
 import { type Entry, excerpt, MAX_POOL_BYTES } from './parse.ts';
 
@@ -27,6 +27,7 @@ const DEFAULT_WEIGHT = 10;
 export class EtcdCluster {
   readonly #world: EtcdWorld;
   readonly #access: SourceAccess;
+  readonly #files: AccessFiles;
   readonly #members: readonly string[];
   #member: number;
   /** The folder of the pool, with a slash at both ends. */
@@ -43,6 +44,7 @@ export class EtcdCluster {
   ) {
     this.#world = world;
     this.#access = access;
+    this.#files = new AccessFiles(world);
     this.#members = members;
     this.prefix = prefix;
     const [user = '', ...password] = login.split(':');
@@ -74,7 +76,7 @@ export class EtcdCluster {
   async login(): Promise<{ readonly user: string; readonly password: string } | null> {
     const { user, passwordFile } = this.#access;
     if (user === null || passwordFile === null) return this.#login;
-    return { user, password: await secretOf(this.#world.files, passwordFile) };
+    return { user, password: await secretOf(this.#files, passwordFile) };
   }
 
   async ask(request: EtcdRequest, cut: Cut): Promise<HttpResponse> {
@@ -97,7 +99,7 @@ export class EtcdCluster {
       headers: { 'user-agent': 'anybal', ...headers },
       timeoutMs: CALL_MS,
       maxBytes: MAX_POOL_BYTES,
-      tls: await tlsOf(this.#world.files, this.#access),
+      tls: await tlsOf(this.#files, this.#access),
     };
   }
 }

@@ -4,7 +4,7 @@
 import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
-import { loginOf, tlsOf } from './access.ts';
+import { AccessFiles, loginOf, tlsOf } from './access.ts';
 import type { HttpResponse, Mono, World } from '../world/world.ts';
 import { showUrl } from '../lib/url.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
@@ -22,6 +22,7 @@ class HttpSource implements Source {
   readonly #world: HttpWorld;
   readonly #url: string;
   readonly #access: SourceAccess;
+  readonly #files: AccessFiles;
   /** RFC 9110 §8.8: of the last content, for the next question. */
   #validators: Readonly<Record<string, string>> = {};
   #bytes: Uint8Array | null = null;
@@ -31,21 +32,21 @@ class HttpSource implements Source {
     this.#world = world;
     this.#url = url;
     this.#access = access;
+    this.#files = new AccessFiles(world);
   }
 
   async ask(afresh: boolean, cut: Cut): Promise<Answer> {
     const settled = this.#changedAt !== null && this.#world.clock.now() - this.#changedAt >= SETTLE_MS;
     const conditions = afresh || !settled ? {} : this.#validators;
-    const { http, files } = this.#world;
     try {
-      const login = await loginOf(files, this.#access);
-      const response = await http.get(
+      const login = await loginOf(this.#files, this.#access);
+      const response = await this.#world.http.get(
         {
           url: this.#url,
           headers: { 'user-agent': 'anybal', accept: '*/*', 'accept-encoding': 'identity', ...login, ...conditions },
           timeoutMs: TIMEOUT_MS,
           maxBytes: MAX_POOL_BYTES,
-          tls: await tlsOf(files, this.#access),
+          tls: await tlsOf(this.#files, this.#access),
         },
         cut,
       );

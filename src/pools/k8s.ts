@@ -6,7 +6,7 @@ import { canonicalAddress, type Family, familyOf } from '../lib/address.ts';
 import { type Cut, knifeWithin } from '../lib/cut.ts';
 import { SystemError } from '../lib/errors.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
-import { secretOf, tlsOf, unescaped } from './access.ts';
+import { AccessFiles, secretOf, tlsOf, unescaped } from './access.ts';
 import { arrayIn, isObject, objectIn, parseJson, textIn, type JsonObject } from './json.ts';
 import { followJson } from './json-stream.ts';
 import { type Entry, excerpt, MAX_HOSTS } from './parse.ts';
@@ -39,6 +39,7 @@ class K8sNodes implements Feed {
   readonly #world: K8sWorld;
   readonly #url: string;
   readonly #access: SourceAccess;
+  readonly #files: AccessFiles;
   readonly #family: Family;
   /** In the URL; the file of the options goes before it. */
   readonly #token: string;
@@ -47,6 +48,7 @@ class K8sNodes implements Feed {
     this.#world = world;
     this.#url = url;
     this.#access = access;
+    this.#files = new AccessFiles(world);
     this.#family = family;
     this.#token = unescaped(token);
   }
@@ -171,9 +173,8 @@ class K8sNodes implements Feed {
   }
 
   async #request(query: Readonly<Record<string, string>>): Promise<HttpRequest> {
-    const { files } = this.#world;
     const { tokenFile, labelSelector } = this.#access;
-    const token = tokenFile === null ? this.#token : await secretOf(files, tokenFile);
+    const token = tokenFile === null ? this.#token : await secretOf(this.#files, tokenFile);
     const all = { ...query, ...(labelSelector === null ? {} : { labelSelector }) };
     const words = Object.entries(all).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
     return {
@@ -185,7 +186,7 @@ class K8sNodes implements Feed {
       },
       timeoutMs: CALL_MS,
       maxBytes: MAX_BYTES,
-      tls: await tlsOf(files, this.#access),
+      tls: await tlsOf(this.#files, this.#access),
     };
   }
 }

@@ -39,6 +39,29 @@ describe('pool sources', () => {
     expect(showUrl('http://pools/a@b')).to.equal('http://pools/a@b');
   });
 
+  it('Files of an access that do not answer make a source fail, are asked once, and heard when they answer.', async () => {
+    let reads = 0;
+    let answer = (_: Uint8Array): void => {};
+    const read = () => {
+      reads++;
+      return new Promise<Uint8Array>((resolve) => (answer = resolve));
+    };
+    const world = { ...fake.world, files: { ...fake.files, read } };
+    const config = serviceConfig({ source: 'https://pools/text' });
+    const access = { ...config.sourceAccess, tokenFile: '/mnt/token' };
+    const source = openSource(world, { ...config, sourceAccess: access });
+    if (typeof source === 'string') throw new Error(source);
+    for (const attempt of ['first', 'second']) {
+      const asked = ask(source);
+      await fake.clock.advance(5000);
+      expect(await asked, attempt).to.equal('read /mnt/token: ETIMEDOUT: no answer in 5 s');
+    }
+    expect(reads).to.equal(1);
+    const asked = ask(source);
+    answer(new TextEncoder().encode('abc\n'));
+    expect(await asked).not.to.match(/token/);
+  });
+
   describe('file', () => {
     it('is read again when its time, size or inode changes, and for 3 s after a change.', async () => {
       const source = open('file:///pools/text');
