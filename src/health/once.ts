@@ -44,6 +44,8 @@ export async function checkOnce(monitor: MonitorToRun, target: Target, world: Wo
     asking = instance.join(asker);
   });
   const stopped = (asking as Asking | null)?.stop();
-  if (stopped !== undefined) await inTime(world.clock, STOP_MS, stopped);
+  const ended = stopped?.then(() => true);
+  if (ended !== undefined && (await inTime(world.clock, STOP_MS, ended)) === null)
+    noted.log('error', 'the check does not end after it was cut');
   return outcome;
 }

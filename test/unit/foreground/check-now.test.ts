@@ -101,6 +101,13 @@ describe('anybal check-now', () => {
     expect(io.out).to.contain('cp1: up, 1 of 2 monitors must be up');
   });
 
+  it('gives its verdict of a monitor that never ends, and says so', async () => {
+    const stuck = module('Odd', () => () => new Promise<Health>(() => {}));
+    const { io, run } = lab(() => UP, { monitor: async () => stuck });
+    expect(await run({ server: 'cp1' })).to.equal(1);
+    expect(io.out).to.contain('ERROR: the check does not end after it was cut').and.to.contain('DOWN: timed out');
+  });
+
   it('says that it does not reach the path, and calls that unknown', async () => {
     const { fake, io, run } = lab(() => UP);
     fake.write(
