@@ -96,7 +96,7 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
     // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
     return new FencedStream(stream, onThrow, pathOf(cut) === null ? null : 'rst');
   };
-  return {
+  const tools: Tools = {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
     random: () => world.random(),
     connect(options, cut) {
@@ -157,6 +157,23 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
     observe: notes.observe,
     count: notes.count,
   };
+  return {
+    ...tools,
+    connect: (options, cut) => handled(tools.connect(options, cut)),
+    secure: (stream, tls, cut) => handled(tools.secure(stream, tls, cut)),
+    read: (path, maxBytes, cut) => handled(tools.read(path, maxBytes, cut)),
+    stat: (path, cut) => handled(tools.stat(path, cut)),
+    datagram: (options, handlers, cut) => handled(tools.datagram(options, handlers, cut)),
+    ping: (options, cut) => handled(tools.ping(options, cut)),
+    run: (command, cut) => handled(tools.run(command, cut)),
+    fetch: (request, cut) => handled(tools.fetch(request, cut)),
+  };
+}
+
+/** A monitor may wait for it late, or not at all; a rejection that nobody handles would end the daemon. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }
 
 function pathOf(cut: Cut): PathSource | null {

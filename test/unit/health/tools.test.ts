@@ -226,4 +226,36 @@ describe('What monitors are handed', () => {
       }
     });
   });
+
+  it('may be waited for late, or not at all, when they fail', async () => {
+    const refused = () => Promise.reject(new SystemError('ECONNREFUSED', 'connect'));
+    const { tools } = toolsOf({
+      streams: { connect: refused, secure: refused, listen: refused },
+      http: { get: refused, post: refused, listen: refused } as unknown as World['http'],
+      processes: { run: refused } as unknown as World['processes'],
+      icmp: { ping: refused } as unknown as World['icmp'],
+      udp: { open: refused } as unknown as World['udp'],
+    });
+    const cut = new CheckCut();
+    const at = { address: '10.0.0.9', port: 25 };
+    const handlers: UdpHandlers = { onDatagram() {}, onError() {} };
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown) => void unhandled.push(reason);
+    process.on('unhandledRejection', note);
+    try {
+      const first = tools.connect(at, cut);
+      void tools.secure(fakeStream(), TLS, cut);
+      void tools.read('/none', 1, cut);
+      void tools.stat('/none', cut);
+      void tools.datagram(at, handlers, cut);
+      void tools.ping({ address: at.address }, cut);
+      void tools.run({ path: '/none', args: [], env: {}, timeoutMs: 1, maxOutputBytes: 1 }, cut);
+      void tools.fetch({ url: 'http://none/', timeoutMs: 1, maxBytes: 1 }, cut);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      expect(unhandled).to.deep.equal([]);
+      expect(await thrownBy(first)).to.be.instanceOf(SystemError);
+    } finally {
+      process.off('unhandledRejection', note);
+    }
+  });
 });
