@@ -4,6 +4,9 @@ import { Kept, type Reading, type ResponseReader, type Verdict } from './respons
 import { printable } from './text.ts';
 
 const MAX_HEAD_BYTES = 64 * 1024;
+const BEGINNING = 'HTTP/';
+/** Of a line that is not HTTP. */
+const MOST_SHOWN = 200;
 /** Every byte is a character. */
 const LATIN1 = new TextDecoder('latin1');
 
@@ -107,8 +110,10 @@ export class Http1Reader implements ResponseReader {
   end(): string | null {
     if (this.#complete) return null;
     if (this.#in === 'close') return this.#done();
-    if (this.#in === 'head')
-      return this.#untouched ? 'Connection was closed cleanly.' : 'the response headers are cut short';
+    if (this.#in === 'head') {
+      if (this.#untouched) return 'Connection was closed cleanly.';
+      return this.#isHttp ? 'the response headers are cut short' : notHttp(this.#text);
+    }
     return `${this.#line}, but the body was cut short after ${this.#seen} bytes`;
   }
 
@@ -125,7 +130,11 @@ export class Http1Reader implements ResponseReader {
       this.#status = 0;
     }
     const head = endOfHead(this.#text, before);
-    if (head === null) return this.#text.length > this.#headLeft ? 'the response headers never end' : undefined;
+    if (head === null) {
+      // Another protocol's server waits for us to speak that, and never sends an empty line.
+      if (!this.#isHttp && (this.#text.includes('\n') || this.#text.length >= MOST_SHOWN)) return notHttp(this.#text);
+      return this.#text.length > this.#headLeft ? 'the response headers never end' : undefined;
+    }
     const [first = '', ...fields] = this.#text.slice(0, head.at).split(/\r?\n/);
     const wrong = this.#statusLine(first);
     if (wrong !== null) return wrong;
@@ -138,6 +147,11 @@ export class Http1Reader implements ResponseReader {
     return taken;
   }
 
+  /** As far as it has come. */
+  get #isHttp(): boolean {
+    return BEGINNING.startsWith(this.#text.slice(0, BEGINNING.length));
+  }
+
   get #interim(): boolean {
     return this.#reading.skipInterim && this.#status < 200 && this.#status !== 101;
   }
@@ -145,7 +159,7 @@ export class Http1Reader implements ResponseReader {
   /** What is wrong with it, or null. */
   #statusLine(text: string): string | null {
     const [, minor, code, message = ''] = /^HTTP\/\d\.(\d) (\d{3})(?: (.*))?$/.exec(text) ?? [];
-    if (code === undefined) return `not an HTTP response: ${printable(text)}`;
+    if (code === undefined) return notHttp(text);
     this.#status = Number(code);
     this.#line = printable(`${code} ${message}`.trim());
     this.#persistent = minor !== '0';
@@ -199,6 +213,10 @@ export class Http1Reader implements ResponseReader {
     this.#in = this.#left === 0 ? 'trailer' : 'chunk';
     return undefined;
   }
+}
+
+function notHttp(text: string): string {
+  return `not an HTTP response: ${printable(text.split(/\r?\n/, 1)[0] ?? '', MOST_SHOWN)}`;
 }
 
 /** RFC 9112 §9.3. */

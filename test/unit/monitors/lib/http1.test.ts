@@ -107,6 +107,19 @@ describe('The HTTP/1 reader', () => {
     expect(reader.end()).to.equal('200 OK, but the body was cut short after 3 bytes');
   });
 
+  it('knows another protocol by its first characters, and waits for no empty line of it', () => {
+    for (const until of ['line', 'head', 'body'] as const) {
+      expect(reading({ until }).push(bytes('220 mx ESMTP\r\n'))).to.equal('not an HTTP response: 220 mx ESMTP');
+      const drip = reading({ until });
+      for (const character of 'HTTPX') expect(drip.push(bytes(character))).to.equal(undefined);
+      expect(drip.push(bytes('\n'))).to.equal('not an HTTP response: HTTPX');
+    }
+    const alert = reading();
+    expect(alert.push(bytes('\x15\x03\x01'))).to.equal(undefined);
+    expect(alert.end()).to.equal('not an HTTP response: ???');
+    expect(reading().push(bytes('x'.repeat(300)))).to.equal(`not an HTTP response: ${'x'.repeat(200)}`);
+  });
+
   it('neither throws nor grows, whatever a server sends and however it is cut into pieces', () => {
     const words = fc.constantFrom(
       ...[
