@@ -109,11 +109,15 @@ async function banner(o: Options, tools: Tools, target: Target, cut: Cut): Promi
   } catch (error) {
     return { is: 'down', reason: textOf(error) };
   }
+  const lines = linesOf(stream, cut, MAX_LINE_BYTES);
+  let said = '';
   try {
-    const lines = linesOf(stream, cut, MAX_LINE_BYTES);
     for (let count = 0; count < MAX_LINES; count++) {
       const line = await lines.next();
-      if (!line.startsWith('SSH-')) continue;
+      if (!line.startsWith('SSH-')) {
+        said = line;
+        continue;
+      }
       if (!/^SSH-(2\.0|1\.99)-/.test(line))
         return { is: 'down', reason: `speaks another version of SSH: ${quote(line)}` };
       // Without an identification of ours, sshd calls the connection an error in its log.
@@ -122,7 +126,9 @@ async function banner(o: Options, tools: Tools, target: Target, cut: Cut): Promi
     }
     return { is: 'down', reason: `no identification in ${MAX_LINES} lines` };
   } catch (error) {
-    return { is: 'down', reason: `no identification: ${textOf(error)}` };
+    // A server that turns us away says why in a line of its own: Exceeded MaxStartups.
+    const after = said === '' || lines.rest !== '' ? '' : ` after ${quote(said)}`;
+    return { is: 'down', reason: `no identification: ${textOf(error)}${after}` };
   } finally {
     stream.close(cut.aborted ? 'rst' : 'fin');
   }

@@ -42,6 +42,18 @@ describe('SSH', () => {
       ['another version', (s) => void s.write('SSH-1.5-old\n'), {}, 'speaks another version of SSH: "SSH-1.5-old"'],
       ['silence', () => {}, { timeout: 0.2 }, 'no identification: nothing came in time'],
       ['an end', (s) => void s.end('Exceeded'), {}, 'no identification: the connection was closed after "Exceeded"'],
+      [
+        'a line that turns us away',
+        (s) => void s.end('Exceeded MaxStartups\r\n'),
+        {},
+        'no identification: the connection was closed after "Exceeded MaxStartups"',
+      ],
+      [
+        'the greeting of another protocol',
+        (s) => void s.write('220 mx ESMTP\r\n'),
+        { timeout: 0.2 },
+        'no identification: nothing came in time after "220 mx ESMTP"',
+      ],
       ['lines without end', (s) => void s.write('x\n'.repeat(99)), {}, 'no identification in 50 lines'],
       [
         'a line without end',
