@@ -291,6 +291,8 @@ export function refuse(o: Options): readonly Refusal[] {
     const value = o[name];
     if (value !== null && !/^[\x21-\x7e]{1,255}$/.test(value)) say(name, `“${value}” is not a name`);
   }
+  if (o['check-all'] && o['max-failures'] >= o.url.length)
+    say('max-failures', `of ${o.url.length} URLs ${o['max-failures']} may fail: a server would never be down`);
   const body = o['request-body'];
   if (body !== null && o.method !== 'POST') say('request-body', `is only sent with POST, not ${o.method}`);
   if (o['request-bytes'] !== null && (body !== null || o.method !== 'POST'))

@@ -571,6 +571,7 @@ describe('HTTP', () => {
         { url: ['http://me:secret@x/'] },
         'url: a name and password in it are not sent: put Authorization among the headers',
       ],
+      [{ 'check-all': true, 'max-failures': 1 }, 'max-failures: of 1 URLs 1 may fail: a server would never be down'],
       [{ headers: ['X'] }, 'headers: “X” is not of the form Name: value'],
       [{ headers: ['X: a\r\nY: b'] }, 'headers: “X: …” is not of the form Name: value'],
       [{ headers: ['Host: x'] }, 'headers: host is not for you to set, use host'],
