@@ -70,10 +70,18 @@ export default {
   viaPath: false,
   kind: 'poll',
   options,
-  refuse: (o) =>
-    o.url !== null && fill(o.send, null) !== ''
-      ? [{ option: 'send', why: 'is sent over TCP only, and there is a url' }]
-      : [],
+  refuse(o) {
+    if (o.url === null) return [];
+    const { username, password } = new URL(o.url);
+    return [
+      ...(fill(o.send, null) === ''
+        ? []
+        : [{ option: 'send', why: 'is sent over TCP only, and there is a url' } as const]),
+      ...(username + password === ''
+        ? []
+        : [{ option: 'url', why: 'a name and password in it are not sent' } as const]),
+    ];
+  },
   // With `unchanged` the check ends by itself, in time.
   timing: (o) => ({
     intervalSeconds: o.interval,

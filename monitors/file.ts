@@ -67,7 +67,10 @@ export default {
   asks: 'endpoint',
   options,
   refuse: (o) => {
-    if ((o.path === null) !== (o.url === null)) return [];
+    if ((o.path === null) !== (o.url === null)) {
+      const { username, password } = new URL(o.url ?? 'file:///');
+      return username + password === '' ? [] : [{ option: 'url', why: 'a name and password in it are not sent' }];
+    }
     return [{ option: 'path', why: o.path === null ? 'and url are missing: one is needed' : 'and url are both there' }];
   },
   // A reading ends by itself, in time: that it does not come says nothing about a server.

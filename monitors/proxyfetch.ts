@@ -98,6 +98,7 @@ const REDIRECTS: readonly number[] = [301, 302, 303];
 
 /** What stays the same from check to check. */
 interface Question {
+  /** Without user and password, which are not sent either: fit for a log. */
   readonly url: string;
   readonly tls: TlsOptions | null;
   readonly request: Uint8Array;
@@ -105,8 +106,9 @@ interface Question {
   readonly failed: Readonly<Record<string, string>>;
 }
 
-function questionOf(url: string): Question {
-  const parsed = new URL(url);
+function questionOf(configured: string): Question {
+  const parsed = new URL(configured);
+  const url = configured.replace(/^([a-z]+:\/\/)[^/?#]*@/i, '$1***@');
   const { hostname, protocol } = parsed;
   // RFC 6066 §3: a literal address is no server name.
   const literal = /^\[|^[\d.]+$/.test(hostname);

@@ -279,13 +279,16 @@ describe('Agent', () => {
     });
   });
 
-  it('refuses a text to send beside a URL', () => {
+  it('refuses a text to send beside a URL, and a password in one', () => {
     const complaints = (given: Readonly<Record<string, unknown>>) => agent.refuse(withDefaults(agent, given) as never);
     expect(complaints({})).to.deep.equal([]);
     expect(complaints({ send: ['x\n'] })).to.deep.equal([]);
     expect(complaints({ url: 'http://a/' })).to.deep.equal([]);
     expect(complaints({ url: 'http://a/', send: ['x\n'] })).to.deep.equal([
       { option: 'send', why: 'is sent over TCP only, and there is a url' },
+    ]);
+    expect(complaints({ url: 'http://me:secret@a/' })).to.deep.equal([
+      { option: 'url', why: 'a name and password in it are not sent' },
     ]);
   });
 });

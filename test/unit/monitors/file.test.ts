@@ -290,5 +290,9 @@ describe('File', () => {
     expect(complaints(PATH)).to.deep.equal([]);
     expect(complaints({})).to.have.length(1);
     expect(complaints({ ...PATH, url: 'http://a/' })).to.have.length(1);
+    expect(complaints({ url: 'http://a/' })).to.deep.equal([]);
+    expect(complaints({ url: 'http://me:secret@a/' })).to.deep.equal([
+      { option: 'url', why: 'a name and password in it are not sent' },
+    ]);
   });
 });

@@ -219,6 +219,14 @@ describe('ProxyFetch', () => {
     );
   });
 
+  it('shows no user and password of a URL: neither in logs nor in metrics nor in reasons', async () => {
+    const server = await serving(() => {});
+    const bench = run(server.port, { url: ['http://me:secret@www.example.org/a@b'], timeout: 0.1 });
+    expect(await reasonOf(bench)).to.contain('http://***@www.example.org/a@b');
+    expect([...bench.lines, ...bench.measured].join()).to.contain('http://***@www.example.org/a@b');
+    expect([...bench.lines, ...bench.measured, await reasonOf(bench)].join()).to.not.contain('secret');
+  });
+
   it('does not blame the server when we have no route or no descriptors', async () => {
     for (const code of ['ENETUNREACH', 'EMFILE', 'EADDRNOTAVAIL', 'EPERM']) {
       const connect = () => Promise.reject(new SystemError(code, 'connect'));
