@@ -13,7 +13,7 @@ import {
   type Routed,
   withRouted,
 } from './addresses.ts';
-import { decodeRoute, decodeRule, encodeListRoutes, encodeListRules } from './route-messages.ts';
+import { decodeRoute, decodeRule, encodeListRoutes, encodeListRules, type Rule } from './route-messages.ts';
 import { decodeAddress, encodeListAddresses, encodeOp, type InterfaceAddress } from './rtnetlink-messages.ts';
 
 export interface NetlinkVips extends Kernel<AddressTable, AddressOp, string> {
@@ -78,26 +78,30 @@ function listRouted(socket: NetlinkSocket): ReadonlyMap<string, Routed> {
   const routes = new Set<string>();
   const rules = new Map<string, Set<string>>();
   for (const family of [4, 6] as const) {
+    const foundRoutes: string[] = [];
+    const foundRules: Rule[] = [];
     tableOrNone(() =>
       socket.dump(
         'list routes',
         (writer, flags, seq) => encodeListRoutes(writer, family, flags, seq),
-        () => {},
+        () => void (foundRoutes.length = 0),
         (message) => {
           const address = decodeRoute(message);
-          if (address !== null) routes.add(address);
+          if (address !== null) foundRoutes.push(address);
         },
       ),
     );
     socket.dump(
       'list rules',
       (writer, flags, seq) => encodeListRules(writer, family, flags, seq),
-      () => {},
+      () => void (foundRules.length = 0),
       (message) => {
         const rule = decodeRule(message);
-        if (rule !== null) rules.set(rule.address, (rules.get(rule.address) ?? new Set()).add(rule.uplink));
+        if (rule !== null) foundRules.push(rule);
       },
     );
+    for (const address of foundRoutes) routes.add(address);
+    for (const { address, uplink } of foundRules) rules.set(address, (rules.get(address) ?? new Set()).add(uplink));
   }
   const routed = new Map<string, Routed>();
   for (const address of new Set([...routes, ...rules.keys()])) {
