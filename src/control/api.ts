@@ -41,13 +41,14 @@ export function apiResponse(request: ServedRequest, { view, decision, history }:
 const HISTORY = '/v1/history/';
 
 function historyOf(encoded: string, history: ApiSources['history']): ServedResponse {
+  let host: string;
   try {
-    const host = decodeURIComponent(encoded);
-    const found = history(host);
-    return found.length === 0 ? reply(404, { error: `no service has a host ${host}` }) : reply(200, found);
+    host = decodeURIComponent(encoded);
   } catch {
     return reply(400, { error: `not a host: ${encoded}` });
   }
+  const found = history(host);
+  return found.length === 0 ? reply(404, { error: `no service has a host ${host}` }) : reply(200, found);
 }
 
 function reply(status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): ServedResponse {
