@@ -1,6 +1,7 @@
 // PyBal's instrumentation pages, as deploy scripts and Nagios plugins know them: /pools, /alerts, /metrics. Pure: a request
 // and a View in, a response out. Served on instrumentation_port.
 
+import { unescaped } from '../lib/url.ts';
 import type { ServedRequest, ServedResponse } from '../world/world.ts';
 import { METRICS_CONTENT_TYPE, printMetrics } from './metrics.ts';
 import type { ServerView, ServiceView, View } from './types.ts';
@@ -56,14 +57,6 @@ function poolPage({ servers }: ServiceView): Page {
 
 function serverJson({ pooled, weight, up, enabled }: ServerView) {
   return { pooled, weight, up, enabled };
-}
-
-function unescaped(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return segment;
-  }
 }
 
 /**

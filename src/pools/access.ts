@@ -47,15 +47,6 @@ export async function secretOf(files: AccessFiles, path: string): Promise<string
   return text;
 }
 
-/** Of a URL's user or password; what is no escape stands for itself. */
-export function unescaped(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
 /** Headers that say who we are to a web server: a token (RFC 6750), or else user and password (RFC 7617). */
 export async function loginOf(files: AccessFiles, access: SourceAccess): Promise<Readonly<Record<string, string>>> {
   const { user, passwordFile, tokenFile } = access;

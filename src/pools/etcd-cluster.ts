@@ -3,8 +3,9 @@
 
 import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
+import { unescaped } from '../lib/url.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
-import { AccessFiles, secretOf, tlsOf, unescaped } from './access.ts';
+import { AccessFiles, secretOf, tlsOf } from './access.ts';
 import { isObject, parseJson, textIn } from './json.ts';
 import { type Entry, excerpt, MAX_POOL_BYTES } from './parse.ts';
 
