@@ -415,6 +415,8 @@ export function asHealth(value: unknown): Health {
 }
 
 function asUp(health: Health & { is: 'up' }): Health {
+  const detail: unknown = health.detail ?? '';
+  if (typeof detail !== 'string') return { is: 'unknown', reason: 'the monitor returned a detail that is no text' };
   for (const [name, number] of [
     ['weight', health.weight],
     ['percent', health.percent],
@@ -422,7 +424,7 @@ function asUp(health: Health & { is: 'up' }): Health {
     if (number === undefined || (Number.isFinite(number) && number >= 0)) continue;
     return { is: 'unknown', reason: `the monitor returned ${name} ${bounded(String(number))}` };
   }
-  return health;
+  return detail.length > MAX_REASON ? { ...health, detail: bounded(detail) } : health;
 }
 
 function bounded(text: string): string {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
-import { CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
+import { asHealth, CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
 import type { Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
 
@@ -40,6 +40,13 @@ describe('What monitors are handed', () => {
       expect(health).to.have.property('is', 'unknown');
       expect(health).to.have.property('reason').that.includes(code);
     }
+  });
+
+  it('takes no more of a detail than of a reason, and none that is no text', () => {
+    const { detail = '' } = asHealth({ is: 'up', detail: 'x'.repeat(100_000), weight: 3 }) as { detail?: string };
+    expect(detail).to.have.lengthOf(1001);
+    expect(asHealth({ is: 'up', detail: 'fine', weight: 3 })).to.deep.equal({ is: 'up', detail: 'fine', weight: 3 });
+    expect(asHealth({ is: 'up', detail: 5 })).to.have.property('is', 'unknown');
   });
 
   it('waits for no file longer than the check has time, nor for ever, and does not blame the server', async () => {
