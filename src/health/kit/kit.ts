@@ -2,7 +2,7 @@
 // was tried, what was seen, and whether the contract (monitor.ts) allows it. Called by `anybal monitor test` and the unit tests.
 
 import { errorText } from '../../lib/errors.ts';
-import type { Clock, Endpoint, Streams, World } from '../../world/world.ts';
+import type { Clock, Endpoint, Stream, Streams, World } from '../../world/world.ts';
 import { checkOnce } from '../once.ts';
 import { type Fault, FAULTS, HEALTHY } from './fault.ts';
 import { latin1 } from './stage.ts';
@@ -176,7 +176,9 @@ async function serve(
   streams: Streams,
   says: (received: string) => Uint8Array,
 ): Promise<{ readonly local: Endpoint; close(): Promise<void> }> {
-  return streams.listen({ address: '127.0.0.1', port: 0 }, (stream) => {
+  const open = new Set<Stream>();
+  const server = await streams.listen({ address: '127.0.0.1', port: 0 }, (stream) => {
+    open.add(stream);
     let received = '';
     let sent = 0;
     const speak = () => {
@@ -191,8 +193,16 @@ async function serve(
       },
       onEnd: () => stream.close('fin'),
       onDrain: () => {},
-      onClose: () => {},
+      onClose: () => void open.delete(stream),
     });
     speak();
   });
+  return {
+    local: server.local,
+    close() {
+      // What a monitor leaves open would keep this process.
+      for (const stream of open) stream.close('rst');
+      return server.close();
+    },
+  };
 }

@@ -88,6 +88,30 @@ describe('The conformance kit', () => {
     expect(all.length).to.be.greaterThan(20);
   });
 
+  it('ends the connections that a monitor leaves open to the real server, which would keep the process', async () => {
+    const closed: string[] = [];
+    const { streams } = world;
+    const listen: typeof streams.listen = (at, onStream) =>
+      streams.listen(at, (stream) => {
+        const close = stream.close.bind(stream);
+        stream.close = (how) => {
+          closed.push(how);
+          close(how);
+        };
+        onStream(stream);
+      });
+    const leaks: Check =
+      (tools) =>
+      async ({ address, port }, cut) => {
+        await tools.connect({ address, port }, cut);
+        await tools.clock.sleep(20);
+        return { is: 'up' };
+      };
+    const watched = { ...outside, world: { ...world, streams: { ...streams, listen } } };
+    await examine({ module: poll(leaks), options: {}, sample: SAMPLE }, watched);
+    expect(closed).to.deep.equal(['rst']);
+  });
+
   it('sees that it is never up', async () => {
     expect(
       (await tried(poll(good, { timing: () => ({ intervalSeconds: 1, timeoutSeconds: 0.2 }) }), {})).slice(0, 2),
