@@ -99,6 +99,10 @@ function section(service: ServicePlan): string[] {
   ];
   if (service.monitors.length > 0)
     lines.push(`monitors = [ ${service.monitors.map((name) => `'${name}'`).join(', ')} ]`);
+  if (service.needed !== service.monitors.length)
+    lines.push(`monitors-combine = ${service.needed === 1 ? 'any' : service.needed}`);
+  if (service.fastSeconds !== null) lines.push(`fast-interval = ${service.fastSeconds}`);
+  if (service.slowStartSeconds > 0) lines.push(`slow-start = ${service.slowStartSeconds}`);
   for (const monitor of service.monitors) lines.push(...monitorLines(service, monitor));
   return lines;
 }

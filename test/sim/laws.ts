@@ -11,7 +11,7 @@ import type { KernelWrite } from './kernel.ts';
 import type { Router } from './router.ts';
 import type { SentRoutes, SentSession } from './sent.ts';
 import type { Site } from './site.ts';
-import { type PoolEntry, type ServicePlan, isV6, serviceKeyOf, weightOf } from './topology.ts';
+import { type PoolEntry, type ServicePlan, isStepTo, isV6, serviceKeyOf, weightOf } from './topology.ts';
 import { type Truth, noticeMs } from './truth.ts';
 
 export interface Violation {
@@ -184,8 +184,10 @@ export class Laws {
     }
     const versions = this.#truth.versions(service.name, this.#evidence.listSince(director, service));
     const weights = versions.flatMap(({ entries }) => entries.filter((entry) => entry.host === host));
-    const given = (entry: PoolEntry) => [entry.weight, weightOf(service, entry)];
-    if (weights.some((entry) => entry.enabled && given(entry).includes(destination.weight))) return;
+    const { weight: given } = destination;
+    const may = (entry: PoolEntry): boolean =>
+      [entry.weight, weightOf(service, entry)].some((full) => full === given || isStepTo(service, full, given));
+    if (weights.some((entry) => entry.enabled && may(entry))) return;
     if (destination.weight === 0 && this.#evidence.mayDrain(director, service, host, destination, hashes)) {
       this.#unservedBy(director, service, write.before, destination, detail);
       return;
@@ -461,7 +463,14 @@ export class Laws {
         if (!this.#evidence.isFirm(director, service, host)) continue;
         if (this.#evidence.moved(host, service, destination)) continue;
         const now = kernel.table.get(serviceKeyOf(service))?.destinations.get(destination.key);
-        if (now === undefined || now.weight !== destination.weight) {
+        // On its way up it may be a step further, never back.
+        const listed = this.#truth.store.current(service.name).find((entry) => entry.host === host);
+        const further =
+          now !== undefined &&
+          listed !== undefined &&
+          now.weight > destination.weight &&
+          isStepTo(service, weightOf(service, listed), now.weight);
+        if (now === undefined || (now.weight !== destination.weight && !further)) {
           this.violate(9, name, `${destination.key} of ${service.name} is not repaired after ${within} ms`);
           return;
         }

@@ -185,7 +185,10 @@ export class Scene {
   get settleMs(): number {
     const services = [...this.directors.values()].flatMap((director) => [...director.services.values()]);
     const slowest = Math.max(
-      ...services.map((service) => noticeMs(service) + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000),
+      ...services.map((service) => {
+        const { shrinkConfirmSeconds, drainSeconds, slowStartSeconds } = service;
+        return noticeMs(service) + (shrinkConfirmSeconds + drainSeconds + slowStartSeconds) * 1000;
+      }),
     );
     // A pool source in its longest back-off, names, BGP after SYNs that went unanswered.
     return (

@@ -36,6 +36,12 @@ export interface ServicePlan {
   /** With path or both the VIP is present by route. */
   readonly via: 'server' | 'path' | 'both';
   readonly presence: 'lo' | 'route';
+  /** How many of them must find a server up: all of them, as a rule. */
+  readonly needed: number;
+  /** Between checks while a server changes; null: as always. */
+  readonly fastSeconds: number | null;
+  /** Of what comes into the pool; 0: none. */
+  readonly slowStartSeconds: number;
   /** All but IdleConnection. */
   readonly intervalSeconds: number;
   readonly timeoutSeconds: number;
@@ -161,6 +167,7 @@ const MONITORS: readonly (readonly MonitorName[])[] = [
   ['UDP'],
   ['Agent'],
   ['Agent', 'IdleConnection'],
+  ['ProxyFetch', 'RunCommand', 'IdleConnection'],
   [],
 ];
 
@@ -205,6 +212,13 @@ export function drawService(random: Random, index: number): ServicePlan {
     monitors,
     presence,
     via: presence === 'route' && !monitors.some((name) => DATAGRAMS.includes(name)) ? via : 'server',
+    // What an agent says counts while it is up itself: there all are needed.
+    needed:
+      monitors.length > 1 && !monitors.includes('Agent') && random.chance(0.4)
+        ? random.int(1, monitors.length - 1)
+        : monitors.length,
+    fastSeconds: random.chance(0.3) ? 1 : null,
+    slowStartSeconds: random.chance(0.3) ? random.pick([9, 30, 60]) : 0,
     intervalSeconds: random.pick([5, 10, 10, 20]),
     timeoutSeconds: random.pick([2, 5, 5]),
     keepAlive: random.chance(0.5),
@@ -232,6 +246,12 @@ export function drawPool(random: Random, servers: readonly ServerPlan[], least: 
     weight: random.chance(0.03) ? 0 : random.pick([1, 5, 10, 10, 10, 100]),
     enabled: !random.chance(0.1),
   }));
+}
+
+/** What a server that the list gives this weight may have in the kernel on its way up. */
+export function isStepTo(service: ServicePlan, full: number, weight: number): boolean {
+  if (service.slowStartSeconds === 0 || weight === 0) return false;
+  return Array.from({ length: 10 }, (_, i) => Math.ceil((full * (i + 1)) / 10)).includes(weight);
 }
 
 export const isV6 = (address: string): boolean => address.includes(':');

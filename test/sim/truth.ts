@@ -198,7 +198,8 @@ export class Truth {
       !director.machine.host.power;
     const through = (monitor: MonitorName): boolean =>
       service.via === 'server' || NOT_ON_PATH.includes(monitor) || server.host.takes(service.forward);
-    const up = service.monitors.every((monitor) => reachable && server.isUpFor(monitor) && through(monitor));
+    const good = service.monitors.filter((monitor) => reachable && server.isUpFor(monitor) && through(monitor)).length;
+    const up = good >= service.needed;
     const key = `${director.name} ${service.name} ${server.plan.host}`;
     const seen = this.#seen.get(key);
     if (seen === undefined) {
