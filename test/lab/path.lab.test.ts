@@ -243,7 +243,10 @@ describe('lab: the fault matrix of checks through the path', () => {
         300,
       );
       // A check that was under way saw its connection end; the next ones are refused, and the first words stay.
-      for (const why of whys) expect(why).to.match(/refused|closed|lost/i).and.to.not.include('VIP path');
+      for (const why of whys)
+        expect(why)
+          .to.match(/refused|closed|lost/i)
+          .and.to.not.include('VIP path');
       await lab.server('r1').startNginx();
       await allUp(40_000);
     });
