@@ -2,16 +2,16 @@
 
 import { readdirSync } from 'node:fs';
 import { expect } from 'chai';
-import { optionsOf, rows } from '../../../src/foreground/monitor-test.ts';
-import { examine, type Finding, type Outside } from '../../../src/health/kit/kit.ts';
-import { loadMonitor } from '../../../src/health/loader.ts';
-import type { Poll, Sample, Tools, Watch } from '../../../src/health/monitor.ts';
-import { createHeapMeter } from '../../../src/world/real/heap.ts';
-import { createRealWorld, type RealWorld } from '../../../src/world/real/world.ts';
-import { SAMPLES } from '../../support/monitor-samples.ts';
+import { optionsOf, rows } from '../../src/foreground/monitor-test.ts';
+import { examine, type Finding, type Outside } from '../../src/health/kit/kit.ts';
+import { loadMonitor } from '../../src/health/loader.ts';
+import type { Poll, Sample, Tools, Watch } from '../../src/health/monitor.ts';
+import { createHeapMeter } from '../../src/world/real/heap.ts';
+import { createRealWorld, type RealWorld } from '../../src/world/real/world.ts';
+import { SAMPLES } from '../support/monitor-samples.ts';
 
-// This file runs as dist/test/unit/monitors/conformance.test.js.
-const BUILT_IN = readdirSync(new URL('../../../../monitors/', import.meta.url))
+// This file runs as dist/test/interop/conformance.test.js.
+const BUILT_IN = readdirSync(new URL('../../../monitors/', import.meta.url))
   .filter((name) => name.endsWith('.ts'))
   .map((name) => name.replace(/\.ts$/, ''));
 
