@@ -10,7 +10,7 @@ import { createHeapMeter } from '../../src/world/real/heap.ts';
 import { createRealWorld, type RealWorld } from '../../src/world/real/world.ts';
 import { SAMPLES } from '../support/monitor-samples.ts';
 
-// This file runs as dist/test/interop/conformance.test.js.
+// This file runs as dist/test/sim/kit.sim.test.js.
 const BUILT_IN = readdirSync(new URL('../../../monitors/', import.meta.url))
   .filter((name) => name.endsWith('.ts'))
   .map((name) => name.replace(/\.ts$/, ''));
