@@ -64,7 +64,7 @@ const PEERS = {
 
 /** Name → the files of a mocha suite, or a program of its own whose last words have mocha's counts. */
 const SUITES = {
-  unit: { mocha: ['--parallel', '--jobs', '4', 'dist/test/unit/**/*.test.js'] },
+  unit: { mocha: ['--parallel', '--jobs', '6', 'dist/test/unit/**/*.test.js'] },
   sim: { mocha: ['--parallel', '--jobs', '2', '--timeout', '600000', 'dist/test/sim/**/*.sim.test.js'] },
   interop: { mocha: ['--timeout', '60000', 'dist/test/interop/**/*.test.js'] },
   lab: { node: ['dist/test/lab/main.js'] },

@@ -3,17 +3,17 @@
 
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Truncated } from '../../../src/lib/bytes.ts';
-import { encodeMessage, type Frame, notificationOf, openOf, refreshOf, updateOf } from '../../../src/bgp/message.ts';
-import { MESSAGE } from '../../../src/bgp/constants.ts';
-import { describeNotification, ProtocolError } from '../../../src/bgp/notification.ts';
-import { prefixes } from '../../../src/bgp/nlri.ts';
-import { negotiate } from '../../../src/bgp/open.ts';
-import { Splitter } from '../../../src/bgp/splitter.ts';
-import { learnRoutes } from '../../../src/bgp/table.ts';
-import { fuzzDecoders, type Outcomes } from '../../fuzz/bgp-decoders.ts';
-import { fuzzLive } from '../../fuzz/bgp-live.ts';
-import { message } from '../../support/bgp-arbitraries.ts';
+import { Truncated } from '../../src/lib/bytes.ts';
+import { encodeMessage, type Frame, notificationOf, openOf, refreshOf, updateOf } from '../../src/bgp/message.ts';
+import { MESSAGE } from '../../src/bgp/constants.ts';
+import { describeNotification, ProtocolError } from '../../src/bgp/notification.ts';
+import { prefixes } from '../../src/bgp/nlri.ts';
+import { negotiate } from '../../src/bgp/open.ts';
+import { Splitter } from '../../src/bgp/splitter.ts';
+import { learnRoutes } from '../../src/bgp/table.ts';
+import { fuzzDecoders, type Outcomes } from '../fuzz/bgp-decoders.ts';
+import { fuzzLive } from '../fuzz/bgp-live.ts';
+import { message } from '../support/bgp-arbitraries.ts';
 
 const local = { as: 64600, routerId: '192.0.2.9', holdTimeSeconds: 9, families: [4, 6] as const, peerAs: null };
 
