@@ -8,12 +8,14 @@
 // of its own. The last line is JSON; ratios above 1 mean that we are better.
 // usage: bgp.js [--sizes 1000,10000,100000] [--rounds 3] [--only anybal,BIRD]
 
-import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { output, requireTools } from '../test/support/namespace.ts';
 import { KEEPALIVE, openMessage, RawPeer, TYPE } from '../test/support/raw-peer.ts';
-import { type Announcer, ANNOUNCERS, startOurs, usage } from './bgp/announcers.ts';
+import { type Announcer, ANNOUNCERS, startOurs } from './bgp/announcers.ts';
 import { ADDRESS, type Family, Receiver } from './bgp/receiver.ts';
+import { median } from './median.ts';
+import { inOwnNamespace } from './own-namespace.ts';
+import { usage } from './process-usage.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
 type Name = keyof typeof ANNOUNCERS;
@@ -24,7 +26,6 @@ const SLOW: ReadonlySet<string> = new Set(['ExaBGP 100000']);
 const LAPS = 6;
 const WARM_LAPS = 3;
 const CHANGES = 101;
-const INSIDE = 'ANYBAL_BENCH_NAMESPACE';
 
 interface Sample {
   readonly announceMs: number;
@@ -54,8 +55,10 @@ async function main(): Promise<number> {
     '/usr/sbin/exabgp': 'exabgp',
     '/usr/bin/unshare': 'util-linux',
   });
-  if (process.env[INSIDE] === undefined) return again();
-  await output('ip', 'link', 'set', 'lo', 'up');
+  return inOwnNamespace(measureAll);
+}
+
+async function measureAll(): Promise<number> {
   const sizes = options.sizes.split(',').map(Number);
   const names = NAMES.filter((name) => options.only.split(',').includes(name));
   const results: Results = new Map();
@@ -73,15 +76,6 @@ async function main(): Promise<number> {
     await receiver.stop();
   }
   return 0;
-}
-
-/** This program once more, in a new network namespace. */
-function again(): number {
-  const done = spawnSync('unshare', ['--net', process.execPath, ...process.argv.slice(1)], {
-    stdio: 'inherit',
-    env: { ...process.env, [INSIDE]: '1' },
-  });
-  return done.status ?? 1;
 }
 
 async function measure(receiver: Receiver, family: Family, count: number, name: Name, results: Results): Promise<void> {
@@ -232,17 +226,4 @@ function keyOf(family: Family, count: number, name: string): string {
   return `${family} ${count} ${name}`;
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    console.error(error);
-    process.exitCode = 1;
-  },
-);
+process.exitCode = await main();

@@ -2,21 +2,21 @@
 // ldirectord. All ask the same nginx, from one core, in turns, several rounds; nginx says how many checks there were. Then
 // how late checks start, and what idle connections cost and how soon their loss is told. Needs root, and runs in namespaces of
 // its own. CPU is that of all threads of the checker's process. The last line is JSON; ratios above 1 mean that we are better.
-// usage: checks.js [--rounds 3] [--seconds 5] [--idle 19000] [--only http,peak,lateness,idle]
+// usage: checks.js [--rounds 3] [--seconds 5] [--idle 19000] [--only cost,peak,lateness,idle]
 
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { eventually, output, requireTools } from '../test/support/namespace.ts';
-import { usage } from './bgp/announcers.ts';
+import { eventually, requireTools } from '../test/support/namespace.ts';
 import { type Checker, type Ours, prober, startKeepalived, startLdirectord, startOurs } from './checks/checkers.ts';
 import type { Job, Report } from './checks/prober.ts';
 import { PORT, type Served, Site, startHolder } from './checks/site.ts';
+import { median } from './median.ts';
+import { inOwnNamespace } from './own-namespace.ts';
+import { usage } from './process-usage.ts';
 
-const INSIDE = 'ANYBAL_BENCH_NAMESPACE';
 const SERVERS = 1000;
 const WARM_UP_MS = 5_000;
 /** Nobody reaches this, so it is no limit. */
@@ -98,8 +98,10 @@ async function main(): Promise<number> {
     '/usr/bin/taskset': 'util-linux',
     '/usr/bin/unshare': 'util-linux',
   });
-  if (process.env[INSIDE] === undefined) return again();
-  await output('ip', 'link', 'set', 'lo', 'up');
+  return inOwnNamespace(measureAll);
+}
+
+async function measureAll(): Promise<number> {
   writeFileSync('/proc/sys/net/ipv4/ip_local_port_range', '1024 65000');
   const folder = mkdtempSync(join(tmpdir(), 'bench-checks-'));
   const parts = given.only.split(',');
@@ -118,15 +120,6 @@ async function main(): Promise<number> {
     rmSync(folder, { recursive: true });
   }
   return 0;
-}
-
-/** This program once more, in a new network namespace. */
-function again(): number {
-  const done = spawnSync('unshare', ['--net', process.execPath, ...process.argv.slice(1)], {
-    stdio: 'inherit',
-    env: { ...process.env, [INSIDE]: '1' },
-  });
-  return done.status ?? 1;
 }
 
 /** The rows in turns, so that whatever else the machine does meets all of them. */
@@ -281,17 +274,4 @@ function percentile(counts: readonly number[], share: number): number {
   return Number.NaN;
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    console.error(error);
-    process.exitCode = 1;
-  },
-);
+process.exitCode = await main();

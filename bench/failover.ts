@@ -15,6 +15,7 @@ import type { Wire } from '../test/support/failover/network.ts';
 import type { RouterKind } from '../test/support/failover/router.ts';
 import type { Setting } from '../test/support/failover/setting.ts';
 import { Stage } from '../test/support/failover/stage.ts';
+import { median } from './median.ts';
 
 const off = { bfdMs: null, restartSeconds: null } as const;
 const SETTINGS: readonly Setting[] = [
@@ -189,13 +190,6 @@ function report(rows: readonly Row[], rounds: number): void {
 function spread(times: readonly number[]): string {
   const show = (ms: number) => (ms === Number.POSITIVE_INFINITY ? 'never' : ms.toFixed(ms < 100 ? 1 : 0));
   return `${show(median(times))} (${show(Math.min(...times))} – ${show(Math.max(...times))})`;
-}
-
-function median(times: readonly number[]): number {
-  const sorted = [...times].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const [low = Number.NaN, high = Number.NaN] = sorted.slice(sorted.length % 2 === 1 ? middle : middle - 1, middle + 1);
-  return sorted.length % 2 === 1 ? low : (low + high) / 2;
 }
 
 function shuffled<T>(list: readonly T[]): readonly T[] {

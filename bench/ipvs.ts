@@ -262,12 +262,4 @@ function sameEntry(actual: IpvsEntry, wanted: IpvsEntry): boolean {
   return true;
 }
 
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    console.error(error);
-    process.exitCode = 1;
-  },
-);
+process.exitCode = await main();

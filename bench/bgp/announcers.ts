@@ -1,7 +1,7 @@
 // The announcers of `npm run bench:bgp`, each started with its routes loaded and no session. The receiver dials.
 
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
-import { createWriteStream, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -251,16 +251,6 @@ class Folder {
   remove(): void {
     rmSync(this.#path, { recursive: true, force: true });
   }
-}
-
-/** Milliseconds that all threads of a process have been on a CPU, and its resident memory. */
-export function usage(pid: number): { readonly cpuMs: number; readonly rssMb: number } {
-  const threads = readdirSync(`/proc/${pid}/task`).map((tid) =>
-    readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8'),
-  );
-  const cpuNs = threads.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0);
-  const rssKb = Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-  return { cpuMs: cpuNs / 1e6, rssMb: rssKb / 1024 };
 }
 
 /** True, or throws: nobody should wait for a daemon that did not like its configuration. */
