@@ -82,7 +82,7 @@ export interface Streamed {
   open(push: (text: string) => void, end: (error: SystemError | null) => void): () => void;
 }
 
-type Request = HttpRequest & { readonly body?: string };
+export type FakeRequest = HttpRequest & { readonly body?: string };
 type Reply = HttpResponse | SystemError | 'hang' | Streamed;
 
 export class FakeWorld {
@@ -96,12 +96,12 @@ export class FakeWorld {
   /** SRV records, likewise. */
   readonly srv = new Map<string, readonly ServiceRecord[] | SystemError | 'hang'>();
   readonly lookups: string[] = [];
-  readonly requests: Request[] = [];
+  readonly requests: FakeRequest[] = [];
   /** Requests under way, and the most that ever were. */
   underWay = 0;
   mostUnderWay = 0;
   /** What an HTTP server says. */
-  reply: (request: Request) => Reply = () => new SystemError('ECONNREFUSED', 'get');
+  reply: (request: FakeRequest) => Reply = () => new SystemError('ECONNREFUSED', 'get');
   #inode = 0;
 
   /** Put a file in place, as by rename: another inode, another time. */
@@ -157,7 +157,7 @@ export class FakeWorld {
     serve: () => Promise.reject(new SystemError('ENOSYS', 'serve')),
   };
 
-  async #ask(request: Request, onData: ((bytes: Uint8Array) => void) | null, cut: Cut): Promise<HttpResponse> {
+  async #ask(request: FakeRequest, onData: ((bytes: Uint8Array) => void) | null, cut: Cut): Promise<HttpResponse> {
     this.requests.push(request);
     this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
     try {

@@ -96,7 +96,7 @@ export class WatchedPool {
 }
 
 /** `10.0.0.1=10 10.0.0.2=0!`: weights, and which ones are disabled. */
-function show(hosts: readonly PoolHost[]): string {
+export function show(hosts: readonly PoolHost[]): string {
   const words = hosts.map(({ host, weight, enabled }) => `${host}=${weight}${enabled ? '' : '!'}`);
   return words.sort().join(' ');
 }

@@ -4,223 +4,172 @@ import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { readValue } from '../../../src/pools/etcd-cluster.ts';
 import { openSource } from '../../../src/pools/open.ts';
-import { Pools } from '../../../src/pools/pools.ts';
 import type { PoolHost } from '../../../src/decision/facts.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { FakeWorld, response } from '../../support/fake-world.ts';
+import { FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
 import { serviceConfig } from '../../support/service-config.ts';
+import { show } from '../../support/watched-pool.ts';
 
 const { sourceAccess: ACCESS } = serviceConfig();
 const FOLDER = '/conftool/v1/pools/dc/text/nginx/';
 const value = (pooled: string, weight = 10): string => JSON.stringify({ pooled, weight });
 
-/** An etcd behind a fake world, with faults to set. */
-class Bench {
-  readonly fake = new FakeWorld();
-  readonly etcd = new FakeEtcd();
-  readonly pools: Pools;
-  hosts: readonly PoolHost[] = [];
-  emptied = false;
-  fault: 'none' | 'refuses' | 'hangs' | 'answers 500' | 'is garbage' = 'none';
-  readonly #breakers = new Set<() => void>();
+/** A pool in a fake etcd. */
+class EtcdPool extends FaultyPool {
+  readonly etcd: FakeEtcd;
 
   constructor(url = `etcd://me:secret@etcd${FOLDER}`, hosts: readonly string[] = ['cp1', 'cp2', 'cp3']) {
-    for (const host of hosts) this.etcd.put(`${FOLDER}${host}`, value('yes'));
-    this.fake.reply = (request) => {
-      if (this.fault === 'refuses') return new SystemError('ECONNREFUSED', `POST ${request.url}`);
-      if (this.fault === 'hangs') return 'hang';
-      if (this.fault === 'answers 500') return response(500, '{"message":"etcdserver: request timed out"}');
-      if (this.fault === 'is garbage') return response(200, '<html>captive portal</html>');
-      const { body = '' } = request;
-      if (request.url.endsWith('/v3/auth/authenticate')) return response(200, '{"token":"t.1"}');
-      if (request.url.endsWith('/v3/kv/range')) {
-        const { status, body: text } = this.etcd.range(body);
+    const etcd = new FakeEtcd();
+    for (const host of hosts) etcd.put(`${FOLDER}${host}`, value('yes'));
+    super({ source: url }, ({ url, body = '' }) => {
+      if (url.endsWith('/v3/auth/authenticate')) return response(200, '{"token":"t.1"}');
+      if (url.endsWith('/v3/kv/range')) {
+        const { status, body: text } = etcd.range(body);
         return response(status, text);
       }
-      if (!request.url.endsWith('/v3/watch')) return response(404, '404 page not found');
-      return {
-        open: (push, end) => {
-          const close = this.etcd.watch(body, push);
-          const breaker = () => {
-            close();
-            end(new SystemError('ECONNRESET', 'watch'));
-          };
-          this.#breakers.add(breaker);
-          return () => {
-            this.#breakers.delete(breaker);
-            close();
-          };
-        },
-      };
-    };
-    this.pools = new Pools(
-      this.fake.world,
-      (fact) => {
-        if (fact.is !== 'pool') return;
-        this.hosts = fact.list.hosts;
-        this.emptied ||= fact.list.hosts.length === 0;
-      },
-      () => {},
-    );
-    this.pools.configure([serviceConfig({ source: url, poolShrinkLimit: 0 })], SETTINGS);
+      if (!url.endsWith('/v3/watch')) return response(404, '404 page not found');
+      return { open: (push) => etcd.watch(body, push) };
+    });
+    this.etcd = etcd;
   }
-
-  /** The connections of all watches break. */
-  reset(): void {
-    const breakers = [...this.#breakers];
-    this.#breakers.clear();
-    for (const breaker of breakers) breaker();
-  }
-
-  get list(): string {
-    return show(this.hosts);
-  }
-}
-
-const SETTINGS = { stateDirectory: '/state', resolveIntervalSeconds: 60 };
-
-function show(hosts: readonly PoolHost[]): string {
-  return hosts
-    .map(({ host, weight, enabled }) => `${host}=${weight}${enabled ? '' : '!'}`)
-    .sort()
-    .join(' ');
 }
 
 describe('pools in etcd', () => {
-  let bench: Bench;
+  let pool: EtcdPool;
   beforeEach(() => {
-    bench = new Bench();
+    pool = new EtcdPool();
   });
   afterEach(async () => {
-    await bench.pools.stop();
-    expect(bench.fake.clock.pending, 'timers left after stop').to.equal(0);
-    expect(bench.etcd.watchers, 'watches left after stop').to.equal(0);
+    await pool.stop();
+    expect(pool.fake.clock.pending, 'timers left after stop').to.equal(0);
+    expect(pool.etcd.watchers, 'watches left after stop').to.equal(0);
   });
 
   it('are read once and then told of every edit, without being asked.', async () => {
-    await bench.fake.clock.advance(100);
-    expect(bench.list).to.equal('cp1=10 cp2=10 cp3=10');
-    bench.fake.requests.length = 0;
-    bench.etcd.put(`${FOLDER}cp2`, value('no', 5));
-    bench.etcd.remove([`${FOLDER}cp1`]);
-    bench.etcd.put(`${FOLDER}cp3`, value('inactive'));
-    bench.etcd.put(`${FOLDER}cp4`, value('yes', 0));
-    bench.etcd.put('/conftool/v1/pools/dc/text/nginx-old/cp9', value('yes'));
-    await bench.fake.clock.advance(150);
-    expect(bench.list).to.equal('cp2=5! cp4=0');
-    expect(bench.fake.requests).to.have.length(0);
+    await pool.fake.clock.advance(100);
+    expect(pool.list).to.equal('cp1=10 cp2=10 cp3=10');
+    pool.fake.requests.length = 0;
+    pool.etcd.put(`${FOLDER}cp2`, value('no', 5));
+    pool.etcd.remove([`${FOLDER}cp1`]);
+    pool.etcd.put(`${FOLDER}cp3`, value('inactive'));
+    pool.etcd.put(`${FOLDER}cp4`, value('yes', 0));
+    pool.etcd.put('/conftool/v1/pools/dc/text/nginx-old/cp9', value('yes'));
+    await pool.fake.clock.advance(150);
+    expect(pool.list).to.equal('cp2=5! cp4=0');
+    expect(pool.fake.requests).to.have.length(0);
   });
 
   it('that are edited key by key are taken when that is done: a folder that is filled again is never half of one.', async () => {
-    await bench.fake.clock.advance(100);
+    await pool.fake.clock.advance(100);
     const lists: string[] = [];
-    const note = () => lists.at(-1) === bench.list || lists.push(bench.list);
+    const note = () => lists.at(-1) === pool.list || lists.push(pool.list);
     const keys = ['cp1', 'cp2', 'cp3'].map((host) => `${FOLDER}${host}`);
-    bench.etcd.remove(keys);
-    await bench.fake.clock.advance(3000);
+    pool.etcd.remove(keys);
+    await pool.fake.clock.advance(3000);
     note();
     for (const key of keys) {
-      bench.etcd.put(key, value('yes', 7));
-      await bench.fake.clock.advance(300);
+      pool.etcd.put(key, value('yes', 7));
+      await pool.fake.clock.advance(300);
       note();
     }
-    await bench.fake.clock.advance(2000);
+    await pool.fake.clock.advance(2000);
     note();
     expect(lists).to.deep.equal(['cp1=10 cp2=10 cp3=10', 'cp1=7 cp2=7 cp3=7']);
     // Somebody who never stops is heard all the same.
     for (let i = 0; i < 30; i++) {
-      bench.etcd.put(keys[0] ?? '', value('yes', i));
-      await bench.fake.clock.advance(50);
+      pool.etcd.put(keys[0] ?? '', value('yes', i));
+      await pool.fake.clock.advance(50);
       note();
     }
     expect(lists.length).to.be.within(3, 5);
   });
 
   it('are asked every few seconds whether the copy is right, by a question that costs little.', async () => {
-    await bench.fake.clock.advance(100);
-    bench.fake.requests.length = 0;
-    await bench.fake.clock.advance(60_000);
-    expect(bench.fake.requests.length).to.be.within(5, 8);
-    for (const { body = '' } of bench.fake.requests) expect(JSON.parse(body)).to.include({ limit: 1, keys_only: true });
-    expect(bench.pools.status().get('text')?.ageSeconds).to.be.lessThan(11);
+    await pool.fake.clock.advance(100);
+    pool.fake.requests.length = 0;
+    await pool.fake.clock.advance(60_000);
+    expect(pool.fake.requests.length).to.be.within(5, 8);
+    for (const { body = '' } of pool.fake.requests) expect(JSON.parse(body)).to.include({ limit: 1, keys_only: true });
+    expect(pool.status?.ageSeconds).to.be.lessThan(11);
   });
 
   it('whose watch has fallen silent are right again within seconds, also when only a deletion was missed.', async () => {
-    await bench.fake.clock.advance(100);
-    bench.etcd.deafen();
-    bench.etcd.remove([`${FOLDER}cp1`]);
-    await bench.fake.clock.advance(11_000);
-    expect(bench.list).to.equal('cp2=10 cp3=10');
-    bench.etcd.put(`${FOLDER}cp4`, value('yes'));
-    await bench.fake.clock.advance(150);
-    expect(bench.list).to.equal('cp2=10 cp3=10 cp4=10');
+    await pool.fake.clock.advance(100);
+    pool.etcd.deafen();
+    pool.etcd.remove([`${FOLDER}cp1`]);
+    await pool.fake.clock.advance(11_000);
+    expect(pool.list).to.equal('cp2=10 cp3=10');
+    pool.etcd.put(`${FOLDER}cp4`, value('yes'));
+    await pool.fake.clock.advance(150);
+    expect(pool.list).to.equal('cp2=10 cp3=10 cp4=10');
   });
 
   it('that never stop changing are looked through for what was missed all the same.', async () => {
-    await bench.fake.clock.advance(100);
-    bench.etcd.loseNext();
-    bench.etcd.remove([`${FOLDER}cp1`]);
+    await pool.fake.clock.advance(100);
+    pool.etcd.loseNext();
+    pool.etcd.remove([`${FOLDER}cp1`]);
     for (let i = 0; i < 100; i++) {
-      bench.etcd.put(`${FOLDER}cp2`, value('yes', i));
-      await bench.fake.clock.advance(400);
+      pool.etcd.put(`${FOLDER}cp2`, value('yes', i));
+      await pool.fake.clock.advance(400);
     }
-    expect(bench.list).to.equal('cp2=99 cp3=10');
+    expect(pool.list).to.equal('cp2=99 cp3=10');
   });
 
   it('with users whose names are no proper escapes are asked all the same.', async () => {
-    const odd = new Bench(`etcd://100%:50%25@etcd${FOLDER}`);
+    const odd = new EtcdPool(`etcd://100%:50%25@etcd${FOLDER}`);
     await odd.fake.clock.advance(100);
     expect(JSON.parse(odd.fake.requests[0]?.body ?? '')).to.deep.equal({ name: '100%', password: '50%' });
     expect(odd.list).to.equal('cp1=10 cp2=10 cp3=10');
-    await odd.pools.stop();
+    await odd.stop();
   });
 
   it('whose history was compacted under a watch are read again.', async () => {
-    await bench.fake.clock.advance(100);
-    bench.etcd.remove([`${FOLDER}cp1`]);
-    bench.etcd.compact();
-    bench.etcd.cancelCompacted();
-    bench.etcd.remove([`${FOLDER}cp2`]);
-    await bench.fake.clock.advance(1500);
-    expect(bench.list).to.equal('cp3=10');
+    await pool.fake.clock.advance(100);
+    pool.etcd.remove([`${FOLDER}cp1`]);
+    pool.etcd.compact();
+    pool.etcd.cancelCompacted();
+    pool.etcd.remove([`${FOLDER}cp2`]);
+    await pool.fake.clock.advance(1500);
+    expect(pool.list).to.equal('cp3=10');
   });
 
   it('that go on as they were in a younger store are read again, although its history is shorter.', async () => {
-    for (let i = 0; i < 20; i++) bench.etcd.put('/other', `${i}`);
-    await bench.fake.clock.advance(100);
-    bench.etcd.restore(new Map([[`${FOLDER}cp1`, value('yes')]]));
-    await bench.fake.clock.advance(11_000);
-    expect(bench.list).to.equal('cp1=10');
+    for (let i = 0; i < 20; i++) pool.etcd.put('/other', `${i}`);
+    await pool.fake.clock.advance(100);
+    pool.etcd.restore(new Map([[`${FOLDER}cp1`, value('yes')]]));
+    await pool.fake.clock.advance(11_000);
+    expect(pool.list).to.equal('cp1=10');
   });
 
   it('are asked with the token that the password was exchanged for; neither is ever shown.', async () => {
-    await bench.fake.clock.advance(100);
-    const [login, range] = bench.fake.requests;
+    await pool.fake.clock.advance(100);
+    const [login, range] = pool.fake.requests;
     expect(JSON.parse(login?.body ?? '')).to.deep.equal({ name: 'me', password: 'secret' });
     expect(range?.headers).to.include({ authorization: 't.1' });
-    bench.fault = 'refuses';
-    bench.reset();
-    await bench.fake.clock.advance(60_000);
-    const shown = JSON.stringify([bench.fake.lines, bench.pools.status().get('text')]);
+    pool.fault = 'refuses';
+    pool.reset();
+    await pool.fake.clock.advance(60_000);
+    const shown = JSON.stringify([pool.fake.lines, pool.status]);
     expect(shown)
       .to.match(/ECONNREFUSED/)
       .and.not.match(/secret|t\.1/);
   });
 
-  for (const fault of ['refuses', 'hangs', 'answers 500', 'is garbage'] as const) {
+  for (const fault of PATH_FAULTS) {
     it(`leave the list as it is while the store ${fault}, say so, and are right within 35 s of its end.`, async () => {
-      await bench.fake.clock.advance(100);
-      bench.fault = fault;
-      bench.reset();
-      await bench.fake.clock.advance(120_000);
-      expect(bench.list).to.equal('cp1=10 cp2=10 cp3=10');
-      expect(bench.pools.status().get('text')).to.include({ state: 'stale', servers: 3 });
-      expect(bench.fake.requests.length).to.be.lessThan(40);
-      bench.fault = 'none';
-      bench.etcd.remove([`${FOLDER}cp3`]);
-      await bench.fake.clock.advance(35_000);
-      expect(bench.list).to.equal('cp1=10 cp2=10');
-      expect(bench.pools.status().get('text')).to.include({ state: 'current' });
+      await pool.fake.clock.advance(100);
+      pool.fault = fault;
+      pool.reset();
+      await pool.fake.clock.advance(120_000);
+      expect(pool.list).to.equal('cp1=10 cp2=10 cp3=10');
+      expect(pool.status).to.include({ state: 'stale', servers: 3 });
+      expect(pool.fake.requests.length).to.be.lessThan(40);
+      pool.fault = 'none';
+      pool.etcd.remove([`${FOLDER}cp3`]);
+      await pool.fake.clock.advance(35_000);
+      expect(pool.list).to.equal('cp1=10 cp2=10');
+      expect(pool.status).to.include({ state: 'current' });
     });
   }
 
@@ -243,14 +192,14 @@ describe('pools in etcd', () => {
       }),
       fc.record({
         do: fc.constant('fault' as const),
-        fault: fc.constantFrom('none', 'refuses', 'hangs', 'answers 500', 'is garbage'),
+        fault: fc.constantFrom('none', ...PATH_FAULTS),
       }),
       fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 20_000 }) }),
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
         // cp9 stays, so that the store is never empty.
-        const play = new Bench(undefined, ['cp1', 'cp9']);
+        const play = new EtcdPool(undefined, ['cp1', 'cp9']);
         try {
           await play.fake.clock.advance(100);
           for (const each of steps) {
@@ -282,7 +231,7 @@ describe('pools in etcd', () => {
                 play.reset();
                 break;
               case 'fault':
-                play.fault = each.fault as Bench['fault'];
+                play.fault = each.fault;
                 if (each.fault !== 'none') play.reset();
                 break;
               case 'wait':
@@ -300,7 +249,7 @@ describe('pools in etcd', () => {
           expect(play.list).to.equal(expected(play.etcd));
           expect(play.emptied).to.equal(false);
         } finally {
-          await play.pools.stop();
+          await play.stop();
         }
         expect(play.fake.clock.pending).to.equal(0);
         expect(play.etcd.watchers).to.equal(0);

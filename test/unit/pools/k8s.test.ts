@@ -6,12 +6,10 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { ServiceConfig } from '../../../src/config/types.ts';
-import type { PoolHost } from '../../../src/decision/facts.ts';
-import { SystemError } from '../../../src/lib/errors.ts';
-import { Pools } from '../../../src/pools/pools.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { FakeK8s, type NodePlan } from '../../support/fake-k8s.ts';
-import { FakeWorld, response } from '../../support/fake-world.ts';
+import { response } from '../../support/fake-world.ts';
+import { FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 import { WatchedPool } from '../../support/watched-pool.ts';
 import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
@@ -19,82 +17,34 @@ import { createHttp } from '../../../src/world/real/http.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
 
 const { sourceAccess: ACCESS } = serviceConfig();
-const SETTINGS = { stateDirectory: '/state', resolveIntervalSeconds: 60 };
 
-class Bench {
-  readonly fake = new FakeWorld();
-  readonly k8s = new FakeK8s();
-  readonly pools: Pools;
-  hosts: readonly PoolHost[] = [];
-  emptied = false;
-  fault: 'none' | 'refuses' | 'hangs' | 'answers 500' | 'is garbage' = 'none';
-  readonly #breakers = new Set<() => void>();
+/** The nodes of a fake cluster as a pool. */
+class NodePool extends FaultyPool {
+  readonly k8s: FakeK8s;
 
   constructor(nodes: Readonly<Record<string, NodePlan>>, service: Partial<ServiceConfig> = {}) {
-    for (const [name, plan] of Object.entries(nodes)) this.k8s.set(name, plan);
-    this.fake.reply = ({ url, headers = {} }) => {
-      if (this.fault === 'refuses') return new SystemError('ECONNREFUSED', `GET ${url}`);
-      if (this.fault === 'hangs') return 'hang';
-      if (this.fault === 'answers 500') return response(500, '{"message":"etcdserver: leader changed"}');
-      if (this.fault === 'is garbage') return response(200, '<html>');
-      const answer = this.k8s.answer(url, headers['authorization']);
+    const k8s = new FakeK8s();
+    for (const [name, plan] of Object.entries(nodes)) k8s.set(name, plan);
+    super({ source: 'k8s://right@api:6443', ...service }, ({ url, headers = {} }) => {
+      const answer = k8s.answer(url, headers['authorization']);
       if (!('open' in answer)) return response(answer.status, answer.body);
-      return {
-        open: (push, end) => {
-          const close = answer.open(push, () => end(null));
-          const breaker = () => {
-            close();
-            end(new SystemError('ECONNRESET', 'watch'));
-          };
-          this.#breakers.add(breaker);
-          return () => {
-            this.#breakers.delete(breaker);
-            close();
-          };
-        },
-      };
-    };
-    this.pools = new Pools(
-      this.fake.world,
-      (fact) => {
-        if (fact.is !== 'pool') return;
-        this.hosts = fact.list.hosts;
-        this.emptied ||= fact.list.hosts.length === 0;
-      },
-      () => {},
-    );
-    this.pools.configure([serviceConfig({ source: 'k8s://right@api:6443', poolShrinkLimit: 0, ...service })], SETTINGS);
-  }
-
-  reset(): void {
-    const breakers = [...this.#breakers];
-    this.#breakers.clear();
-    for (const breaker of breakers) breaker();
-  }
-
-  get list(): string {
-    return this.hosts
-      .map(({ host, weight, enabled }) => `${host}=${weight}${enabled ? '' : '!'}`)
-      .sort()
-      .join(' ');
-  }
-
-  get status() {
-    return this.pools.status().get('text');
+      return { open: (push, end) => answer.open(push, () => end(null)) };
+    });
+    this.k8s = k8s;
   }
 }
 
 describe('nodes of Kubernetes', () => {
-  let bench: Bench;
-  const start = async (...how: ConstructorParameters<typeof Bench>): Promise<Bench> => {
-    bench = new Bench(...how);
-    await bench.fake.clock.advance(100);
-    return bench;
+  let pool: NodePool;
+  const start = async (...how: ConstructorParameters<typeof NodePool>): Promise<NodePool> => {
+    pool = new NodePool(...how);
+    await pool.fake.clock.advance(100);
+    return pool;
   };
   afterEach(async () => {
-    await bench.pools.stop();
-    expect(bench.fake.clock.pending, 'timers left after stop').to.equal(0);
-    expect(bench.k8s.watchers, 'watches left after stop').to.equal(0);
+    await pool.stop();
+    expect(pool.fake.clock.pending, 'timers left after stop').to.equal(0);
+    expect(pool.k8s.watchers, 'watches left after stop').to.equal(0);
   });
 
   it('serve when they are ready, neither cordoned nor being emptied; weight 1.', async () => {
@@ -110,19 +60,19 @@ describe('nodes of Kubernetes', () => {
       n8: { ready: 'Unknown' },
     });
     expect(list).to.equal('n1=1 n2=1! n3=1! n4=1! n5=1 n6=1!');
-    expect(bench.status?.complaints.join()).to.match(/n8: Ready is Unknown/);
+    expect(pool.status?.complaints.join()).to.match(/n8: Ready is Unknown/);
   });
 
   it('that the cluster hears nothing of stay as they were, all at once too: our own checks look at them.', async () => {
     await start({ n1: {}, n2: {}, n3: { ready: 'False' } });
     for (const name of ['n1', 'n2', 'n3'])
-      bench.k8s.set(name, {
+      pool.k8s.set(name, {
         ready: 'Unknown',
         taints: [{ key: 'node.kubernetes.io/unreachable', effect: 'NoExecute' }],
       });
-    await bench.fake.clock.advance(150);
-    expect(bench.list).to.equal('n1=1 n2=1 n3=1!');
-    expect(bench.status?.unreadable).to.have.length(3);
+    await pool.fake.clock.advance(150);
+    expect(pool.list).to.equal('n1=1 n2=1 n3=1!');
+    expect(pool.status?.unreadable).to.have.length(3);
   });
 
   it('come in pages, and are selected by their labels; one that loses the label is gone.', async () => {
@@ -131,12 +81,12 @@ describe('nodes of Kubernetes', () => {
       (_, i) => [`n${i}`, { labels: { role: i < 230 ? 'edge' : 'db' } }] as const,
     );
     await start(Object.fromEntries(nodes), { sourceAccess: { ...ACCESS, labelSelector: 'role=edge' } });
-    expect(bench.hosts).to.have.length(230);
-    expect(bench.fake.requests.filter(({ url }) => url.includes('continue='))).to.have.length(2);
-    bench.k8s.set('n7', { labels: { role: 'db' } });
-    bench.k8s.set('n240', { labels: { role: 'edge' } });
-    await bench.fake.clock.advance(150);
-    expect(bench.hosts.map(({ host }) => host))
+    expect(pool.hosts).to.have.length(230);
+    expect(pool.fake.requests.filter(({ url }) => url.includes('continue='))).to.have.length(2);
+    pool.k8s.set('n7', { labels: { role: 'db' } });
+    pool.k8s.set('n240', { labels: { role: 'edge' } });
+    await pool.fake.clock.advance(150);
+    expect(pool.hosts.map(({ host }) => host))
       .to.include('n240')
       .and.not.include('n7');
   });
@@ -150,53 +100,53 @@ describe('nodes of Kubernetes', () => {
     const sourceAccess = { ...ACCESS, nodeAddress: 'internal-ip' } as const;
     const { list } = await start({ n1: { addresses }, n2: {} }, { sourceAccess, family: 6, vip: '2001:db8::100' });
     expect(list).to.equal('2001:db8::1=1');
-    expect(bench.status?.complaints.join()).to.match(/n2: no internal-ip of IPv6/);
+    expect(pool.status?.complaints.join()).to.match(/n2: no internal-ip of IPv6/);
   });
 
   it('are followed from where a watch ended in order, bookmarks counted, and listed again only after 410.', async () => {
     await start({ n1: {}, n2: {} });
-    const lists = () => bench.fake.requests.filter(({ url }) => /limit=100\b/.test(url)).length;
-    bench.k8s.bookmark();
-    bench.k8s.endWatches();
-    bench.k8s.set('n3');
-    await bench.fake.clock.advance(3000);
-    expect([bench.list, lists()]).to.deep.equal(['n1=1 n2=1 n3=1', 1]);
-    expect(bench.fake.requests.at(-2)?.url ?? '').to.match(/resourceVersion=103&/);
+    const lists = () => pool.fake.requests.filter(({ url }) => /limit=100\b/.test(url)).length;
+    pool.k8s.bookmark();
+    pool.k8s.endWatches();
+    pool.k8s.set('n3');
+    await pool.fake.clock.advance(3000);
+    expect([pool.list, lists()]).to.deep.equal(['n1=1 n2=1 n3=1', 1]);
+    expect(pool.fake.requests.at(-2)?.url ?? '').to.match(/resourceVersion=103&/);
     for (const gone of ['status', 'event'] as const) {
-      bench.k8s.gone = gone;
-      bench.k8s.endWatches();
-      bench.k8s.remove(gone === 'status' ? 'n3' : 'n2');
-      bench.k8s.bookmark();
-      bench.k8s.compact();
-      await bench.fake.clock.advance(3000);
+      pool.k8s.gone = gone;
+      pool.k8s.endWatches();
+      pool.k8s.remove(gone === 'status' ? 'n3' : 'n2');
+      pool.k8s.bookmark();
+      pool.k8s.compact();
+      await pool.fake.clock.advance(3000);
     }
-    expect([bench.list, lists()]).to.deep.equal(['n1=1', 3]);
-    bench.k8s.expireWatches();
-    bench.k8s.set('n4');
-    await bench.fake.clock.advance(1500);
-    expect([bench.list, lists()]).to.deep.equal(['n1=1 n4=1', 4]);
+    expect([pool.list, lists()]).to.deep.equal(['n1=1', 3]);
+    pool.k8s.expireWatches();
+    pool.k8s.set('n4');
+    await pool.fake.clock.advance(1500);
+    expect([pool.list, lists()]).to.deep.equal(['n1=1 n4=1', 4]);
   });
 
   it('whose watch fell silent are right again when it should have ended.', async () => {
     await start({ n1: {}, n2: {} }, { sourceAccess: { ...ACCESS, labelSelector: 'a=' } });
-    bench.k8s.set('n1', { labels: { a: '' } });
-    bench.k8s.set('n2', { labels: { a: '' } });
-    await bench.fake.clock.advance(150);
-    bench.k8s.deafen();
-    bench.k8s.set('n2', { ready: 'False', labels: { a: '' } });
-    await bench.fake.clock.advance(45_000);
-    expect(bench.list).to.equal('n1=1 n2=1!');
+    pool.k8s.set('n1', { labels: { a: '' } });
+    pool.k8s.set('n2', { labels: { a: '' } });
+    await pool.fake.clock.advance(150);
+    pool.k8s.deafen();
+    pool.k8s.set('n2', { ready: 'False', labels: { a: '' } });
+    await pool.fake.clock.advance(45_000);
+    expect(pool.list).to.equal('n1=1 n2=1!');
   });
 
   it('are asked for with the token in the file, as it is now, and it is never shown.', async () => {
-    bench = new Bench({ n1: {} }, { source: 'k8s://old@api', sourceAccess: { ...ACCESS, tokenFile: '/token' } });
-    bench.fake.write('/token', 'secret\n');
-    await bench.fake.clock.advance(5000);
-    expect(bench.status?.lastError).to.equal('HTTP 401: Unauthorized');
-    bench.k8s.token = 'secret';
-    await bench.fake.clock.advance(30_000);
-    expect(bench.list).to.equal('n1=1');
-    expect(JSON.stringify([bench.fake.lines, bench.status])).not.to.match(/secret|old/);
+    pool = new NodePool({ n1: {} }, { source: 'k8s://old@api', sourceAccess: { ...ACCESS, tokenFile: '/token' } });
+    pool.fake.write('/token', 'secret\n');
+    await pool.fake.clock.advance(5000);
+    expect(pool.status?.lastError).to.equal('HTTP 401: Unauthorized');
+    pool.k8s.token = 'secret';
+    await pool.fake.clock.advance(30_000);
+    expect(pool.list).to.equal('n1=1');
+    expect(JSON.stringify([pool.fake.lines, pool.status])).not.to.match(/secret|old/);
   });
 
   it('equal the cluster after whatever happened, and a fault never empties them.', async () => {
@@ -210,13 +160,13 @@ describe('nodes of Kubernetes', () => {
       fc.record({ do: fc.constant('gone' as const), gone: fc.constantFrom('event', 'status') }),
       fc.record({
         do: fc.constant('fault' as const),
-        fault: fc.constantFrom('none', 'refuses', 'hangs', 'answers 500', 'is garbage'),
+        fault: fc.constantFrom('none', ...PATH_FAULTS),
       }),
       fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 40_000 }) }),
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-        const play = new Bench({ n1: {}, n9: {} });
+        const play = new NodePool({ n1: {}, n9: {} });
         const truth = new Map([
           ['n1', true],
           ['n9', true],
@@ -237,7 +187,7 @@ describe('nodes of Kubernetes', () => {
                 play.k8s.gone = each.gone as 'event' | 'status';
                 break;
               case 'fault':
-                play.fault = each.fault as Bench['fault'];
+                play.fault = each.fault;
                 if (each.fault !== 'none') play.reset();
                 break;
               case 'wait':
@@ -260,7 +210,7 @@ describe('nodes of Kubernetes', () => {
           );
           expect(play.emptied).to.equal(false);
         } finally {
-          await play.pools.stop();
+          await play.stop();
         }
         expect(play.fake.clock.pending).to.equal(0);
         expect(play.k8s.watchers).to.equal(0);
