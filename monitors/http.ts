@@ -9,6 +9,7 @@ import { expectationsOf, isWanted, options, questionOf, readStatuses, redirected
 import type { Options, Question, Statuses } from './lib/http-options.ts';
 import type { Reading, ResponseReader } from './lib/response.ts';
 import { printable, textOf } from './lib/text.ts';
+import { serverNameOf } from './lib/tls.ts';
 
 /** Of a body in which nothing is expected: one that is longer has proven its point. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -245,10 +246,8 @@ class Prober {
 
   #tlsOptions({ url }: Question, credentials: Credentials): TlsOptions {
     const o = this.#o;
-    // RFC 6066 §3: a literal address is no server name.
-    const literal = /^\[|^[\d.]+$/.test(url.hostname);
     return {
-      servername: o.sni ?? (literal ? null : url.hostname),
+      servername: o.sni ?? serverNameOf(url),
       verify: o['tls-verify'],
       verifyName: o['tls-verify-name'] ?? o.sni ?? url.hostname.replace(/^\[|\]$/g, ''),
       ...(o.alpn.length === 0 ? {} : { alpn: o.alpn }),

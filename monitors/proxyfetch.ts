@@ -6,6 +6,7 @@ import type { Cut, OptionRow, OptionsOf, Poll, Target, TlsOptions, Tools } from 
 import { Http1Reader } from './lib/http1.ts';
 import type { Verdict } from './lib/response.ts';
 import { textOf } from './lib/text.ts';
+import { serverNameOf } from './lib/tls.ts';
 
 /** A body is counted and dropped. One that is longer than this has proven its point and is not read to its end. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -109,12 +110,9 @@ interface Question {
 function questionOf(configured: string): Question {
   const parsed = new URL(configured);
   const url = configured.replace(/^([a-z]+:\/\/)[^/?#]*@/i, '$1***@');
-  const { hostname, protocol } = parsed;
-  // RFC 6066 §3: a literal address is no server name.
-  const literal = /^\[|^[\d.]+$/.test(hostname);
   return {
     url,
-    tls: protocol === 'https:' ? { servername: literal ? null : hostname, verify: false } : null,
+    tls: parsed.protocol === 'https:' ? { servername: serverNameOf(parsed), verify: false } : null,
     request: requestOf(parsed),
     successful: { result: 'successful', url },
     failed: { result: 'failed', url },

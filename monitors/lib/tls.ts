@@ -1,4 +1,5 @@
-// TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by tcp.ts, smtp.ts and grpc.ts.
+// TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by tcp.ts, smtp.ts and grpc.ts; http.ts
+// and proxyfetch.ts, which have their server's name from a URL, use `serverNameOf`.
 
 import type { Cut, OptionRow, OptionsOf, TlsOptions, Tools } from 'anybal/monitor';
 
@@ -26,6 +27,11 @@ export const TLS_ROWS = [
     doc: 'Authorities to trust (PEM), instead of the ones that the system trusts. Read in each check.',
   },
 ] as const satisfies readonly OptionRow[];
+
+/** RFC 6066 §3: a literal address is no server name. */
+export function serverNameOf({ hostname }: URL): string | null {
+  return /^\[|^[\d.]+$/.test(hostname) ? null : hostname;
+}
 
 /** Rejects when the file cannot be read, which is our own fault. */
 export async function tlsOptions(
