@@ -2,6 +2,7 @@
 // itself out (down, maint), let its connections end (drain), and say how much of its weight it wants (75%).
 
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
+import { parseObject } from './lib/json.ts';
 import { linesOf } from './lib/lines.ts';
 import { endpoint, printable, quote, textOf } from './lib/text.ts';
 
@@ -210,7 +211,7 @@ function learnWord(said: Said, word: string, reason: string): Said | null {
 
 /** A document says all there is to say: nothing of earlier ones stands. */
 export function learnJson(text: string): Said | string {
-  const parsed = parse(text);
+  const parsed = parseObject(text);
   if (parsed === null) return `the agent's answer is no JSON object: ${quote(text)}`;
   const { state = parsed.status, weight, reason: why = parsed.message } = parsed;
   const reason = typeof why === 'string' ? printable(why) : '';
@@ -224,17 +225,6 @@ export function learnJson(text: string): Said | string {
     return `the agent's weight is ${quote(JSON.stringify(weight))}, neither a number nor a percentage`;
   }
   return weighed;
-}
-
-function parse(text: string): Readonly<Record<string, unknown>> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : null;
-  } catch {
-    return null;
-  }
 }
 
 export function healthOf({ admin, down, percent, weight, reason }: Said, note: string): Health {

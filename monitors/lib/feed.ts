@@ -2,6 +2,7 @@
 // or JSON. Used by file.ts.
 
 import type { Health } from 'anybal/monitor';
+import { isObject } from './json.ts';
 import { printable, quote, textOf } from './text.ts';
 
 export interface Feed {
@@ -69,10 +70,6 @@ function readJson(text: string): Feed | string {
     );
   }
   return { time, servers };
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function add(servers: Map<string, Health>, host: string, health: Health): void {
