@@ -3,6 +3,7 @@
 
 import type { Cut, Target, Tools } from 'anybal/monitor';
 import { decodeMessage, encodeQuery, type Message, type Question } from './dns-message.ts';
+import { joined } from './octets.ts';
 import { textOf } from './text.ts';
 
 export interface Exchange {
@@ -166,9 +167,7 @@ class Frames {
   #held: Uint8Array = new Uint8Array();
 
   push(bytes: Uint8Array): readonly Uint8Array[] {
-    let rest = new Uint8Array(this.#held.length + bytes.length);
-    rest.set(this.#held);
-    rest.set(bytes, this.#held.length);
+    let rest = joined([this.#held, bytes]);
     const whole: Uint8Array[] = [];
     for (;;) {
       const [high = 0, low = 0] = rest;

@@ -2,6 +2,7 @@
 // than one stream. It opens nothing: what `request` and `output` return has to be written. Used by http.ts and grpc.ts.
 
 import { encodeFields, type Field, HpackDecoder, HpackError } from './hpack.ts';
+import { joined } from './octets.ts';
 import { Kept, type Reading, type ResponseReader, type Verdict } from './response.ts';
 import { printable } from './text.ts';
 
@@ -408,14 +409,4 @@ function pieces(bytes: Uint8Array): readonly Uint8Array[] {
   for (let at = 0; at === 0 || at < bytes.length; at += MAX_FRAME_BYTES)
     all.push(bytes.subarray(at, at + MAX_FRAME_BYTES));
   return all;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -1,6 +1,8 @@
 // What reads a response, whichever version of HTTP it comes in: http1.ts and http2.ts each make one, http.ts and proxyfetch.ts
 // use them.
 
+import { joined } from './octets.ts';
+
 /** Undefined: there is more to come. Null: as much was read as was wanted. Text: what is wrong with the response. */
 export type Verdict = string | null | undefined;
 
@@ -59,12 +61,6 @@ export class Kept {
   }
 
   joined(): Uint8Array {
-    const whole = new Uint8Array(this.#length);
-    let at = 0;
-    for (const piece of this.#pieces) {
-      whole.set(piece, at);
-      at += piece.length;
-    }
-    return whole;
+    return joined(this.#pieces);
   }
 }

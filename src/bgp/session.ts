@@ -3,6 +3,7 @@
 // peer.ts owns one for each direction and is told through hooks.
 
 import type { Route } from '../decision/decision.ts';
+import { joined } from '../lib/bytes.ts';
 import { Knife } from '../lib/cut.ts';
 import { SystemError, errorText } from '../lib/errors.ts';
 import type { Clock, ConnectOptions, Stream, Streams } from '../world/world.ts';
@@ -561,16 +562,4 @@ export class Session {
     this.#timers.get(timer)?.();
     this.#timers.delete(timer);
   }
-}
-
-function joined(messages: readonly Uint8Array[]): Uint8Array {
-  const [only] = messages;
-  if (only !== undefined && messages.length === 1) return only;
-  const bytes = new Uint8Array(messages.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const message of messages) {
-    bytes.set(message, at);
-    at += message.length;
-  }
-  return bytes;
 }

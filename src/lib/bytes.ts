@@ -1,5 +1,6 @@
 // A cursor over bytes that cannot over-read, and a growing buffer to write them. Network byte order, as in every wire
-// format here but netlink, whose host-order fields have their own `le` methods. Used by all codecs.
+// format here but netlink, whose host-order fields have their own `le` methods. Used by all codecs, `joined` by who gets or
+// writes bytes in pieces.
 
 /** Fewer bytes than the format promises. `at` is the offset from the start of the outermost view. */
 export class Truncated extends Error {
@@ -124,4 +125,17 @@ export class Writer {
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#length);
   }
+}
+
+/** All of them in one piece. Where there is only one, that one: not a copy. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const [only] = pieces;
+  if (only !== undefined && pieces.length === 1) return only;
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
 }

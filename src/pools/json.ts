@@ -1,5 +1,7 @@
 // JSON from strangers: looked at, never believed. Pure. Used by the sources that speak it.
 
+import { joined } from '../lib/bytes.ts';
+
 /** An object, not an array. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -39,7 +41,7 @@ export function jsonLines(maxBytes: number, onValue: (value: unknown) => void): 
   return (bytes) => {
     let rest = bytes;
     for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-      const line = concat([...pieces, rest.subarray(0, end)]);
+      const line = joined([...pieces, rest.subarray(0, end)]);
       pieces = [];
       length = 0;
       rest = rest.subarray(end + 1);
@@ -53,16 +55,4 @@ export function jsonLines(maxBytes: number, onValue: (value: unknown) => void): 
     if (length > maxBytes) throw new Error(`a line of more than ${maxBytes} bytes`);
     if (rest.length > 0) pieces.push(rest);
   };
-}
-
-function concat(pieces: readonly Uint8Array[]): Uint8Array {
-  const [only] = pieces;
-  if (pieces.length === 1 && only !== undefined) return only;
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
 }

@@ -1,7 +1,7 @@
-// The writer's growth: whatever is written last before the buffer is full, nothing is lost.
+// The writer's growth: whatever is written last before the buffer is full, nothing is lost. And pieces that become one.
 
 import { expect } from 'chai';
-import { Reader, Truncated, Writer } from '../../../src/lib/bytes.ts';
+import { joined, Reader, Truncated, Writer } from '../../../src/lib/bytes.ts';
 
 describe('lib/bytes', () => {
   for (const capacity of [0, 1, 2, 3, 4, 5, 7, 8]) {
@@ -16,5 +16,12 @@ describe('lib/bytes', () => {
     const reader = new Reader(Uint8Array.of(1, 2, 3)).take(2);
     expect(reader.u8()).to.equal(1);
     expect(() => reader.u16()).to.throw(Truncated, 'at byte 1');
+  });
+
+  it('joins pieces in their order, and does not copy a single one', () => {
+    const [a, b] = [Uint8Array.of(1, 2), Uint8Array.of(3)];
+    expect([...joined([a, new Uint8Array(), b])]).to.deep.equal([1, 2, 3]);
+    expect(joined([a])).to.equal(a);
+    expect(joined([])).to.have.length(0);
   });
 });
