@@ -26,6 +26,7 @@ import { learn, learnAll, nothingKnown } from './decision/learn.ts';
 import { NO_MARKS, pathTo } from './decision/marks.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { HealthRunner, missingMonitor } from './health/runner.ts';
+import type { Grounds, Origin } from './health/stray.ts';
 import { Pools } from './pools/pools.ts';
 import { pathSettings } from './vip/path-settings.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
@@ -191,7 +192,13 @@ export class Daemon {
       checkLateness: this.#health.lateness.histogram(),
       logLinesDropped: this.#options.logLinesDropped?.() ?? 0,
       stateError: [...this.#notWritten.values()][0] ?? null,
+      monitorBugs: this.#health.bugs(),
     });
+  }
+
+  /** An error that nobody handled. False: it is no monitor's but ours, and nothing can be relied on any more. */
+  stray(thrown: unknown, origin: Origin, grounds: Grounds): boolean {
+    return this.#health.stray(thrown, origin, grounds);
   }
 
   #apiSources(): ApiSources {

@@ -16,6 +16,7 @@ import { checkNow } from './foreground/check-now.ts';
 import { monitorTest } from './foreground/monitor-test.ts';
 import { loadMonitor, loadMonitorFile } from './health/loader.ts';
 import type { MonitorModule } from './health/monitor.ts';
+import { culpritOf, type Origin, strayText } from './health/stray.ts';
 import { openLibc } from './ffi/libc.ts';
 import { errorText, printComplaint } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
@@ -50,6 +51,21 @@ const commandIo = {
   printError: (text: string) => void process.stderr.write(text),
 };
 
+/** An error that nobody handled: a monitor's is told, ours ends the process. `tell` answers whether it was a monitor's. */
+let tell = (thrown: unknown, origin: Origin): boolean => {
+  const culprit = culpritOf(thrown, origin, grounds);
+  if (culprit === null) return false;
+  early.push([thrown, origin]);
+  const text = `a bug in ${culprit}, an error that nobody handles: ${strayText(thrown)}`;
+  process.stderr.write(`anybal: ${visible(text)}\n`);
+  return true;
+};
+const early: [thrown: unknown, origin: Origin][] = [];
+const grounds = { root: new URL('../../', import.meta.url).href, strangers: false };
+let lastWords = (text: string): void => void process.stderr.write(`${text}\n`);
+process.on('uncaughtException', (error: unknown) => stray(error, 'exception'));
+process.on('unhandledRejection', (reason) => stray(reason, 'rejection'));
+
 process.exitCode = await main(parseCommandLine(process.argv.slice(2)));
 
 async function main(invocation: Invocation): Promise<number> {
@@ -71,7 +87,10 @@ async function main(invocation: Invocation): Promise<number> {
       return inForeground(
         () => Promise.resolve(null),
         (world) => {
-          const outside = { clock: world.clock, world, heapUsed: createHeapMeter() };
+          const strays: string[] = [];
+          grounds.strangers = true;
+          tell = (thrown, origin) => culpritOf(thrown, origin, grounds) !== null && strays.push(errorText(thrown)) > 0;
+          const outside = { clock: world.clock, world, heapUsed: createHeapMeter(), strays: () => strays.splice(0) };
           return monitorTest(invocation, outside, { ...commandIo, load: loadMonitorFile });
         },
       );
@@ -87,6 +106,12 @@ async function main(invocation: Invocation): Promise<number> {
     default:
       return invocation satisfies never;
   }
+}
+
+function stray(thrown: unknown, origin: Origin): void {
+  if (tell(thrown, origin)) return;
+  lastWords(`A bug in anybal: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`);
+  process.exit(70);
 }
 
 /** A world that writes to no kernel, for a command that checks something itself. Warnings go to standard error. */
@@ -119,7 +144,10 @@ function files(configPath: string) {
   const real = createFiles();
   return {
     files: real,
-    monitor: async (name: string) => loadMonitor(name, await monitorDirectories({ files: real }, configPath)),
+    monitor: async (name: string) =>
+      loadMonitor(name, await monitorDirectories({ files: real }, configPath), () => {
+        grounds.strangers = true;
+      }),
   };
 }
 
@@ -149,10 +177,7 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
     sink.flushSync();
     return 1;
   };
-  process.on('uncaughtException', (error) => {
-    fail(`A bug in anybal: ${error.stack ?? error.message}`);
-    process.exit(70);
-  });
+  lastWords = fail;
 
   const backend = dryRun ? 'dry-run' : config.global.backend;
   const settings = {
@@ -196,6 +221,8 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
           });
       },
     });
+    tell = (thrown, origin) => daemon.stray(thrown, origin, grounds);
+    for (const [thrown, origin] of early) tell(thrown, origin);
     dump = () => daemon.dump();
     hangUp = () => daemon.hangUp();
     terminate = () => daemon.terminate();

@@ -8,6 +8,9 @@ const NOT_WANTED: ReadonlySet<string> = new Set(['bgp-off', 'no-voters']);
 /** What every start goes through, and only time can tell from trouble. */
 const STARTING: ReadonlySet<string> = new Set(['kernel-unread', 'floor', 'not-announced', 'bgp-none']);
 
+/** A monitor's bug that was not seen for so long is only counted. */
+const BUG_SECONDS = 3600;
+
 export interface AlarmLimits {
   /** An older read-back proves nothing. */
   readonly reconcileLimitSeconds: number;
@@ -27,6 +30,7 @@ export function alarmsOf(view: Omit<View, 'alarms'>, limits: AlarmLimits): reado
     ...bfdAlarms(view),
     ...quarantineAlarms(view),
     ...stateAlarms(view),
+    ...monitorAlarms(view),
   ];
   const alarms = found.map((alarm) =>
     starting && STARTING.has(alarm.code) ? warning(alarm.code, `starting: ${alarm.text}`) : alarm,
@@ -119,6 +123,14 @@ function bfdAlarms({ bfd }: Omit<View, 'alarms'>): readonly Alarm[] {
 function stateAlarms({ stateError }: Omit<View, 'alarms'>): readonly Alarm[] {
   if (stateError === null) return [];
   return [warning('state', `State is not kept, a restart will lack it: ${stateError}`)];
+}
+
+function monitorAlarms({ monitorBugs }: Omit<View, 'alarms'>): readonly Alarm[] {
+  const lately = monitorBugs.filter(({ secondsAgo }) => secondsAgo < BUG_SECONDS);
+  return lately.map(({ monitor, count, last, secondsAgo }) => {
+    const times = count === 1 ? 'an error that nobody handles' : `${count} errors that nobody handles`;
+    return warning('monitor-bug', `A bug in ${monitor}: ${times}, ${secondsAgo} s ago: ${last}`);
+  });
 }
 
 function quarantineAlarms({ config }: Omit<View, 'alarms'>): readonly Alarm[] {

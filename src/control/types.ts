@@ -93,6 +93,14 @@ export interface PeerInput {
   readonly lastError: string | null;
 }
 
+/** A monitor that threw where no check could catch it. */
+export interface MonitorBugInput {
+  readonly monitor: string;
+  readonly count: number;
+  readonly last: string;
+  readonly lastAt: Mono;
+}
+
 /** The reconciler. */
 export interface ReconcilerInput {
   readonly backend: string;
@@ -129,6 +137,7 @@ export interface ViewInputs {
   readonly logLinesDropped: number;
   /** Why something could not be written to the state directory; null when all is kept. */
   readonly stateError: string | null;
+  readonly monitorBugs: readonly MonitorBugInput[];
 }
 
 // ── the view ──
@@ -232,6 +241,8 @@ export interface PeerView {
   readonly lastError: string | null;
 }
 
+export type MonitorBugView = Omit<MonitorBugInput, 'lastAt'> & { readonly secondsAgo: number };
+
 /** A BFD session as bfd/types.ts reports it, with its age instead of a time. */
 export type BfdView = Omit<BfdStatus, 'since'> & { readonly forSeconds: number };
 
@@ -280,6 +291,7 @@ export interface View {
   readonly checkLateness: Histogram;
   readonly logLinesDropped: number;
   readonly stateError: string | null;
+  readonly monitorBugs: readonly MonitorBugView[];
   readonly bgp: boolean;
   readonly config: ConfigView | null;
   readonly services: readonly ServiceView[];

@@ -40,6 +40,7 @@ export function makeView(inputs: ViewInputs): View {
     checkLateness: inputs.checkLateness,
     logLinesDropped: inputs.logLinesDropped,
     stateError: inputs.stateError,
+    monitorBugs: inputs.monitorBugs.map(({ lastAt, ...bug }) => ({ ...bug, secondsAgo: seconds(lastAt, now) })),
     bgp: config?.global.bgp ?? false,
     config: config === null ? null : configView(config.file, config.complaints.map(printComplaint), config.quarantined),
     services,

@@ -62,7 +62,7 @@ export class Instance {
     const onBug = (bug: string) => {
       for (const { loop } of [...this.#questions.values()]) loop.fail(bug);
     };
-    const tools = makeTools(world, gates, notes, onBug);
+    const tools = makeTools(module.name, world, gates, notes, onBug);
     try {
       if (module.kind === 'poll') {
         const made = module.create(options, tools);

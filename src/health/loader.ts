@@ -24,13 +24,17 @@ export class MonitorRefused extends Error {
 /**
  * The module that configuration calls `name`, in any case: file `<name>.mjs` or `.js`, else one that has it as an alias.
  * `directories` come before the built-in monitors, in their order. Null: there is none, and so it is for what is no name.
- * A module is read once: a file that changed is seen after a restart. Rejects with MonitorRefused.
+ * `onStranger`: a file is about to be loaded that is not built in. A module is read once: a file that changed is seen after a restart. Rejects with MonitorRefused.
  */
-export async function loadMonitor(name: string, directories: readonly string[]): Promise<MonitorModule | null> {
+export async function loadMonitor(
+  name: string,
+  directories: readonly string[],
+  onStranger = (): void => {},
+): Promise<MonitorModule | null> {
   if (!NAME.test(name)) return null;
   const wanted = name.toLowerCase();
   const places = [...directories.map((path) => ({ path, ours: false })), { path: BUILT_IN, ours: true }];
-  return (await byStem(wanted, places)) ?? byAlias(wanted, places);
+  return (await byStem(wanted, places, onStranger)) ?? byAlias(wanted, places, onStranger);
 }
 
 /** The monitor in this very file, whoever may write it, and the sample beside it: for its author. Rejects with MonitorRefused. */
@@ -49,12 +53,15 @@ interface Place {
   readonly ours: boolean;
 }
 
-async function byStem(stem: string, places: readonly Place[]): Promise<MonitorModule | null> {
+async function byStem(stem: string, places: readonly Place[], onStranger: () => void): Promise<MonitorModule | null> {
   for (const { path, ours } of places) {
     for (const ending of ENDINGS) {
       const file = join(path, stem + ending);
       if (!(await exists(file))) continue;
-      if (!ours) await demandTrusted(file);
+      if (!ours) {
+        await demandTrusted(file);
+        onStranger();
+      }
       return importModule(file, stem);
     }
   }
@@ -62,14 +69,18 @@ async function byStem(stem: string, places: readonly Place[]): Promise<MonitorMo
 }
 
 /** A file that cannot be used, or that another of the same name comes before, has no say. */
-async function byAlias(wanted: string, places: readonly Place[]): Promise<MonitorModule | null> {
+async function byAlias(
+  wanted: string,
+  places: readonly Place[],
+  onStranger: () => void,
+): Promise<MonitorModule | null> {
   for (const { path } of places) {
     const files = await readdir(path).catch(() => []);
     for (const file of files.sort()) {
       const stem = file.replace(/\.\w+$/, '');
       if (!NAME.test(stem) || !ENDINGS.includes(file.slice(stem.length))) continue;
       try {
-        const module = await byStem(stem, places);
+        const module = await byStem(stem, places, onStranger);
         if (module?.aliases?.some((alias) => alias.toLowerCase() === wanted)) return module;
       } catch (error) {
         if (!(error instanceof MonitorRefused)) throw error;

@@ -2,11 +2,14 @@
 // to check, and by the pools' resolver where the servers are.
 
 import type { Fact } from '../decision/facts.ts';
+import { errorText } from '../lib/errors.ts';
 import type { World } from '../world/world.ts';
+import { type MonitorBug, MonitorBugs } from './bugs.ts';
 import type { CheckHistory, CheckStatus } from './check.ts';
 import { SharedInstances } from './instance.ts';
 import { Lateness } from './lateness.ts';
 import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
+import { culpritOf, type Grounds, type Origin, strayText } from './stray.ts';
 import { Ticks } from './ticks.ts';
 import { makeGates } from './tools.ts';
 
@@ -20,6 +23,7 @@ const STOP_LIMIT_MS = 2000;
 export class HealthRunner {
   readonly #world: World;
   readonly #around: Surroundings;
+  readonly #bugs: MonitorBugs;
   readonly #services = new Map<string, Service>();
   /** Last address of each host that the resolver gave: service → host → address. */
   readonly #candidates = new Map<string, Map<string, string | null>>();
@@ -35,6 +39,7 @@ export class HealthRunner {
     pathTo: Surroundings['pathTo'] = () => 'there is no path here',
   ) {
     this.#world = world;
+    this.#bugs = new MonitorBugs(world.clock, (record) => world.log(record));
     const gates = makeGates();
     this.#around = {
       world,
@@ -93,6 +98,19 @@ export class HealthRunner {
       .flatMap((service) => [...service.checks()])
       .filter((check) => check.target().host === host)
       .map((check) => check.history());
+  }
+
+  /** An error that nobody handled, if it was a monitor's; false: it is ours. Nothing that is checked stops for it. */
+  stray(thrown: unknown, origin: Origin, grounds: Grounds): boolean {
+    const culprit = culpritOf(thrown, origin, grounds);
+    if (culprit === null) return false;
+    this.#bugs.note(culprit, errorText(thrown), strayText(thrown));
+    return true;
+  }
+
+  /** Monitors that have thrown, lately, where no check could catch it. */
+  bugs(): readonly MonitorBug[] {
+    return this.#bugs.status();
   }
 
   /** Cut everything. Resolves when all checks ended, or after two seconds. Nothing is emitted or logged from now on. */

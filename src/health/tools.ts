@@ -18,6 +18,7 @@ import type {
 } from '../world/world.ts';
 import { bugText, callFenced, FencedStream, fencedClock, fencedUdpHandlers, unfenced } from './fence.ts';
 import { Gate } from './gate.ts';
+import { givenTo } from './stray.ts';
 import { awaitPath, type PathSource, throughPath } from './path.ts';
 import type { Health, Tools } from './monitor.ts';
 
@@ -83,8 +84,8 @@ export function makeGates(): Gates {
 /** Where logs and measurements of a monitor go. */
 export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
 
-/** `onBug`: the monitor threw where nobody can tell for which server. */
-export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug: string) => void): Tools {
+/** `onBug`: the monitor `name` threw where nobody can tell for which server. */
+export function makeTools(name: string, world: World, gates: Gates, notes: Notes, onBug: (bug: string) => void): Tools {
   const connected = async (cut: Cut, connect: () => Promise<Stream>) => {
     const stream = await guarded(gates.connecting, cut, faultOfConnecting, connect, null, inWords);
     closeIfCut(stream, cut);
@@ -157,6 +158,12 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
     observe: notes.observe,
     count: notes.count,
   };
+  /** A monitor may wait for it late, or not at all; a rejection that nobody handles must not reach the event loop. */
+  const given = (error: unknown) => givenTo(name, error);
+  const handled = <T>(promise: Promise<T>): Promise<T> => {
+    promise.catch(given);
+    return promise;
+  };
   return {
     ...tools,
     connect: (options, cut) => handled(tools.connect(options, cut)),
@@ -168,12 +175,6 @@ export function makeTools(world: World, gates: Gates, notes: Notes, onBug: (bug:
     run: (command, cut) => handled(tools.run(command, cut)),
     fetch: (request, cut) => handled(tools.fetch(request, cut)),
   };
-}
-
-/** A monitor may wait for it late, or not at all; a rejection that nobody handles would end the daemon. */
-function handled<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
 }
 
 function pathOf(cut: Cut): PathSource | null {

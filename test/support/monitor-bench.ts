@@ -65,7 +65,7 @@ export function runMonitor(
     observe: (_, name, __, labels) => measured.push(`${name} ${JSON.stringify(labels)}`),
     count: (_, name, labels) => measured.push(`${name} ${JSON.stringify(labels)}`),
   } satisfies Notes;
-  const tools = makeTools(world, makeGates(), notes, (bug) => lines.push(bug));
+  const tools = makeTools(module.name, world, makeGates(), notes, (bug) => lines.push(bug));
   const target: Target = {
     service: 'text',
     host: 'cp1',

@@ -277,6 +277,7 @@ export async function inputs(
     },
     logLinesDropped: 0,
     stateError: null,
+    monitorBugs: [],
     ...more,
   };
 }

@@ -1,4 +1,5 @@
-// Signals that come while the daemon is still starting. A monitor whose module takes long to load holds the start open.
+// The process as such: signals that come while the daemon is still starting (a monitor whose module takes long to load holds
+// the start open), and errors that nobody handles.
 
 import { expect } from 'chai';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
@@ -7,6 +8,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { getOverUnixSocket } from '../../src/world/real/unix-http.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
@@ -102,5 +104,101 @@ describe('A daemon that is still starting', () => {
     expect(log).to.match(/starting with [\s\S]*Reloaded /);
     child?.kill('SIGTERM');
     expect(await ended, log).to.deep.equal([0, null]);
+  });
+});
+
+/** Each check goes well, and leaves errors behind that no check can catch. */
+const STRAY = `
+void Promise.reject(new Error('while loading'));
+export default {
+  apiVersion: 1, name: 'Stray', kind: 'poll', options: [],
+  timing: () => ({ intervalSeconds: 10, timeoutSeconds: 5 }),
+  create: (_, tools) => ({
+    async check(target, cut) {
+      void Promise.reject(new Error('not waited for'));
+      void (async () => { await tools.connect({ address: '127.0.0.1', port: 1 }, cut); })();
+      setTimeout(() => { throw new Error('in a timer'); }, 1);
+      queueMicrotask(() => { throw new Error('in a microtask'); });
+      void Promise.reject('no error at all');
+      return { is: 'up' };
+    },
+  }),
+};
+export const sample = {};
+`;
+
+describe('Errors of a monitor that nobody handles', () => {
+  let folder: string;
+  let child: ChildProcess | null = null;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'anybal-stray-'));
+    await mkdir(join(folder, 'monitors'), { mode: 0o755 });
+    await writeFile(join(folder, 'monitors', 'stray.mjs'), STRAY, { mode: 0o644 });
+    await writeFile(join(folder, 'pool'), "{'host': '127.0.0.1', 'weight': 1, 'enabled': True}\n");
+    const lines = [
+      '[global]',
+      'bgp = no',
+      'instrumentation = no',
+      'log-format = text',
+      `state-directory = ${folder}/state`,
+      `control-socket = ${folder}/control.sock`,
+      `monitor-directories = ["${folder}/monitors"]`,
+      '[text]',
+      'protocol = tcp',
+      'ip = 192.0.2.1',
+      'port = 80',
+      'scheduler = wrr',
+      `config = file://${folder}/pool`,
+      'monitors = ["Stray"]',
+    ];
+    await writeFile(join(folder, 'pybal.conf'), `${lines.join('\n')}\n`);
+  });
+  afterEach(async () => {
+    if (child?.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL');
+      await once(child, 'close');
+    }
+    await rm(folder, { recursive: true });
+  });
+
+  function run(args: readonly string[]) {
+    const started = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child = started;
+    const said = { out: '', err: '' };
+    started.stdout.on('data', (bytes: Buffer) => (said.out += bytes.toString()));
+    started.stderr.on('data', (bytes: Buffer) => (said.err += bytes.toString()));
+    return { said, ended: once(started, 'close') };
+  }
+
+  it('are told and counted by a daemon that lives on', async () => {
+    const { said, ended } = run(['run', '--dryrun', '--config', join(folder, 'pybal.conf')]);
+    const all = () => said.err.includes('Connection was refused') && said.err.includes('no error at all');
+    for (let waited = 0; waited < 10_000 && !(all() && said.err.includes('Pooled')); waited += 20)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(said.err).to.match(
+      /CRITICAL: A bug in file:\S+\/stray\.mjs, an error that nobody handles[^:]*: Error: not waited for/,
+    );
+    expect(said.err).to.contain('A bug in monitor Stray, an error that nobody handles: SystemError');
+    expect(said.err).to.contain('Pooled server 127.0.0.1');
+    const { body } = await getOverUnixSocket(join(folder, 'control.sock'), '/v1/status', 5000, 1 << 20);
+    const { alarms } = JSON.parse(new TextDecoder().decode(body)) as { alarms: readonly { code: string }[] };
+    expect(alarms.filter(({ code }) => code === 'monitor-bug')).to.have.length(3);
+    child?.kill('SIGTERM');
+    expect(await ended, said.err).to.deep.equal([0, null]);
+  });
+
+  it('are findings of the conformance kit', async () => {
+    const { said, ended } = run(['monitor', 'test', join(folder, 'monitors', 'stray.mjs')]);
+    expect(await ended, said.err).to.deep.equal([1, null]);
+    for (const text of ['while loading', 'not waited for', 'in a microtask'])
+      expect(said.out).to.match(new RegExp(`an error that nobody handles: ${text}`, 'i'));
+    expect(said.out).to.match(/FAILS +a healthy server/);
+  });
+
+  it('do not keep a configuration from being checked', async () => {
+    const { said, ended } = run(['check', '--config', join(folder, 'pybal.conf')]);
+    expect(await ended, said.err).to.deep.equal([0, null]);
+    expect(said.err).to.contain('while loading');
   });
 });

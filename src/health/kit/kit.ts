@@ -23,6 +23,8 @@ export interface Outside {
   readonly world: World;
   /** Bytes in use on the heap, after everything that nobody needs was thrown away. */
   heapUsed(): number;
+  /** Errors of the monitor that nobody handled, since this was last asked. */
+  strays(): readonly string[];
 }
 
 /**
@@ -35,12 +37,17 @@ const CHECKS_PER_ROUND = 100;
 /** Of each check. */
 const GROWTH_BYTES = 150;
 const MAX_SERIES = 200;
+/** How long a timer of its own may take to show its bug. */
+const LATE_MS = 100;
 /** When a check is cut: at once, while it connects, while it talks. */
 const CUTS_MS = [0, 0.5, 1.05, 1.5, 5] as const;
 
 export async function examine(subject: Subject, outside: Outside): Promise<readonly Finding[]> {
-  const findings: Finding[] = [];
-  const once = (fault: Fault, cutAtMs: number | null = null) => new Try(subject, fault, outside.clock).check(cutAtMs);
+  const findings: Finding[] = [...strayed('loading it', await straysOf(outside))];
+  const once = async (fault: Fault, cutAtMs: number | null = null): Promise<Seen> => {
+    const seen = await new Try(subject, fault, outside.clock).check(cutAtMs);
+    return { ...seen, bugs: [...seen.bugs, ...(await straysOf(outside))] };
+  };
   const healthy = await made(() => once(HEALTHY));
   if (typeof healthy === 'string') return [{ tried: 'create', seen: healthy, good: false }];
   findings.push(judged(HEALTHY, healthy));
@@ -56,7 +63,19 @@ export async function examine(subject: Subject, outside: Outside): Promise<reado
       : { tried: 'many checks, one after the other', seen: 'not tried: one alone is not as it should be', good: null },
   );
   findings.push(looks(subject, healthy));
+  await outside.clock.sleep(LATE_MS);
+  findings.push(...strayed('afterwards', await straysOf(outside)));
   return findings;
+}
+
+/** The event loop hears of them when it turns. */
+async function straysOf({ clock, strays }: Outside): Promise<readonly string[]> {
+  await clock.sleep(0);
+  return [...new Set(strays())].map((text) => `an error that nobody handles: ${text}`);
+}
+
+function strayed(tried: string, bugs: readonly string[]): readonly Finding[] {
+  return bugs.length === 0 ? [] : [{ tried, seen: bugs.slice(0, 2).join('; '), good: false }];
 }
 
 async function made(act: () => Promise<Seen>): Promise<Seen | string> {

@@ -90,7 +90,7 @@ export class Try {
       this.#bugs.push(bug);
       this.#cut?.abort();
     };
-    const tools = makeTools(this.stage.world, makeGates(), notes, onBug);
+    const tools = makeTools(module.name, this.stage.world, makeGates(), notes, onBug);
     const decoded = options as OptionsOf<readonly OptionRow[]>;
     if (module.kind === 'poll') {
       this.#instance = { poll: module.create(decoded, tools), watch: null };

@@ -41,7 +41,7 @@ function stage(way: () => Path | string, fails: (options: ConnectOptions) => str
       },
     },
   };
-  const tools = makeTools(world, makeGates(), { log() {}, observe() {}, count() {} }, () => {});
+  const tools = makeTools('Test', world, makeGates(), { log() {}, observe() {}, count() {} }, () => {});
   const source: PathSource = { ...HERE, way, dialled: 0 };
   return { fake, tools, dialled, closed, cut: new CheckCut(source) };
 }

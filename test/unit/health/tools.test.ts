@@ -10,7 +10,7 @@ const TLS = { servername: null, verify: false };
 
 function toolsOf(parts: Partial<World> = {}) {
   const fake = new FakeWorld();
-  const tools = makeTools({ ...fake.world, ...parts }, makeGates(), NOTES, () => {});
+  const tools = makeTools('Test', { ...fake.world, ...parts }, makeGates(), NOTES, () => {});
   return { fake, tools };
 }
 
