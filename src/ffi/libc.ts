@@ -1,9 +1,9 @@
-// The one file that calls into libc: sockets for netlink, BFD, UDP and ICMP, and options that Node does not offer. koffi is loaded by
-// the first call of `openLibc`. Calls are synchronous: netlink answers before `send` returns, and a call costs 0.2 µs.
-// Called by netlink/socket.ts, vip/rtnetlink.ts and world/real, and by main.ts at the end.
+// Calls into libc: sockets for netlink, BFD, UDP and ICMP, and options that Node does not offer. (What a check's connection
+// needs, with other manners of telling errors, is tcp-calls.ts.) Calls are synchronous: netlink answers before `send` returns,
+// and a call costs 0.2 µs. Called by netlink/socket.ts, vip/rtnetlink.ts and world/real, and by main.ts at the end.
 
-import { createRequire } from 'node:module';
 import { SystemError } from '../lib/errors.ts';
+import { type Koffi, type Library, openProcess } from './process.ts';
 
 /** Each call throws a SystemError with the errno name where libc returns -1. */
 export interface Libc {
@@ -67,13 +67,7 @@ export function openLibc(): Libc {
 }
 
 function load(): Libc {
-  let koffi: typeof import('koffi');
-  try {
-    koffi = createRequire(import.meta.url)('koffi');
-  } catch (error) {
-    throw new SystemError('ENOSYS', 'load koffi', error instanceof Error ? error.message : String(error));
-  }
-  const library = koffi.load(null); // The process itself: the libc that Node runs on, whatever its file is called.
+  const { koffi, library, errnoName } = openProcess();
   const socket = library.func('int socket(int domain, int type, int protocol)');
   const bind = library.func('int bind(int fd, const void *address, uint32_t length)');
   const connect = library.func('int connect(int fd, const void *address, uint32_t length)');
@@ -98,13 +92,6 @@ function load(): Libc {
   const ifNameToIndex = library.func('uint32_t if_nametoindex(const char *name)');
   const ifIndexToName = library.func('void *if_indextoname(uint32_t index, void *name)');
 
-  const names = new Map<number, string>();
-  // Sorted, the usual name of a number comes first: EAGAIN before EWOULDBLOCK, ENOTSUP before EOPNOTSUPP.
-  for (const name of Object.keys(koffi.os.errno).sort()) {
-    const errno = koffi.os.errno[name];
-    if (errno !== undefined && !names.has(errno)) names.set(errno, name);
-  }
-  const errnoName = (errno: number): string => names.get(errno) ?? `E#${errno}`;
   const checked = (result: number, call: string): number => {
     if (result < 0) throw new SystemError(errnoName(koffi.errno()), call);
     return result;
@@ -150,10 +137,8 @@ function load(): Libc {
   };
 }
 
-type Koffi = typeof import('koffi');
-
 /** recvmsg(2) for errors, into memory of its own. */
-function queueReader(koffi: Koffi, library: ReturnType<Koffi['load']>): (fd: number) => QueuedError | null {
+function queueReader(koffi: Koffi, library: Library): (fd: number) => QueuedError | null {
   const iovec = koffi.struct('iovec', { base: 'void *', length: 'size_t' });
   const msghdr = koffi.struct('msghdr', {
     name: 'void *',

@@ -13,6 +13,8 @@ import { createClock } from '../../src/world/real/clock.ts';
 import { createIcmp } from '../../src/world/real/icmp.ts';
 import { createProcesses } from '../../src/world/real/processes.ts';
 import { systemAuthorities } from '../../src/world/real/authorities.ts';
+import { openQuickDial } from '../../src/world/real/quick-stream.ts';
+import { openSocketOptions } from '../../src/world/real/socket-options.ts';
 import { createStreams } from '../../src/world/real/streams.ts';
 import { createUdp } from '../../src/world/real/udp.ts';
 import { FakeWorld } from './fake-world.ts';
@@ -44,10 +46,11 @@ export function runMonitor(
   parts: Partial<World> = {},
 ): Bench {
   const clock = createClock();
+  const socketOptions = openSocketOptions();
   const world: World = {
     ...new FakeWorld().world,
     clock,
-    streams: createStreams(systemAuthorities(), null),
+    streams: createStreams(systemAuthorities(), socketOptions, openQuickDial(socketOptions)),
     udp: createUdp(),
     icmp: createIcmp(() => false),
     processes: createProcesses(),

@@ -114,9 +114,9 @@ const ALSO: Readonly<Record<string, { readonly may: readonly string[]; readonly 
 
 /** Packages and modules of Node, each with the only files that may load them. */
 const LOADERS: Readonly<Record<string, { readonly in: readonly string[]; readonly because: string }>> = {
-  koffi: { in: ['src/ffi/libc.ts'], because: 'one file calls into libc' },
+  koffi: { in: ['src/ffi/process.ts'], because: 'one file calls into libc' },
   'node:module': {
-    in: ['src/ffi/libc.ts'],
+    in: ['src/ffi/process.ts'],
     because: 'koffi is loaded only where it is needed, and missing is an error',
   },
   undici: { in: ['src/world/real/http.ts'], because: 'one file speaks HTTP as a client' },

@@ -1,7 +1,9 @@
 // Socket addresses and numbers of Linux's that the files beside this one hand to libc: bits/socket.h, netinet/in.h.
 
+import { isIP } from 'node:net';
 import type { Libc } from '../../ffi/libc.ts';
-import { addressBytes, type Family, familyOf, printAddress } from '../../lib/address.ts';
+import { addressBytes, type Family, familyOf, printAddress, printEndpoint } from '../../lib/address.ts';
+import { SystemError } from '../../lib/errors.ts';
 import type { Endpoint } from '../world.ts';
 
 /** Where IPv4 and IPv6 have an option each. */
@@ -38,6 +40,21 @@ export function addressIn(bytes: Uint8Array): string | null {
   if (family === AF[4] && bytes.length >= 8) return printAddress(bytes.subarray(4, 8));
   if (family === AF[6] && bytes.length >= 24) return printAddress(bytes.subarray(8, 24));
   return null;
+}
+
+/** The whole endpoint; null for what is neither. */
+export function endpointIn(bytes: Uint8Array): Endpoint | null {
+  const address = addressIn(bytes);
+  return address === null ? null : { address, port: new DataView(bytes.buffer, bytes.byteOffset).getUint16(2) };
+}
+
+/** Throws EINVAL for what is no address or no port. */
+export function familyToDial({ address, port }: Endpoint): Family {
+  const refuse = (why: string) => new SystemError('EINVAL', `connect ${printEndpoint(address, port)}`, why);
+  const family = isIP(address);
+  if (family !== 4 && family !== 6) throw refuse('not a literal address');
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw refuse('not a port');
+  return family;
 }
 
 export function int32(value: number): Uint8Array {

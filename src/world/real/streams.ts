@@ -18,6 +18,8 @@ import type {
 } from '../world.ts';
 import type { Authorities } from './authorities.ts';
 import { systemError } from './errors.ts';
+import { LINGER_MS, type QuickDial, QuickStream } from './quick-stream.ts';
+import { familyToDial } from './socket-address.ts';
 import { securedSocket, tlsStateOf } from './tls.ts';
 
 /** setsockopt(2) on a descriptor, for what Node has no call for. Throws a SystemError. */
@@ -33,19 +35,22 @@ export interface SocketOptions {
   resetOnClose(fd: number): void;
 }
 
-/** After our own FIN the other side has this long to send its own before the connection is reset. */
-const LINGER_MS = 5_000;
 const BACKLOG = 511;
 
-/** `socketOptions` null: TcpOptions are refused (ENOTSUP), and of keep-alive only the idle time is set. */
+/**
+ * `socketOptions` null: TcpOptions are refused (ENOTSUP), and of keep-alive only the idle time is set. `quickDial`: makes the
+ * connections that have no TLS from the beginning and none of a router's options; null: all are Node's.
+ */
 export function createStreams(
   authorities: Authorities,
   socketOptions: SocketOptions | null,
+  quickDial: QuickDial | null = null,
   lingerMs = LINGER_MS,
 ): Streams {
   const settings: Settings = { socketOptions, lingerMs };
 
   function connect(options: ConnectOptions, cut: Cut): Promise<Stream> {
+    if (quickDial !== null && isQuick(options)) return quickDial(options, cut);
     const connected = connectTcp(options, settings, cut);
     return options.tls === undefined ? connected : secured(connected, options.tls, options, 'connect', cut);
   }
@@ -63,7 +68,7 @@ export function createStreams(
   ): Promise<Stream> {
     const stream = await below;
     const call = `${doing} ${printEndpoint(address, port)}`;
-    const raw = stream instanceof SocketStream ? stream.release() : null;
+    const raw = stream instanceof SocketStream || stream instanceof QuickStream ? stream.release() : null;
     if (raw === null) throw new SystemError('ECONNRESET', call, 'the connection is gone');
     return new SocketStream(raw, await securedSocket(raw, tls, address, authorities, call, cut), settings);
   }
@@ -116,9 +121,7 @@ function connectTcp(options: ConnectOptions, settings: Settings, cut: Cut): Prom
     const { socketOptions } = settings;
     const call = () => `connect ${printEndpoint(address, port)}`;
     if (cut.aborted) throw new SystemError('ECANCELED', call());
-    const family = isIP(address);
-    if (family !== 4 && family !== 6) throw new SystemError('EINVAL', call(), 'not a literal address');
-    if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new SystemError('EINVAL', call(), 'not a port');
+    const family = familyToDial(options);
     if (tcp !== undefined && protects(tcp)) needed(socketOptions, call());
     const socket = new Socket({ allowHalfOpen: true });
     // Paused, or Node would read ahead of `on`.
@@ -175,6 +178,13 @@ function connectTcp(options: ConnectOptions, settings: Settings, cut: Cut): Prom
       settle(systemError(error, call()));
     }
   });
+}
+
+/** A check's, not a router's: no option of TCP but the mark that leads through a path. */
+function isQuick({ tls, tcp }: ConnectOptions): boolean {
+  if (tls !== undefined) return false;
+  for (const option in tcp) if (option !== 'mark') return false;
+  return true;
 }
 
 /** Without these a connection would be open to others, or go elsewhere; the rest is a help that may be missing. */

@@ -20,6 +20,7 @@ import { createIcmp } from './icmp.ts';
 import { createNames } from './names.ts';
 import { createProcesses } from './processes.ts';
 import { createSelf } from './self.ts';
+import type { QuickDial } from './quick-stream.ts';
 import { type SocketOptions, createStreams } from './streams.ts';
 import { createUdp } from './udp.ts';
 
@@ -52,7 +53,8 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
   const clock = createClock();
   const names = createNames();
   const authorities = systemAuthorities();
-  const streams = createStreams(authorities, await socketOptions(log));
+  const options = await socketOptions(log);
+  const streams = createStreams(authorities, options);
   const self = createSelf();
   const files = createFiles();
   const processes = createProcesses();
@@ -72,7 +74,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
     names,
     http: createHttp(names, authorities, log),
     files,
-    streams,
+    streams: createStreams(authorities, options, await quickDial(options, log)),
     udp: createUdp(),
     icmp,
     bfd,
@@ -113,6 +115,16 @@ async function socketOptions(log: Log): Promise<SocketOptions | null> {
   } catch (error) {
     const text = `Keep-alive intervals and TTLs can not be set: ${errorText(error)}`;
     log({ level: 'warn', system: 'pybal', text });
+    return null;
+  }
+}
+
+async function quickDial(options: SocketOptions | null, log: Log): Promise<QuickDial | null> {
+  if (options === null) return null;
+  try {
+    return (await import('./quick-stream.ts')).openQuickDial(options);
+  } catch (error) {
+    log({ level: 'info', system: 'pybal', text: `Checks connect by Node's own sockets: ${errorText(error)}` });
     return null;
   }
 }

@@ -1,7 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemAuthorities } from '../../../src/world/real/authorities.ts';
+import { createClock } from '../../../src/world/real/clock.ts';
+import { openSocketOptions } from '../../../src/world/real/socket-options.ts';
+import { createStreams } from '../../../src/world/real/streams.ts';
 import { createRealWorld, type RealWorld } from '../../../src/world/real/world.ts';
+import type { World } from '../../../src/world/world.ts';
 import {
   type Case,
   clockCases,
@@ -18,6 +23,19 @@ const suites: Readonly<Record<string, readonly Case[]>> = {
   UDP: udpCases,
   HTTP: httpCases,
 };
+
+describe("Node's own streams, where checks can have no quicker ones", () => {
+  for (const { title, run } of streamsCases) {
+    it(title, async () => {
+      const streams = createStreams(systemAuthorities(), openSocketOptions());
+      const world = { clock: createClock(), streams } as unknown as World;
+      const listener = await streams.listen({ address: '127.0.0.1', port: 0 }, () => {});
+      const { port } = listener.local;
+      await listener.close();
+      await run({ world, address: '127.0.0.1', port, folder: '' });
+    });
+  }
+});
 
 for (const [port, cases] of Object.entries(suites)) {
   describe(`The operating system's ${port}`, () => {

@@ -6,13 +6,20 @@ import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
 import { createClock } from '../../../src/world/real/clock.ts';
+import { openQuickDial, QuickStream } from '../../../src/world/real/quick-stream.ts';
 import { openSocketOptions } from '../../../src/world/real/socket-options.ts';
-import { createStreams } from '../../../src/world/real/streams.ts';
-import type { ConnectOptions, World } from '../../../src/world/world.ts';
+import { createStreams, type SocketOptions } from '../../../src/world/real/streams.ts';
+import type { ConnectOptions, Stream, World } from '../../../src/world/world.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { codeOf, recorder } from '../../support/world-conformance.ts';
 
 const streams = createStreams(systemAuthorities(), openSocketOptions());
+/** As the daemon has them. */
+const withQuickOnes = createStreams(systemAuthorities(), openSocketOptions(), openQuickDial(openSocketOptions()));
+const kinds = [
+  ['of Node', streams],
+  ['of system calls', withQuickOnes],
+] as const;
 const world = { clock: createClock(), streams } as unknown as World;
 
 async function listening(server: Server): Promise<number> {
@@ -186,101 +193,102 @@ describe('A TLS stream', () => {
   });
 });
 
-describe('A stream that begins TLS later', () => {
-  const heard: string[] = [];
-  const sockets: Socket[] = [];
-  const context = createSecureContext({ cert: CERTIFICATE, key: KEY });
-  const server = createServer((raw) => {
-    sockets.push(raw.on('error', () => {}));
-    raw.write('220 hello\r\n');
-    raw.once('data', (bytes) => {
-      heard.push(String(bytes));
-      raw.write('220 go ahead\r\n');
-      const secured = new TLSSocket(raw, { isServer: true, secureContext: context });
-      secured.on('error', () => {});
-      secured.on('data', (said) => secured.write(`you said ${said}`));
+for (const [kind, streams] of kinds)
+  describe(`A stream ${kind} that begins TLS later`, () => {
+    const heard: string[] = [];
+    const sockets: Socket[] = [];
+    const context = createSecureContext({ cert: CERTIFICATE, key: KEY });
+    const server = createServer((raw) => {
+      sockets.push(raw.on('error', () => {}));
+      raw.write('220 hello\r\n');
+      raw.once('data', (bytes) => {
+        heard.push(String(bytes));
+        raw.write('220 go ahead\r\n');
+        const secured = new TLSSocket(raw, { isServer: true, secureContext: context });
+        secured.on('error', () => {});
+        secured.on('data', (said) => secured.write(`you said ${said}`));
+      });
     });
-  });
-  let port = 0;
-  before(async () => {
-    port = await listening(server);
-  });
-  after(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const tls = { servername: 'real.example', verify: true, ca: CERTIFICATE };
+    let port = 0;
+    before(async () => {
+      port = await listening(server);
+    });
+    after(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    const tls = { servername: 'real.example', verify: true, ca: CERTIFICATE };
 
-  it('goes on as another one, and says nothing more itself', async () => {
-    const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
-    const seen = recorder(world, plain);
-    await seen.until(() => seen.received() === '220 hello\r\n');
-    plain.write(new Uint8Array(Buffer.from('STARTTLS\r\n')));
-    await seen.until(() => seen.received().endsWith('go ahead\r\n'));
-    const stream = await streams.secure(plain, tls, new Knife());
-    expect(stream.tls?.protocol).to.equal('TLSv1.3');
-    expect(stream.remote).to.deep.equal(plain.remote);
-    const secured = recorder(world, stream);
-    plain.write(new Uint8Array(Buffer.from('in the clear')));
-    plain.close('rst');
-    stream.write(new Uint8Array(Buffer.from('hi')));
-    await secured.until(() => secured.received() === 'you said hi');
-    stream.close('rst');
-    await secured.until(() => secured.events.includes('close'));
-    expect(heard).to.deep.equal(['STARTTLS\r\n']);
-    expect(seen.events).to.deep.equal(['data']);
-  });
+    it('goes on as another one, and says nothing more itself', async () => {
+      const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
+      const seen = recorder(world, plain);
+      await seen.until(() => seen.received() === '220 hello\r\n');
+      plain.write(new Uint8Array(Buffer.from('STARTTLS\r\n')));
+      await seen.until(() => seen.received().endsWith('go ahead\r\n'));
+      const stream = await streams.secure(plain, tls, new Knife());
+      expect(stream.tls?.protocol).to.equal('TLSv1.3');
+      expect(stream.remote).to.deep.equal(plain.remote);
+      const secured = recorder(world, stream);
+      plain.write(new Uint8Array(Buffer.from('in the clear')));
+      plain.close('rst');
+      stream.write(new Uint8Array(Buffer.from('hi')));
+      await secured.until(() => secured.received() === 'you said hi');
+      stream.close('rst');
+      await secured.until(() => secured.events.includes('close'));
+      expect(heard).to.deep.equal(['STARTTLS\r\n']);
+      expect(seen.events).to.deep.equal(['data']);
+    });
 
-  it('can do so only once, and only while it is there', async () => {
-    const closed = await streams.connect({ address: '127.0.0.1', port }, new Knife());
-    closed.close('rst');
-    expect(await codeOf(streams.secure(closed, tls, new Knife()))).to.equal('ECONNRESET');
-    const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
-    plain.write(new Uint8Array(Buffer.from('now')));
-    const seen = recorder(world, plain);
-    await seen.until(() => seen.received().endsWith('go ahead\r\n'));
-    const stream = await streams.secure(plain, tls, new Knife());
-    expect(await codeOf(streams.secure(plain, tls, new Knife()))).to.equal('ECONNRESET');
-    expect(await codeOf(streams.secure(stream, tls, new Knife()))).to.equal('ECONNRESET');
-    stream.close('rst');
-  });
-
-  it('is closed when the certificate is not the one wanted, or when cut', async () => {
-    const open = async () => {
+    it('can do so only once, and only while it is there', async () => {
+      const closed = await streams.connect({ address: '127.0.0.1', port }, new Knife());
+      closed.close('rst');
+      expect(await codeOf(streams.secure(closed, tls, new Knife()))).to.equal('ECONNRESET');
       const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
       plain.write(new Uint8Array(Buffer.from('now')));
       const seen = recorder(world, plain);
       await seen.until(() => seen.received().endsWith('go ahead\r\n'));
-      return plain;
-    };
-    expect(await codeOf(streams.secure(await open(), { ...tls, servername: 'x' }, new Knife()))).to.equal('EPROTO');
-    const knife = new Knife();
-    knife.abort();
-    expect(await codeOf(streams.secure(await open(), tls, knife))).to.equal('ECANCELED');
-    const silent = createServer((socket) => sockets.push(socket.on('error', () => {})));
-    const at = { address: '127.0.0.1', port: await listening(silent) };
-    const waiting = streams.secure(await streams.connect(at, new Knife()), tls, knifeIn(30));
-    expect(await codeOf(waiting)).to.equal('ECANCELED');
-    silent.close();
-  });
-
-  it('can have a preface before TLS', async () => {
-    let first = '';
-    const closing = createServer((socket) => {
-      socket.on('error', () => {});
-      socket.once('data', (bytes) => {
-        first = bytes.toString('latin1');
-        socket.destroy();
-      });
+      const stream = await streams.secure(plain, tls, new Knife());
+      expect(await codeOf(streams.secure(plain, tls, new Knife()))).to.equal('ECONNRESET');
+      expect(await codeOf(streams.secure(stream, tls, new Knife()))).to.equal('ECONNRESET');
+      stream.close('rst');
     });
-    const at = { address: '127.0.0.1', port: await listening(closing) };
-    const preface = new Uint8Array(Buffer.from('PROXY UNKNOWN\r\n'));
-    expect(await codeOf(streams.connect({ ...at, preface, tls }, new Knife()))).to.equal('ECONNRESET');
-    // Perhaps together with the first byte of TLS.
-    expect(first).to.match(/^PROXY UNKNOWN\r\n(\x16|$)/);
-    closing.close();
+
+    it('is closed when the certificate is not the one wanted, or when cut', async () => {
+      const open = async () => {
+        const plain = await streams.connect({ address: '127.0.0.1', port }, new Knife());
+        plain.write(new Uint8Array(Buffer.from('now')));
+        const seen = recorder(world, plain);
+        await seen.until(() => seen.received().endsWith('go ahead\r\n'));
+        return plain;
+      };
+      expect(await codeOf(streams.secure(await open(), { ...tls, servername: 'x' }, new Knife()))).to.equal('EPROTO');
+      const knife = new Knife();
+      knife.abort();
+      expect(await codeOf(streams.secure(await open(), tls, knife))).to.equal('ECANCELED');
+      const silent = createServer((socket) => sockets.push(socket.on('error', () => {})));
+      const at = { address: '127.0.0.1', port: await listening(silent) };
+      const waiting = streams.secure(await streams.connect(at, new Knife()), tls, knifeIn(30));
+      expect(await codeOf(waiting)).to.equal('ECANCELED');
+      silent.close();
+    });
+
+    it('can have a preface before TLS', async () => {
+      let first = '';
+      const closing = createServer((socket) => {
+        socket.on('error', () => {});
+        socket.once('data', (bytes) => {
+          first = bytes.toString('latin1');
+          socket.destroy();
+        });
+      });
+      const at = { address: '127.0.0.1', port: await listening(closing) };
+      const preface = new Uint8Array(Buffer.from('PROXY UNKNOWN\r\n'));
+      expect(await codeOf(streams.connect({ ...at, preface, tls }, new Knife()))).to.equal('ECONNRESET');
+      // Perhaps together with the first byte of TLS.
+      expect(first).to.match(/^PROXY UNKNOWN\r\n(\x16|$)/);
+      closing.close();
+    });
   });
-});
 
 /** Cut after a while. */
 function knifeIn(ms: number): Knife {
@@ -289,119 +297,237 @@ function knifeIn(ms: number): Knife {
   return knife;
 }
 
-describe('A TCP stream', () => {
+for (const [kind, streams] of kinds)
+  describe(`A TCP stream ${kind}`, () => {
+    const dial =
+      kind === 'of Node' ? () => null : (options: SocketOptions, lingerMs?: number) => openQuickDial(options, lingerMs);
+    const peers: Socket[] = [];
+    const server = createServer({ allowHalfOpen: true }, (socket) => peers.push(socket.on('error', () => {})));
+    let port = 0;
+    before(async () => {
+      port = await listening(server);
+    });
+    after(() => {
+      for (const peer of peers) peer.destroy();
+      server.close();
+    });
+
+    it('sends keep-alive probes as often as asked for', async () => {
+      const asked: string[] = [];
+      const options = openSocketOptions();
+      const spy: SocketOptions = {
+        ...options,
+        setKeepAlive(fd, intervalSeconds, retries) {
+          options.setKeepAlive(fd, intervalSeconds, retries);
+          asked.push(`every ${intervalSeconds} s, ${retries} times`);
+        },
+      };
+      const spied = createStreams(systemAuthorities(), spy, dial(spy));
+      const keepAlive = { idleSeconds: 10, intervalSeconds: 30, retries: 3 };
+      const stream = await spied.connect({ address: '127.0.0.1', port, keepAlive }, new Knife());
+      const { stdout, error } = spawnSync('ss', ['-tnoH', `sport = :${stream.local.port}`], { encoding: 'utf8' });
+      stream.close('rst');
+      if (error !== undefined) throw new Error('this test needs ss (Debian: iproute2)');
+      // The kernel shows the timer that runs: the idle time before the first probe (`9.992ms` is 9.992 s).
+      expect(stdout).to.match(/timer:\(keepalive,(9\.\d+m?s|10)/);
+      expect(asked).to.deep.equal(['every 30 s, 3 times']);
+    });
+
+    it('has the TTL that it was given, from its SYN on', async () => {
+      const stream = await streams.connect({ address: '127.0.0.1', port, tcp: { ttl: 255 } }, new Knife());
+      expect(stream.remote.port).to.equal(port);
+      stream.close('rst');
+      expect(await codeOf(streams.connect({ address: '127.0.0.1', port, tcp: { ttl: 300 } }, new Knife()))).to.equal(
+        'EINVAL',
+      );
+    });
+
+    it('whose TTL can not be set is not opened', async () => {
+      const without = createStreams(systemAuthorities(), null);
+      expect(await codeOf(without.connect({ address: '127.0.0.1', port, tcp: { ttl: 255 } }, new Knife()))).to.equal(
+        'ENOTSUP',
+      );
+    });
+
+    it('has its mark before its first packet, or is not opened', async () => {
+      const options = openSocketOptions();
+      const marked: (number | undefined)[] = [];
+      const spy: SocketOptions = { ...options, apply: (_fd, _family, _address, { mark }) => void marked.push(mark) };
+      const spied = createStreams(systemAuthorities(), spy, dial(spy));
+      const connected = await spied.connect({ address: '127.0.0.1', port, tcp: { mark: 0x0a000001 } }, new Knife());
+      connected.close('rst');
+      expect(marked).to.deep.equal([0x0a000001]);
+      const refusal: SocketOptions = {
+        ...options,
+        apply() {
+          throw new SystemError('EPERM', 'set the mark of a socket', 'CAP_NET_ADMIN is needed');
+        },
+      };
+      const refusing = createStreams(systemAuthorities(), refusal, dial(refusal));
+      const refused = refusing.connect({ address: '127.0.0.1', port, tcp: { mark: 7 } }, new Knife());
+      expect(await codeOf(refused)).to.equal('EPERM');
+    });
+
+    it('comes from the local address that it was given', async () => {
+      const stream = await streams.connect({ address: '127.0.0.1', port, localAddress: '127.0.0.77' }, new Knife());
+      expect(stream.local.address).to.equal('127.0.0.77');
+      stream.close('rst');
+      const foreign = { address: '127.0.0.1', port, localAddress: '192.0.2.1' };
+      expect(await codeOf(streams.connect(foreign, new Knife()))).to.equal('EADDRNOTAVAIL');
+    });
+
+    it('that lingers after our FIN is ended in the end', async () => {
+      const impatient = createStreams(systemAuthorities(), openSocketOptions(), dial(openSocketOptions(), 100), 100);
+      const stream = await impatient.connect({ address: '127.0.0.1', port }, new Knife());
+      const started = performance.now();
+      const seen = recorder(world, stream);
+      // The other side keeps its half open and talks on.
+      stream.close('fin');
+      for (let waited = 0; seen.events.length === 0 && waited < 1500; waited += 10) await world.clock.sleep(10);
+      expect(seen.events).to.deep.equal(['close']);
+      expect(performance.now() - started).to.be.within(99, 1500);
+    });
+
+    it('is accepted on :: from both families, with addresses as the peer knows them', async () => {
+      const accepted: string[] = [];
+      const listener = await streams.listen({ address: '::', port: 0 }, (stream) => {
+        accepted.push(`${stream.remote.address} to ${stream.local.address}`);
+        stream.on({ onData() {}, onEnd: () => stream.close('fin'), onDrain() {}, onClose() {} });
+      });
+      for (const address of ['127.0.0.1', '::1']) {
+        const stream = await streams.connect({ address, port: listener.local.port }, new Knife());
+        await recorder(world, stream).until(() => accepted.length === (address === '::1' ? 2 : 1));
+        stream.close('rst');
+      }
+      await listener.close();
+      expect(accepted).to.deep.equal(['127.0.0.1 to 127.0.0.1', '::1 to ::1']);
+    });
+
+    it('on another IPv6 address is accepted from IPv6 only', async () => {
+      const six = await streams.listen({ address: '::1', port: 0 }, (stream) => stream.close('rst'));
+      const four = await streams.listen({ address: '127.0.0.1', port: six.local.port }, (stream) =>
+        stream.close('rst'),
+      );
+      await six.close();
+      await four.close();
+    });
+
+    it('of which a port number is impossible is EINVAL', async () => {
+      for (const bad of [0, -1, 65_536, 1.5, Number.NaN]) {
+        expect(await codeOf(streams.connect({ address: '127.0.0.1', port: bad }, new Knife()))).to.equal('EINVAL');
+      }
+    });
+  });
+
+describe('A quick stream', () => {
   const peers: Socket[] = [];
   const server = createServer({ allowHalfOpen: true }, (socket) => peers.push(socket.on('error', () => {})));
-  let port = 0;
+  let at = { address: '127.0.0.1', port: 0 };
+  const accepted = async (): Promise<Socket> => {
+    for (let waited = 0; peers.length === 0 && waited < 5000; waited += 5) await world.clock.sleep(5);
+    const peer = peers.pop();
+    if (peer === undefined) throw new Error('never accepted');
+    return peer;
+  };
   before(async () => {
-    port = await listening(server);
+    at = { ...at, port: await listening(server) };
   });
-  after(() => {
-    for (const peer of peers) peer.destroy();
-    server.close();
+  afterEach(() => {
+    for (const peer of peers.splice(0)) peer.destroy();
   });
+  after(() => server.close());
 
-  it('sends keep-alive probes as often as asked for', async () => {
-    const asked: string[] = [];
-    const options = openSocketOptions();
-    const spied = createStreams(systemAuthorities(), {
-      ...options,
-      setKeepAlive(fd, intervalSeconds, retries) {
-        options.setKeepAlive(fd, intervalSeconds, retries);
-        asked.push(`every ${intervalSeconds} s, ${retries} times`);
-      },
-    });
-    const keepAlive = { idleSeconds: 10, intervalSeconds: 30, retries: 3 };
-    const stream = await spied.connect({ address: '127.0.0.1', port, keepAlive }, new Knife());
-    const { stdout, error } = spawnSync('ss', ['-tnoH', `sport = :${stream.local.port}`], { encoding: 'utf8' });
-    stream.close('rst');
-    if (error !== undefined) throw new Error('this test needs ss (Debian: iproute2)');
-    // The kernel shows the timer that runs: the idle time before the first probe (`9.992ms` is 9.992 s).
-    expect(stdout).to.match(/timer:\(keepalive,(9\.\d+m?s|10)/);
-    expect(asked).to.deep.equal(['every 30 s, 3 times']);
-  });
-
-  it('has the TTL that it was given, from its SYN on', async () => {
-    const stream = await streams.connect({ address: '127.0.0.1', port, tcp: { ttl: 255 } }, new Knife());
-    expect(stream.remote.port).to.equal(port);
-    stream.close('rst');
-    expect(await codeOf(streams.connect({ address: '127.0.0.1', port, tcp: { ttl: 300 } }, new Knife()))).to.equal(
-      'EINVAL',
-    );
-  });
-
-  it('whose TTL can not be set is not opened', async () => {
-    const without = createStreams(systemAuthorities(), null);
-    expect(await codeOf(without.connect({ address: '127.0.0.1', port, tcp: { ttl: 255 } }, new Knife()))).to.equal(
-      'ENOTSUP',
-    );
-  });
-
-  it('has its mark before its first packet, or is not opened', async () => {
-    const options = openSocketOptions();
-    const marked: (number | undefined)[] = [];
-    const spied = createStreams(systemAuthorities(), {
-      ...options,
-      apply: (_fd, _family, _address, { mark }) => void marked.push(mark),
-    });
-    const connected = await spied.connect({ address: '127.0.0.1', port, tcp: { mark: 0x0a000001 } }, new Knife());
-    connected.close('rst');
-    expect(marked).to.deep.equal([0x0a000001]);
-    const refusing = createStreams(systemAuthorities(), {
-      ...options,
-      apply() {
-        throw new SystemError('EPERM', 'set the mark of a socket', 'CAP_NET_ADMIN is needed');
-      },
-    });
-    const refused = refusing.connect({ address: '127.0.0.1', port, tcp: { mark: 7 } }, new Knife());
-    expect(await codeOf(refused)).to.equal('EPERM');
-  });
-
-  it('comes from the local address that it was given', async () => {
-    const stream = await streams.connect({ address: '127.0.0.1', port, localAddress: '127.0.0.77' }, new Knife());
-    expect(stream.local.address).to.equal('127.0.0.77');
-    stream.close('rst');
-    const foreign = { address: '127.0.0.1', port, localAddress: '192.0.2.1' };
-    expect(await codeOf(streams.connect(foreign, new Knife()))).to.equal('EADDRNOTAVAIL');
-  });
-
-  it('that lingers after our FIN is ended in the end', async () => {
-    const impatient = createStreams(systemAuthorities(), openSocketOptions(), 100);
-    const stream = await impatient.connect({ address: '127.0.0.1', port }, new Knife());
-    const started = performance.now();
-    const seen = recorder(world, stream);
-    // The other side keeps its half open and talks on.
-    stream.close('fin');
-    for (let waited = 0; seen.events.length === 0 && waited < 1500; waited += 10) await world.clock.sleep(10);
-    expect(seen.events).to.deep.equal(['close']);
-    expect(performance.now() - started).to.be.within(99, 1500);
-  });
-
-  it('is accepted on :: from both families, with addresses as the peer knows them', async () => {
-    const accepted: string[] = [];
-    const listener = await streams.listen({ address: '::', port: 0 }, (stream) => {
-      accepted.push(`${stream.remote.address} to ${stream.local.address}`);
-      stream.on({ onData() {}, onEnd: () => stream.close('fin'), onDrain() {}, onClose() {} });
-    });
-    for (const address of ['127.0.0.1', '::1']) {
-      const stream = await streams.connect({ address, port: listener.local.port }, new Knife());
-      await recorder(world, stream).until(() => accepted.length === (address === '::1' ? 2 : 1));
+  it('is what a check gets, and not who speaks a routing protocol or TLS', async () => {
+    const kindOf = async (more: Partial<ConnectOptions>) => {
+      const stream = await withQuickOnes.connect({ ...at, ...more }, new Knife());
       stream.close('rst');
-    }
-    await listener.close();
-    expect(accepted).to.deep.equal(['127.0.0.1 to 127.0.0.1', '::1 to ::1']);
+      (await accepted()).destroy();
+      return stream instanceof QuickStream;
+    };
+    expect(await kindOf({})).to.equal(true);
+    expect(await kindOf({ keepAlive: { idleSeconds: 1, intervalSeconds: 1, retries: 1 } })).to.equal(true);
+    expect(await kindOf({ tcp: { ttl: 9 } })).to.equal(false);
+    expect(await kindOf({ tcp: { mark: 0, userTimeoutMs: 5000 } })).to.equal(false);
   });
 
-  it('on another IPv6 address is accepted from IPv6 only', async () => {
-    const six = await streams.listen({ address: '::1', port: 0 }, (stream) => stream.close('rst'));
-    const four = await streams.listen({ address: '127.0.0.1', port: six.local.port }, (stream) => stream.close('rst'));
-    await six.close();
-    await four.close();
+  it('that is never silent leaves others their turn', async () => {
+    const flooded = await withQuickOnes.connect(at, new Knife());
+    const flooding = await accepted();
+    const pour = (): void => {
+      while (flooding.write(Buffer.alloc(1 << 20)));
+    };
+    flooding.on('drain', pour);
+    pour();
+    let bytes = 0;
+    let turns = 0;
+    // A timer is as good as another's socket: it has its turn only when the loop goes round.
+    const timer = setInterval(() => turns++, 1);
+    await new Promise<void>((resolve) => {
+      flooded.on({
+        onData: (chunk) => void ((bytes += chunk.length) > 100 << 20 && resolve()),
+        onEnd() {},
+        onDrain() {},
+        onClose() {},
+      });
+    });
+    clearInterval(timer);
+    flooded.close('rst');
+    flooding.destroy();
+    expect(turns).to.be.greaterThan(5);
   });
 
-  it('of which a port number is impossible is EINVAL', async () => {
-    for (const bad of [0, -1, 65_536, 1.5, Number.NaN]) {
-      expect(await codeOf(streams.connect({ address: '127.0.0.1', port: bad }, new Knife()))).to.equal('EINVAL');
+  it('that was closed by what another one heard in the same turn hears nothing more, nor does the next one in its place', async () => {
+    const count = 20;
+    const streams = await Promise.all(Array.from({ length: count }, () => withQuickOnes.connect(at, new Knife())));
+    const sockets = [];
+    for (let i = 0; i < count; i++) sockets.push(await accepted());
+    const heard: string[] = [];
+    const fresh: Promise<Stream>[] = [];
+    const handlersOf = (name: string) => ({
+      onData: (bytes: Uint8Array) => {
+        heard.push(`${name} ${Buffer.from(bytes)}`);
+        if (fresh.length > 0) return;
+        // Descriptors are given again, the smallest first: these have those of the closed ones.
+        for (const stream of streams) stream.close('rst');
+        for (let i = 0; i < count; i++) fresh.push(withQuickOnes.connect(at, new Knife()));
+      },
+      onEnd: () => void heard.push(`${name} end`),
+      onDrain() {},
+      onClose: () => {},
+    });
+    for (const stream of streams) stream.on(handlersOf('old'));
+    for (const socket of sockets) socket.end('hello');
+    for (let waited = 0; fresh.length === 0 && waited < 5000; waited += 5) await world.clock.sleep(5);
+    const again = await Promise.all(fresh);
+    for (const stream of again) stream.on(handlersOf('new'));
+    await world.clock.sleep(30);
+    expect(heard).to.deep.equal(['old hello']);
+    for (const stream of again) stream.close('rst');
+  });
+
+  it('whose handler throws takes nothing from the others', async () => {
+    const [bad, good] = [await withQuickOnes.connect(at, new Knife()), await withQuickOnes.connect(at, new Knife())];
+    const sockets = [await accepted(), await accepted()];
+    const listeners = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const thrown = new Promise((resolve) => process.once('uncaughtException', resolve));
+    try {
+      bad.on({
+        onData() {
+          throw new Error('a bug');
+        },
+        onEnd() {},
+        onDrain() {},
+        onClose() {},
+      });
+      const seen = recorder(world, good);
+      for (const socket of sockets) socket.write('hello');
+      expect(String(await thrown)).to.equal('Error: a bug');
+      await seen.until(() => seen.received() === 'hello');
+    } finally {
+      for (const listener of listeners) process.on('uncaughtException', listener);
+      bad.close('rst');
+      good.close('rst');
     }
   });
 });

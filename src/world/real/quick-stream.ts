@@ -1,0 +1,365 @@
+// TCP connections of checks: as those of streams.ts, which dials them here, but by system calls instead of node:net, whose sockets
+// cost twice the CPU and memory where a connection lives for a moment, or where there are thousands of idle ones.
+
+import { Socket } from 'node:net';
+import { type Libc, openLibc } from '../../ffi/libc.ts';
+import { openTcpCalls, type TcpCalls } from '../../ffi/tcp-calls.ts';
+import { printEndpoint } from '../../lib/address.ts';
+import type { Cut } from '../../lib/cut.ts';
+import { SystemError } from '../../lib/errors.ts';
+import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
+import { EPOLL, Poller, type Watched } from './poller.ts';
+import { AF, endpointIn, familyToDial, SOL_SOCKET, socketAddress } from './socket-address.ts';
+import type { SocketOptions } from './streams.ts';
+
+/** Linux's numbers: asm-generic/errno.h, asm-generic/socket.h, netinet/in.h, netinet/tcp.h. */
+const EINTR = 4;
+const EAGAIN = 11;
+const EINPROGRESS = 115;
+const SO_REUSEADDR = 2;
+const SO_KEEPALIVE = 9;
+const IPPROTO = { ip: 0, tcp: 6 } as const;
+const IP_BIND_ADDRESS_NO_PORT = 24;
+const TCP_NODELAY = 1;
+const TCP_KEEPIDLE = 4;
+
+/** After our own FIN the other side has this long to send its own before the connection is reset. */
+export const LINGER_MS = 5_000;
+const READ_BYTES = 65_536;
+/** In one turn of the loop: a server that never stops talking must not be the only one that is heard. */
+const MOST_READS = 16;
+
+/** What all of them share. */
+interface Engine {
+  readonly libc: Libc;
+  readonly calls: TcpCalls;
+  readonly poller: Poller;
+  readonly options: SocketOptions;
+  readonly lingerMs: number;
+  readonly buffer: Uint8Array;
+}
+
+/** Who dials: see Streams.connect. It knows nothing of TLS. */
+export type QuickDial = (options: ConnectOptions, cut: Cut) => Promise<QuickStream>;
+
+/** One for the process: it stays as long as the event loop does. */
+let opened: Pick<Engine, 'libc' | 'calls' | 'poller' | 'buffer'> | null = null;
+
+/** Throws a SystemError where this can not be had: no native code, no libuv in Node's binary, not in the main thread. */
+export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): QuickDial {
+  opened ??= open();
+  const engine: Engine = { ...opened, options, lingerMs };
+  return (to, cut) => new Promise((resolve, reject) => new QuickStream(engine, to, cut, resolve, reject));
+}
+
+function open(): NonNullable<typeof opened> {
+  const calls = openTcpCalls();
+  return { libc: openLibc(), calls, poller: new Poller(calls), buffer: new Uint8Array(READ_BYTES) };
+}
+
+/** A stream, and before it is one the attempt to connect. */
+export class QuickStream implements Stream, Watched {
+  readonly #engine: Engine;
+  readonly remote: Endpoint;
+  #local: Endpoint | null = null;
+  /** -1: closed, or given away. */
+  #fd: number;
+  /** While it is being connected: with 0, or an errno with its sign turned. */
+  #dialled: ((result: number) => void) | null = null;
+  #watched = false;
+  #handlers: StreamHandlers | null = null;
+  /** What the kernel has not taken yet. */
+  #queue: Uint8Array[] | null = null;
+  #failure: SystemError | null = null;
+  #lingering: NodeJS.Timeout | null = null;
+  #held = false;
+  /** There may be something to read. */
+  #readable = false;
+  /** The other side has ended, or the connection is broken: there is nothing to wait for behind what can be read. */
+  #over = false;
+  #heardEnd = false;
+  #spoke = false;
+  /** Of ours: FIN was sent, or will be after what is queued. */
+  #ended = false;
+  #closing = false;
+
+  constructor(
+    engine: Engine,
+    to: ConnectOptions,
+    cut: Cut,
+    resolve: (stream: QuickStream) => void,
+    reject: (error: unknown) => void,
+  ) {
+    const { address, port } = to;
+    this.#engine = engine;
+    this.remote = { address, port };
+    this.#fd = socketFor(engine, to, cut);
+    const { calls } = engine;
+    const begun = calls.connect(this.#fd, socketAddress(engine.libc, to));
+    if (begun === 0) {
+      // On its way through this host alone a connection is there at once.
+      this.#begin(to);
+      resolve(this);
+      return;
+    }
+    if (begun !== -EINPROGRESS) throw this.#refused(begun);
+    this.#watch();
+    const release = cut.onAbort(() => {
+      this.#finish();
+      reject(new SystemError('ECANCELED', callOf(to)));
+    });
+    this.#dialled = (result) => {
+      this.#dialled = null;
+      release();
+      if (result < 0) {
+        reject(this.#refused(result));
+        return;
+      }
+      this.#begin(to);
+      resolve(this);
+    };
+  }
+
+  get local(): Endpoint {
+    const { calls } = this.#engine;
+    return (this.#local ??= (this.#fd < 0 ? null : endpointIn(calls.localAddress(this.#fd))) ?? {
+      address: '',
+      port: 0,
+    });
+  }
+
+  on(handlers: StreamHandlers): void {
+    this.#handlers = handlers;
+    if (this.#fd < 0) queueMicrotask(() => this.#tellClosed());
+    else this.#listen();
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#closing || this.#ended || this.#fd < 0) return true;
+    if (this.#queue !== null) {
+      this.#queue.push(bytes.slice());
+      return false;
+    }
+    // The first words go out at once anyway (RFC 1122 §4.2.3.4).
+    if (this.#spoke) this.#set(IPPROTO.tcp, TCP_NODELAY, 1);
+    this.#spoke = true;
+    const sent = this.#engine.calls.send(this.#fd, bytes);
+    if (sent === bytes.length) return true;
+    if (sent < 0 && sent !== -EAGAIN && sent !== -EINTR) {
+      this.#fail(sent);
+      return true;
+    }
+    this.#queue = [bytes.slice(Math.max(0, sent))];
+    this.#watch();
+    return false;
+  }
+
+  end(): void {
+    if (this.#closing || this.#ended || this.#fd < 0) return;
+    this.#end();
+    if (this.#heardEnd && this.#queue === null) this.#finish();
+  }
+
+  pause(): void {
+    this.#held = true;
+  }
+
+  resume(): void {
+    this.#held = false;
+    if (this.#handlers !== null && this.#fd >= 0) this.#listen();
+  }
+
+  tune(options: TcpOptions): void {
+    if (this.#fd < 0) throw new SystemError('EBADF', 'setsockopt');
+    const { address } = this.remote;
+    this.#engine.options.apply(this.#fd, address.includes(':') ? 6 : 4, address, options);
+  }
+
+  close(how: 'fin' | 'rst'): void {
+    if (this.#fd < 0 || (this.#closing && how === 'fin')) return;
+    this.#closing = true;
+    if (how === 'rst') {
+      this.#reset();
+      return;
+    }
+    if (!this.#ended) this.#end();
+    // Nothing to send, nothing to hear.
+    if (this.#heardEnd && this.#queue === null) {
+      this.#finish();
+      return;
+    }
+    // What still comes is read and dropped until the other side ends too, or its time is over.
+    this.#lingering = setTimeout(() => this.#reset(), this.#engine.lingerMs);
+    this.#listen();
+  }
+
+  /** The connection, for something else to use: this stream is none any more. Null: it is gone, or closed. */
+  release(): Socket | null {
+    if (this.#fd < 0 || this.#closing || this.#ended || this.#queue !== null) return null;
+    const fd = this.#fd;
+    void this.local;
+    if (this.#watched) this.#engine.poller.forget(fd, true);
+    this.#fd = -1;
+    this.#closing = true;
+    this.#handlers = null;
+    const socket = new Socket({ fd, allowHalfOpen: true });
+    socket.setNoDelay(true);
+    return socket;
+  }
+
+  onEvents(events: number): void {
+    if (this.#dialled !== null) {
+      this.#dialled((events & (EPOLL.error | EPOLL.hangUp)) === 0 ? 0 : this.#engine.calls.socketError(this.#fd));
+      if (this.#fd < 0) return;
+    }
+    if ((events & ~EPOLL.out) !== 0) this.#readable = true;
+    if ((events & (EPOLL.error | EPOLL.hangUp | EPOLL.peerEnd)) !== 0) this.#over = true;
+    if ((events & EPOLL.out) !== 0 && this.#queue !== null) this.#flush();
+    this.#read();
+  }
+
+  onTurn(): void {
+    this.#read();
+  }
+
+  /** Connected. */
+  #begin({ keepAlive, preface }: ConnectOptions): void {
+    if (keepAlive !== undefined) {
+      this.#set(SOL_SOCKET, SO_KEEPALIVE, 1);
+      this.#set(IPPROTO.tcp, TCP_KEEPIDLE, keepAlive.idleSeconds);
+      this.#engine.options.setKeepAlive(this.#fd, keepAlive.intervalSeconds, keepAlive.retries);
+    }
+    if (preface !== undefined) this.write(preface);
+  }
+
+  /** Why there is no connection. */
+  #refused(errno: number): SystemError {
+    this.#finish();
+    return this.#engine.calls.error(errno, callOf(this.remote));
+  }
+
+  #set(level: number, option: number, value: number): void {
+    this.#engine.calls.set(this.#fd, level, option, value);
+  }
+
+  #watch(): void {
+    if (this.#watched) return;
+    const failed = this.#engine.poller.watch(this.#fd, this);
+    if (failed < 0) this.#fail(failed);
+    else this.#watched = true;
+  }
+
+  /** What can be read already is told in the next turn, not from within a call of the owner's. */
+  #listen(): void {
+    this.#watch();
+    if (this.#readable) this.#engine.poller.again(this);
+  }
+
+  #read(): void {
+    const { calls, buffer, poller } = this.#engine;
+    for (let reads = 0; reads < MOST_READS; reads++) {
+      if (!this.#readable || this.#heardEnd || this.#fd < 0) return;
+      if (!this.#closing && (this.#handlers === null || this.#held)) return;
+      const length = calls.recv(this.#fd, buffer);
+      if (length > 0) {
+        // The buffer was not filled, so nothing is left; what comes now comes with an event (epoll(7), question 9).
+        if (length < buffer.length && !this.#over) this.#readable = false;
+        if (!this.#closing) this.#handlers?.onData(buffer.slice(0, length));
+      } else if (length === 0) this.#hearEnd();
+      else if (length === -EAGAIN) this.#readable = false;
+      else if (length !== -EINTR) {
+        this.#finish(this.#broken(length));
+        return;
+      }
+    }
+    poller.again(this);
+  }
+
+  #hearEnd(): void {
+    this.#heardEnd = true;
+    if (!this.#closing) this.#handlers?.onEnd();
+    if (this.#ended && this.#queue === null) this.#finish();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    if (this.#queue === null) this.#engine.calls.shutdown(this.#fd);
+  }
+
+  #flush(): void {
+    const queue = this.#queue ?? [];
+    for (let next = queue[0]; next !== undefined; next = queue[0]) {
+      const sent = this.#engine.calls.send(this.#fd, next);
+      if (sent === -EAGAIN || sent === -EINTR) return;
+      if (sent < 0) {
+        this.#fail(sent);
+        return;
+      }
+      if (sent < next.length) queue[0] = next.subarray(sent);
+      else queue.shift();
+    }
+    this.#queue = null;
+    if (this.#ended) this.#engine.calls.shutdown(this.#fd);
+    if (this.#ended && this.#heardEnd) this.#finish();
+    else if (!this.#closing) this.#handlers?.onDrain();
+  }
+
+  #broken(errno: number): SystemError {
+    const { address, port } = this.remote;
+    return this.#engine.calls.error(errno, `stream ${printEndpoint(address, port)}`);
+  }
+
+  /** In a moment: the owner is in the middle of a call. */
+  #fail(errno: number): void {
+    const failure = this.#broken(errno);
+    queueMicrotask(() => this.#finish(failure));
+  }
+
+  #reset(): void {
+    this.#engine.calls.resetOnClose(this.#fd);
+    this.#finish();
+  }
+
+  #finish(failure: SystemError | null = null): void {
+    if (this.#fd < 0) return;
+    if (this.#watched) this.#engine.poller.forget(this.#fd);
+    this.#engine.calls.close(this.#fd);
+    this.#fd = -1;
+    this.#queue = null;
+    this.#failure = failure;
+    if (this.#lingering !== null) clearTimeout(this.#lingering);
+    if (this.#handlers !== null) queueMicrotask(() => this.#tellClosed());
+  }
+
+  #tellClosed(): void {
+    this.#handlers?.onClose(this.#closing ? null : this.#failure);
+  }
+}
+
+function callOf({ address, port }: Endpoint): string {
+  return `connect ${printEndpoint(address, port)}`;
+}
+
+/** A socket with all that it must have before the first packet. */
+function socketFor({ libc, calls, options }: Engine, to: ConnectOptions, cut: Cut): number {
+  const { address, localAddress, localPort, tcp } = to;
+  if (cut.aborted) throw new SystemError('ECANCELED', callOf(to));
+  const family = familyToDial(to);
+  const fd = calls.socket(AF[family]);
+  if (fd < 0) throw calls.error(fd, callOf(to));
+  try {
+    if (tcp !== undefined) options.apply(fd, family, address, tcp);
+    if (localAddress !== undefined || localPort !== undefined) {
+      if (localPort === undefined) calls.set(fd, IPPROTO.ip, IP_BIND_ADDRESS_NO_PORT, 1);
+      else calls.set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+      const any = family === 4 ? '0.0.0.0' : '::';
+      const source = { address: localAddress ?? any, port: localPort ?? 0 };
+      const bound = calls.bind(fd, socketAddress(libc, source));
+      if (bound < 0) throw calls.error(bound, callOf(to));
+    }
+  } catch (error) {
+    calls.close(fd);
+    throw error;
+  }
+  return fd;
+}
