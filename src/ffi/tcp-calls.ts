@@ -30,15 +30,15 @@ export interface TcpCalls {
   /** `key` comes back with each event; it is two words of 32 bits. */
   watch(epoll: number, fd: number, events: number, key: readonly [number, number]): number;
   unwatch(epoll: number, fd: number): number;
-  /** Those that are there already, in batches of a few hundred. */
+  /** Those that are there already, at most MOST_EVENTS. */
   take(epoll: number): number;
   /** Of what `take` found. */
   readonly taken: { events(at: number): number; key(at: number, word: 0 | 1): number };
   error(negative: number, call: string): SystemError;
 }
 
-/** Of one batch. */
-const MOST_EVENTS = 512;
+/** Of one batch: what promises make of it comes behind all of it, and must not come late. */
+const MOST_EVENTS = 64;
 
 /** Linux's numbers: asm-generic/socket.h, sys/epoll.h. */
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;

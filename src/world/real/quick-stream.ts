@@ -4,7 +4,7 @@
 import { Socket } from 'node:net';
 import { type Libc, openLibc } from '../../ffi/libc.ts';
 import { openTcpCalls, type TcpCalls } from '../../ffi/tcp-calls.ts';
-import { printEndpoint } from '../../lib/address.ts';
+import { familyOf, printEndpoint } from '../../lib/address.ts';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
@@ -29,6 +29,8 @@ const READ_BYTES = 65_536;
 /** In one turn of the loop: a server that never stops talking must not be the only one that is heard. */
 const MOST_READS = 16;
 
+const MOST_KNOWN = 20_000;
+
 /** What all of them share. */
 interface Engine {
   readonly libc: Libc;
@@ -37,13 +39,15 @@ interface Engine {
   readonly options: SocketOptions;
   readonly lingerMs: number;
   readonly buffer: Uint8Array;
+  /** Socket addresses by address, with the port of whoever was the last: the same few thousand are dialled again and again. */
+  readonly known: Map<string, Uint8Array>;
 }
 
 /** Who dials: see Streams.connect. It knows nothing of TLS. */
 export type QuickDial = (options: ConnectOptions, cut: Cut) => Promise<QuickStream>;
 
 /** One for the process: it stays as long as the event loop does. */
-let opened: Pick<Engine, 'libc' | 'calls' | 'poller' | 'buffer'> | null = null;
+let opened: Pick<Engine, 'libc' | 'calls' | 'poller' | 'buffer' | 'known'> | null = null;
 
 /** Throws a SystemError where this can not be had: no native code, no libuv in Node's binary, not in the main thread. */
 export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): QuickDial {
@@ -54,7 +58,8 @@ export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): Qui
 
 function open(): NonNullable<typeof opened> {
   const calls = openTcpCalls();
-  return { libc: openLibc(), calls, poller: new Poller(calls), buffer: new Uint8Array(READ_BYTES) };
+  const poller = new Poller(calls);
+  return { libc: openLibc(), calls, poller, buffer: new Uint8Array(READ_BYTES), known: new Map() };
 }
 
 /** A stream, and before it is one the attempt to connect. */
@@ -93,9 +98,10 @@ export class QuickStream implements Stream, Watched {
     const { address, port } = to;
     this.#engine = engine;
     this.remote = { address, port };
-    this.#fd = socketFor(engine, to, cut);
     const { calls } = engine;
-    const begun = calls.connect(this.#fd, socketAddress(engine.libc, to));
+    const there = destination(engine, to);
+    this.#fd = socketFor(engine, to, cut);
+    const begun = calls.connect(this.#fd, there);
     if (begun === 0) {
       // On its way through this host alone a connection is there at once.
       this.#begin(to);
@@ -340,11 +346,28 @@ function callOf({ address, port }: Endpoint): string {
   return `connect ${printEndpoint(address, port)}`;
 }
 
+/** Good until the next call. */
+function destination({ libc, known }: Engine, { address, port }: Endpoint): Uint8Array {
+  const bytes = known.get(address);
+  if (bytes !== undefined && Number.isInteger(port) && port >= 1 && port <= 65_535) {
+    bytes[2] = port >> 8;
+    bytes[3] = port & 0xff;
+    return bytes;
+  }
+  familyToDial({ address, port });
+  const made = socketAddress(libc, { address, port });
+  // The index of a zone's interface may become another's.
+  if (address.includes('%')) return made;
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(address, made);
+  return made;
+}
+
 /** A socket with all that it must have before the first packet. */
 function socketFor({ libc, calls, options }: Engine, to: ConnectOptions, cut: Cut): number {
   const { address, localAddress, localPort, tcp } = to;
   if (cut.aborted) throw new SystemError('ECANCELED', callOf(to));
-  const family = familyToDial(to);
+  const family = familyOf(address);
   const fd = calls.socket(AF[family]);
   if (fd < 0) throw calls.error(fd, callOf(to));
   try {
