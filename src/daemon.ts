@@ -527,7 +527,9 @@ export class Daemon {
 
   #complain(complaints: readonly Complaint[]): void {
     for (const complaint of complaints) {
-      this.#log(complaint.severity === 'error' ? 'error' : 'warn', printComplaint({ ...complaint, severity: 'error' }));
+      const { severity } = complaint;
+      const level = ({ error: 'error', danger: 'critical', warning: 'warn' } as const)[severity];
+      this.#log(level, printComplaint(severity === 'warning' ? { ...complaint, severity: 'error' } : complaint));
     }
   }
 

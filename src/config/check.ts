@@ -7,7 +7,7 @@ import { type LoadOptions, loadConfig } from './load.ts';
 export interface CheckReport {
   /** One line per complaint and one that sums up, each ended by a newline. */
   readonly text: string;
-  /** 0: good, warnings perhaps. 2: errors. */
+  /** 0: good, warnings perhaps. 2: errors or dangers. */
   readonly exitCode: 0 | 2;
 }
 
@@ -19,14 +19,19 @@ export async function checkReport(
 ): Promise<CheckReport> {
   const { config, complaints } = await loadConfig(world, path, options);
   const errors = count(complaints, 'error');
+  const dangers = count(complaints, 'danger');
   const warnings = count(complaints, 'warning');
-  const found = `${plural(errors, 'error')}, ${plural(warnings, 'warning')}`;
+  const found = [
+    plural(errors, 'error'),
+    ...(dangers === 0 ? [] : [plural(dangers, 'danger')]),
+    plural(warnings, 'warning'),
+  ];
   const what =
     config === null
       ? 'refused'
       : `${plural(config.services.length, 'service')}, ${plural(config.peers.length, 'BGP peer')}`;
-  const lines = [...complaints.map(printComplaint), `${path}: ${what}: ${found}`];
-  return { text: `${lines.join('\n')}\n`, exitCode: errors === 0 ? 0 : 2 };
+  const lines = [...complaints.map(printComplaint), `${path}: ${what}: ${found.join(', ')}`];
+  return { text: `${lines.join('\n')}\n`, exitCode: errors + dangers === 0 ? 0 : 2 };
 }
 
 function count(complaints: readonly Complaint[], severity: Complaint['severity']): number {

@@ -48,7 +48,7 @@ export async function decodeConfig(scanned: ScannedText, options: DecodeOptions)
   const modules = await loadModules([scanned.defaults, ...scanned.sections, ...lastGood.values()], options.monitor);
   const { config, outcomes, complaints } = decodeSections({ scanned, lastGood, modules });
   const sorted = complaints.toSorted((a, b) => (a.place?.line ?? 0) - (b.place?.line ?? 0));
-  const refused = config === null || (options.strict && sorted.some((complaint) => complaint.severity === 'error'));
+  const refused = config === null || (options.strict && sorted.some(({ severity }) => severity !== 'warning'));
   return {
     config: refused ? null : { ...config, complaints: sorted },
     complaints: sorted,
@@ -179,27 +179,31 @@ interface Kind<T> {
  */
 function settle<T>({ scanned: { file }, lastGood }: Input, kind: Kind<T>): readonly Outcome<T>[] {
   const accepted: T[] = [];
-  const attempt = (section: Section) => {
+  /** `carefully`: what is dangerous is not good. */
+  const attempt = (section: Section, carefully: boolean) => {
     const report = new Report(file, section);
     checkInterpolation(section, report);
     const value = kind.read(section, report);
     const clash = value === null ? null : kind.conflict(value, accepted);
     if (clash !== null) report.error(clash.option, clash.message);
-    const good = value !== null && !section.broken && !report.failed;
+    const good = value !== null && !section.broken && !report.failed && !(carefully && report.dangerous);
     if (good) accepted.push(value);
     return { value: good ? value : null, complaints: report.complaints };
   };
-  const written = kind.sections.map((section) => ({ section, ...attempt(section) }));
+  // PyBal starts with what is dangerous. But what was good before is better.
+  const written = kind.sections.map((section) => ({ section, ...attempt(section, lastGood.has(section.name)) }));
   return written.map(({ section, value, complaints }) => {
     if (value !== null) return { section, value, from: 'text', complaints };
     const old = lastGood.get(section.name);
-    const again = old === undefined ? null : attempt({ ...old, line: section.line }).value;
+    const again = old === undefined ? null : attempt({ ...old, line: section.line }, true).value;
+    const unsafe = again === null ? attempt(section, false) : { value: null, complaints };
+    if (unsafe.value !== null) return { section, value: unsafe.value, from: 'text', complaints: unsafe.complaints };
     const instead = again === null ? kind.otherwise : 'runs on its last good text';
     return {
       section,
       value: again,
       from: again === null ? null : 'last good',
-      complaints: [...complaints, ...said(file, section, 'warning', null, `not usable: ${instead}`)],
+      complaints: [...unsafe.complaints, ...said(file, section, 'warning', null, `not usable: ${instead}`)],
     };
   });
 }

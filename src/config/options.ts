@@ -252,7 +252,7 @@ export const SERVICE_OPTIONS = [
     default: [],
     pybal: '0.1',
     example: "[ 'ProxyFetch', 'IdleConnection' ]",
-    doc: 'Checks of every real server; all must succeed unless monitors-combine says otherwise. Without any, every server counts as up.',
+    doc: 'Checks of every real server; all must succeed unless monitors-combine says otherwise. Without any, every server counts as up. One that there is not is skipped, as by PyBal, with an alarm; if the section was good before, it runs on as it was.',
   },
   {
     name: 'monitors-combine',
@@ -453,13 +453,18 @@ export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 
 /** The monitors that there are, and PyBal's, to tell a misspelt one from one that this version does not have. */
 export const MONITOR_NAMES = [
-  'IdleConnection',
-  'ProxyFetch',
-  'RunCommand',
+  'Agent',
   'DNS',
   'DNSQuery',
+  'File',
+  'gRPC',
   'HTTP',
+  'IdleConnection',
   'Ping',
+  'ProxyFetch',
+  'RunCommand',
+  'SMTP',
+  'SSH',
   'TCP',
   'UDP',
 ] as const;

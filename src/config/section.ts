@@ -28,12 +28,25 @@ export class Report {
     return this.complaints.some((complaint) => complaint.severity === 'error');
   }
 
+  get dangerous(): boolean {
+    return this.complaints.some((complaint) => complaint.severity === 'danger');
+  }
+
   error(option: string | null, message: string, line?: number): void {
     this.#add('error', option, message, line);
   }
 
+  danger(option: string | null, message: string): void {
+    this.#add('danger', option, message, undefined);
+  }
+
   warning(option: string | null, message: string, line?: number): void {
     this.#add('warning', option, message, line);
+  }
+
+  /** Something was said of the option. */
+  has(option: string): boolean {
+    return this.complaints.some((complaint) => complaint.option === option);
   }
 
   /** At the option's own line unless told another, or at the header of a section that does not have the option. */

@@ -8,7 +8,7 @@ import { FLAG, type Protocol } from '../ipvs/table.ts';
 import { EVERY_MONITOR_OPTIONS, GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
 import type { OptionRow, OptionsOf } from './rows.ts';
 import { peek, type Report, readOptions, textOf, unknownKey } from './section.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean, nearest } from './suggest.ts';
 import type { Section } from './text.ts';
 import type {
   AnnouncePolicy,
@@ -30,6 +30,7 @@ type Options = OptionsOf<typeof SERVICE_OPTIONS>;
 export function readService(section: Section, modules: Modules, file: string, report: Report): ServiceConfig | null {
   const options = readOptions(SERVICE_OPTIONS, section, report);
   const monitors = readMonitors(section, modules, options, report);
+  const unwatched = report.complaints.find(({ severity }) => severity === 'danger')?.message ?? null;
   checkKeys(section, modules, monitors, report);
   checkName(section, report);
   if (options === null) return null;
@@ -67,6 +68,7 @@ export function readService(section: Section, modules: Modules, file: string, re
     depoolThreshold: options['depool-threshold'],
     monitors,
     monitorsNeeded,
+    unwatched,
     rise: options.rise,
     fall: options.fall,
     bgp: options.bgp,
@@ -116,9 +118,11 @@ function readMonitors(
 ): readonly MonitorConfig[] {
   const names = service?.monitors ?? null;
   const text = textOf(section, 'monitors');
-  if (names !== null && names.length === 0) {
+  const near =
+    text === null ? [...section.entries.keys()].find((key) => nearest(key, ['monitors']) !== null) : undefined;
+  if (near !== undefined) report.danger(near, 'no such option (did you mean monitors?): every server counts as up');
+  else if (names !== null && names.length === 0) {
     report.warning(text === null ? null : 'monitors', 'no monitors: every server counts as up');
-    return [];
   }
   if (names !== null && text !== null && !text.trimStart().startsWith('['))
     report.error('monitors', `not a list, write [ ${names.map((name) => `'${name}'`).join(', ')} ]`);
@@ -126,7 +130,7 @@ function readMonitors(
   for (const name of names ?? []) {
     const module = modules.get(name);
     if (typeof module === 'string') report.error('monitors', `${name} can not be loaded: ${module}`);
-    else if (module === undefined || module === null) report.warning('monitors', missingMonitor(name));
+    else if (module === undefined || module === null) report.danger('monitors', missingMonitor(name));
     else if (monitors.some((monitor) => monitor.name === module.name))
       report.warning('monitors', `${name} is listed twice: it runs once`);
     else {
@@ -143,8 +147,8 @@ function readMonitors(
         });
     }
   }
-  if (names !== null && monitors.length === 0 && !report.failed)
-    report.warning('monitors', 'none of them can run: every server counts as up');
+  if (names !== null && names.length > 0 && monitors.length === 0 && !report.failed)
+    report.danger('monitors', 'none of them can run: every server counts as up');
   return monitors;
 }
 
@@ -211,7 +215,7 @@ function checkKeys(section: Section, modules: Modules, monitors: readonly Monito
   const names = SERVICE_OPTIONS.map((row) => row.name);
   for (const [key, entry] of section.entries) {
     // What [DEFAULT] gives to everybody is judged once, by decode.ts.
-    if (entry.inherited || names.some((name) => name === key)) continue;
+    if (entry.inherited || names.some((name) => name === key) || report.has(key)) continue;
     const module = key.includes('.') ? modules.get(prefixOf(key)) : undefined;
     if (module !== undefined && module !== null && typeof module !== 'string') {
       const option = key.slice(key.indexOf('.') + 1);

@@ -64,6 +64,8 @@ export interface ServiceConfig {
   readonly monitors: readonly MonitorConfig[];
   /** How many of them must be up for a server to be up: all of them unless monitors-combine says otherwise. */
   readonly monitorsNeeded: number;
+  /** Why its servers are not watched as they were meant to be, and count as up all the same, as with PyBal; null: they are. */
+  readonly unwatched: string | null;
   readonly rise: number;
   readonly fall: number;
   readonly bgp: boolean;

@@ -55,7 +55,14 @@ function kernelAlarms({ kernel, config }: Omit<View, 'alarms'>, limit: number): 
 
 function serviceAlarms(service: ServiceView): readonly Alarm[] {
   const alarms: Alarm[] = [];
-  const { name, pooled, floor, source } = service;
+  const { name, pooled, floor, source, unwatched, watched } = service;
+  if (unwatched !== null) {
+    alarms.push(
+      watched
+        ? warning('monitor-missing', `${name}: ${unwatched}`)
+        : critical('unwatched', `${name}: nothing watches its servers, all of them count as up: ${unwatched}`),
+    );
+  }
   if (!service.floorMet) {
     alarms.push(critical('floor', `${name}: ${pooled} of at least ${floor} servers pooled, depool threshold not met`));
   }

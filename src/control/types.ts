@@ -205,6 +205,10 @@ export interface ServiceView {
   readonly verified: boolean;
   /** Runs on its last good text because the present one is wrong. */
   readonly quarantined: boolean;
+  /** It has monitors that run. */
+  readonly watched: boolean;
+  /** Why its servers are not watched as they were meant to be; null: they are. */
+  readonly unwatched: string | null;
   readonly source: SourceInput | null;
 }
 

@@ -124,6 +124,8 @@ function serviceView(
     verified:
       verdict !== undefined && verdict.desired !== null && verdict.verifiedOnce && verdict.differsSince === null,
     quarantined,
+    watched: config.monitors.length > 0,
+    unwatched: config.unwatched,
     source: inputs.sources.get(config.name) ?? null,
   };
 }

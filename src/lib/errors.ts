@@ -18,21 +18,26 @@ export interface Place {
   readonly line: number;
 }
 
-/** One finding about configuration or pool data. `error` refuses its section or line; `warning` does not. */
+/**
+ * One finding about configuration or pool data. `error` refuses its section or line; `danger` and `warning` do not. A danger
+ * is what PyBal goes on with, though servers are then not watched as they should be: `anybal check` fails for it.
+ */
 export interface Complaint {
-  readonly severity: 'error' | 'warning';
+  readonly severity: 'error' | 'danger' | 'warning';
   readonly place: Place | null;
   readonly section: string | null;
   readonly option: string | null;
   readonly message: string;
 }
 
+const PREFIX = { error: '', danger: 'DANGER: ', warning: 'warning: ' } as const;
+
 /** `pybal.conf:41: [text] depool-threshold: 1.5 is not between 0 and 1` */
 export function printComplaint(complaint: Complaint): string {
   const { place, section, option, message, severity } = complaint;
   const where = place === null ? '' : `${place.file}:${place.line}: `;
   const what = [section === null ? '' : `[${section}] `, option === null ? '' : `${option}: `].join('');
-  return `${where}${severity === 'warning' ? 'warning: ' : ''}${what}${message}`;
+  return `${where}${PREFIX[severity]}${what}${message}`;
 }
 
 /** The text of anything that was thrown, on one line. */

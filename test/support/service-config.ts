@@ -35,6 +35,7 @@ export function serviceConfig(over: Partial<ServiceConfig> = {}): ServiceConfig 
     depoolThreshold: 0.5,
     monitors: [],
     monitorsNeeded: over.monitors?.length ?? 0,
+    unwatched: null,
     rise: 1,
     fall: 1,
     bgp: true,

@@ -418,22 +418,22 @@ const CASES: readonly Case[] = [
   [
     'an unknown monitor',
     web({ monitors: "[ 'IdleConnection', 'Teapot' ]" }),
-    ['7: warning: [web] monitors: there is no monitor Teapot, skipped'],
+    ['7: DANGER: [web] monitors: there is no monitor Teapot, skipped'],
     ['web'],
   ],
   [
     'a misspelt monitor',
     web({ monitors: "[ 'IdelConnection' ]" }),
     [
-      '7: warning: [web] monitors: there is no monitor IdelConnection, skipped (did you mean IdleConnection?)',
-      '7: warning: [web] monitors: none of them can run: every server counts as up',
+      '7: DANGER: [web] monitors: there is no monitor IdelConnection, skipped (did you mean IdleConnection?)',
+      '7: DANGER: [web] monitors: none of them can run: every server counts as up',
     ],
     ['web'],
   ],
   [
     'a monitor that is not in this version',
     web({ monitors: "[ 'UDP', 'IdleConnection' ]" }),
-    ['7: warning: [web] monitors: UDP is not in this version, skipped'],
+    ['7: DANGER: [web] monitors: UDP is not in this version, skipped'],
     ['web'],
   ],
   [
@@ -443,6 +443,12 @@ const CASES: readonly Case[] = [
     ['web'],
   ],
   ['no monitors', web({ monitors: null }), ['1: warning: [web] no monitors: every server counts as up'], ['web']],
+  [
+    'a misspelt list of monitors',
+    web({ monitors: null, monitor: "[ 'IdleConnection' ]" }),
+    ['8: DANGER: [web] monitor: no such option (did you mean monitors?): every server counts as up'],
+    ['web'],
+  ],
   [
     'a required option of a monitor missing',
     web({ monitors: "[ 'ProxyFetch' ]" }),

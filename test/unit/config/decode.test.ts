@@ -59,11 +59,11 @@ ops = yes
 `;
 
 describe('config/decode', () => {
-  it('reads an unchanged pybal.conf with only warnings', async () => {
+  it('reads an unchanged pybal.conf without an error', async () => {
     const { config, complaints } = await decodeText(WIKIMEDIA);
     expect(complaints.map(printComplaint)).to.deep.equal([
       'pybal.conf:20: warning: [global] dry-run: has no effect in the file, as in PyBal: use --dryrun',
-      'pybal.conf:39: warning: [dns_53_udp] monitors: DNSQuery is not in this version, skipped',
+      'pybal.conf:39: DANGER: [dns_53_udp] monitors: DNSQuery is not in this version, skipped',
     ]);
     expect(config?.global).to.deep.include({ bgp: true, instrumentation: true, instrumentationPort: 9090 });
     expect(config?.global.instrumentationAddresses).to.deep.equal(['127.0.0.1', '::1', '192.0.2.10']);
@@ -177,6 +177,7 @@ ${more}`;
           { name: 'IdleConnection', options: { 'max-delay': 300, keepalive: true }, pace: AS_ALWAYS, via: 'server' },
         ],
         monitorsNeeded: 1,
+        unwatched: null,
         rise: 1,
         fall: 1,
         bgp: true,

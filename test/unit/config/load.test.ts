@@ -105,6 +105,31 @@ describe('config/load', () => {
       expect(config?.quarantined).to.deep.equal([]);
     });
 
+    it('is one that no longer names a monitor that there is, if it did before', async () => {
+      const machine = new Machine();
+      const misspelt = service('a', 80, 'rise = 4').replace('IdleConnection', 'IdelConnection');
+      await machine.load(service('a', 80, 'rise = 3'));
+      const loaded = await machine.load(misspelt);
+      expect(loaded.config?.services[0]).to.deep.include({ rise: 3, unwatched: null });
+      expect(said(loaded)).to.deep.equal([
+        '1: warning: [a] not usable: runs on its last good text',
+        '7: DANGER: [a] monitors: there is no monitor IdelConnection, skipped (did you mean IdleConnection?)',
+        '7: DANGER: [a] monitors: none of them can run: every server counts as up',
+      ]);
+      expect((await machine.load(service('a', 80, 'rise = 5'))).config?.services[0]).to.deep.include({ rise: 5 });
+    });
+
+    it('is not one that PyBal would start with: without a last good text it is used, and stays', async () => {
+      const machine = new Machine();
+      const misspelt = service('a', 80).replace('IdleConnection', 'IdelConnection');
+      for (const text of [misspelt, `${misspelt}rise = 4\n`]) {
+        const { config } = await machine.load(text);
+        expect(config?.quarantined).to.deep.equal([]);
+        expect(config?.services[0]?.monitors).to.deep.equal([]);
+        expect(config?.services[0]?.unwatched).to.contain('there is no monitor IdelConnection');
+      }
+    });
+
     it('keeps what it inherited, not what [DEFAULT] says now', async () => {
       const machine = new Machine();
       await machine.load(`[DEFAULT]\nrise = 5\npath = x%%y\n${service('a', 80, 'config = file:///%(path)s')}`);
@@ -280,6 +305,16 @@ describe('config/check', () => {
     };
     expect(await check(service('a', 80, 'colour = red'))).to.deep.equal(expected);
     expect(await check(service('a', 80, 'colour = red'), true)).to.deep.equal(expected);
+  });
+
+  it('a monitor that there is not is 2, strict or not, though the daemon goes on as PyBal does', async () => {
+    const machine = new Machine();
+    machine.disk.set(PATH, utf8(service('a', 80).replace("[ 'Idle", "[ 'Teapot', 'Idle")));
+    const { text, exitCode } = await checkReport(machine.world, PATH);
+    expect(exitCode).to.equal(2);
+    expect(text).to.contain(':7: DANGER: [a] monitors: there is no monitor Teapot, skipped\n');
+    expect(text).to.contain('1 service, 0 BGP peers: 0 errors, 1 danger, 0 warnings');
+    expect((await checkReport(machine.world, PATH, { strict: true })).text).to.contain('refused: 0 errors, 1 danger');
   });
 
   it('any error is 2, with every complaint', async () => {

@@ -143,6 +143,24 @@ describe('Alarms', () => {
     expect(await alarms({ stateError: 'write /state/x: ENOSPC' })).to.deep.equal(['warning state']);
   });
 
+  it('tell a monitor that there is not, all the more if there is no other', async () => {
+    const unwatched = 'there is no monitor Teapot, skipped';
+    const where = (is: object) => alarms({}, ({ config }) => Object.assign(config.services[0] ?? {}, is));
+    expect(await where({ unwatched })).to.deep.equal(['warning monitor-missing']);
+    expect(await where({ unwatched, monitors: [] })).to.deep.equal(['critical unwatched']);
+    expect(await where({ monitors: [] })).to.deep.equal([]);
+  });
+
+  it('tell a bug of a monitor for an hour', async () => {
+    const bug = (secondsAgo: number) => ({
+      monitorBugs: [
+        { monitor: 'monitor Mine', count: 2, last: 'boom', lastAt: (NOW - secondsAgo * 1000) as typeof NOW },
+      ],
+    });
+    expect(await alarms(bug(3))).to.deep.equal(['warning monitor-bug']);
+    expect(await alarms(bug(3601))).to.deep.equal([]);
+  });
+
   it('of what every start goes through are no more than warnings while it is young, and of nothing else', async () => {
     const { facts } = await inputs();
     const down = peer({ established: false, state: 'Connect' });
