@@ -5,7 +5,7 @@ import type { Complaint } from '../lib/errors.ts';
 import { GLOBAL_OPTIONS, SERVICE_OPTIONS, WITHOUT_EFFECT } from './options.ts';
 import { PEER_OPTIONS } from './options-bgp.ts';
 import type { OptionRow, OptionsOf } from './rows.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import { type Entry, InterpolationError, interpolate, type Section } from './text.ts';
 import { readValue, ValueError } from './values.ts';
 

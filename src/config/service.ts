@@ -8,7 +8,7 @@ import { FLAG, type Protocol } from '../ipvs/table.ts';
 import { EVERY_MONITOR_OPTIONS, GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
 import type { OptionRow, OptionsOf } from './rows.ts';
 import { peek, type Report, readOptions, textOf, unknownKey } from './section.ts';
-import { didYouMean, nearest } from './suggest.ts';
+import { didYouMean, nearest } from '../lib/suggest.ts';
 import type { Section } from './text.ts';
 import type {
   AnnouncePolicy,

@@ -4,7 +4,7 @@
 import { canonicalAddress, familyOf } from '../lib/address.ts';
 import { type Literal, LiteralError, parseLiteral, printLiteral } from './literal.ts';
 import type { OptionRow, ServerAttribute, Template } from './rows.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import { showUrl } from '../lib/url.ts';
 
 /** Why a text is not a value of its kind. `at` is the offset in the text, where that helps. */

@@ -2,7 +2,7 @@
 // configuration says what to ask; whom, the running daemon if it answers, else the pool's source and DNS. Called by main.ts.
 
 import { loadConfig } from '../config/load.ts';
-import { didYouMean } from '../config/suggest.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import type { MonitorConfig, ServiceConfig } from '../config/types.ts';
 import type { View } from '../control/types.ts';
 import type { Fact } from '../decision/facts.ts';

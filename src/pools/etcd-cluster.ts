@@ -7,7 +7,7 @@ import { unescaped } from '../lib/url.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
 import { AccessFiles, secretOf, tlsOf } from './access.ts';
 import { isObject, parseJson, textIn } from './json.ts';
-import { type Entry, excerpt, MAX_POOL_BYTES } from './parse.ts';
+import { type Entry, excerpt, jsonWeight, MAX_POOL_BYTES } from './parse.ts';
 
 export type EtcdWorld = Pick<World, 'clock' | 'random' | 'files' | 'http'>;
 
@@ -22,7 +22,6 @@ export interface EtcdRequest {
 const CALL_MS = 5000;
 const DEFAULT_PORT = 2379;
 const MAX_VALUE_LENGTH = 64 * 1024;
-const DEFAULT_WEIGHT = 10;
 
 /** The members, one of them in use. */
 export class EtcdCluster {
@@ -119,17 +118,11 @@ export function readValue(host: string, text: string): Entry {
     return bad(`not JSON: ${excerpt(text)}`);
   }
   if (!isObject(value)) return bad(`not a JSON object: ${excerpt(text)}`);
-  const { pooled, weight = DEFAULT_WEIGHT } = value;
+  const { pooled } = value;
   if (pooled === 'inactive') return { is: 'out' };
   if (pooled !== 'yes' && pooled !== 'no')
     return bad(`pooled is ${excerpt(JSON.stringify(pooled) ?? 'absent')}, not yes, no or inactive`);
-  const readable = typeof weight === 'number' && Number.isInteger(weight);
-  return {
-    is: 'server',
-    host,
-    weight: readable ? weight : { shown: JSON.stringify(weight) },
-    enabled: pooled === 'yes',
-  };
+  return { is: 'server', host, weight: jsonWeight(value), enabled: pooled === 'yes' };
 }
 
 /** Why it was not answered as it should be. */

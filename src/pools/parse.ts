@@ -2,6 +2,7 @@
 // otherwise one Python dict per line. A bad line or entry is skipped and named, and the server that it is about stays as it
 // was, if that can be told; a file that is no pool at all is refused. Called by service-pool.ts.
 
+import { nearest } from '../lib/suggest.ts';
 import { dictGet, parseLiteral, printLiteral, LiteralError, type Literal } from '../config/literal.ts';
 import type { PoolHost } from '../decision/facts.ts';
 import { canonicalAddress } from '../lib/address.ts';
@@ -38,6 +39,8 @@ export type Entry =
 /** A value of a wrong type, as it was written. */
 export interface Shown {
   readonly shown: string;
+  /** The key under which it stands, if that is another one. */
+  readonly insteadOf?: string;
 }
 
 export const MAX_POOL_BYTES = 4 << 20;
@@ -157,13 +160,32 @@ function parseJson(text: string, collector: Collector): ParsedPool {
   return collector.finish(entries.length, false);
 }
 
-/** What is absent gets PyBal's default. */
-function jsonValues({ weight = DEFAULT_WEIGHT, enabled = true }: Readonly<Record<string, unknown>>): Values {
+function jsonValues(entry: Readonly<Record<string, unknown>>): Values {
   return {
-    weight: typeof weight === 'number' && Number.isInteger(weight) ? weight : { shown: JSON.stringify(weight) },
-    enabled: typeof enabled === 'boolean' ? enabled : { shown: JSON.stringify(enabled) },
+    weight: jsonWeight(entry),
+    enabled: jsonValue(entry, 'enabled', (value) => typeof value === 'boolean', true),
   };
 }
+
+export function jsonWeight(entry: Readonly<Record<string, unknown>>): number | Shown {
+  return jsonValue(entry, 'weight', (value) => Number.isInteger(value), DEFAULT_WEIGHT);
+}
+
+/** What is absent gets PyBal's default, unless there is a key that must have been meant for it. */
+function jsonValue<T>(
+  entry: Readonly<Record<string, unknown>>,
+  key: 'weight' | 'enabled',
+  isOne: (value: unknown) => boolean,
+  absent: T,
+): T | Shown {
+  const value = entry[key];
+  if (value !== undefined) return isOne(value) ? (value as T) : { shown: JSON.stringify(value) };
+  const meant = Object.keys(entry).find((other) => nearest(other, [key]) !== null || MEANS[other] === key);
+  return meant === undefined ? absent : { shown: JSON.stringify(entry[meant]) ?? '', insteadOf: meant };
+}
+
+/** Words of others: their values are other ones, too. */
+const MEANS: Readonly<Record<string, string>> = { disabled: 'enabled', pooled: 'enabled' };
 
 function lineOf(text: string, needle: string): number {
   const at = text.indexOf(needle);
@@ -218,12 +240,12 @@ class Collector {
   add(line: Line, host: string, { weight, enabled }: Values): void {
     const before = this.#previous.get(host) ?? { weight: DEFAULT_WEIGHT, enabled: true };
     const wrong = badWeight(weight);
-    if (wrong !== null) this.#complain('warning', line, `${host}: weight ${wrong}; using ${before.weight}`);
+    if (wrong !== null) this.#complain('warning', line, `${host}: ${wrong}; using ${before.weight}`);
     if (typeof enabled !== 'boolean') {
       this.#complain(
         'warning',
         line,
-        `${host}: enabled ${excerpt(enabled.shown)} is no boolean; using ${before.enabled}`,
+        `${host}: ${misspelt('enabled', enabled) ?? `enabled ${excerpt(enabled.shown)} is no boolean`}; using ${before.enabled}`,
       );
     }
     if (this.#hosts.has(host)) this.#complain('warning', line, `${host} is listed twice: the last one counts`);
@@ -266,7 +288,11 @@ class Collector {
 }
 
 function badWeight(weight: Values['weight']): string | null {
-  if (typeof weight !== 'number') return `${excerpt(weight.shown)} is no integer`;
-  if (weight < 0) return `${weight} is negative`;
-  return weight > MAX_WEIGHT ? `${weight} is greater than ${MAX_WEIGHT}` : null;
+  if (typeof weight !== 'number') return misspelt('weight', weight) ?? `weight ${excerpt(weight.shown)} is no integer`;
+  if (weight < 0) return `weight ${weight} is negative`;
+  return weight > MAX_WEIGHT ? `weight ${weight} is greater than ${MAX_WEIGHT}` : null;
+}
+
+function misspelt(key: string, { insteadOf }: Shown): string | null {
+  return insteadOf === undefined ? null : `${excerpt(insteadOf)} is not ${key}`;
 }

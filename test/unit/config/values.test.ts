@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { OptionRow } from '../../../src/config/rows.ts';
-import { nearest } from '../../../src/config/suggest.ts';
+import { nearest } from '../../../src/lib/suggest.ts';
 import { describeKind, printValue, readValue, ValueError } from '../../../src/config/values.ts';
 
 const base = { name: 'x', doc: 'x.' } as const;

@@ -177,6 +177,20 @@ describe('pool files', () => {
       ]);
     });
 
+    it('takes a misspelt key for no default: the value from before stays, and it is said.', () => {
+      const text = '{"cp1": {"wieght": 7, "Enabled": false},\n"cp2": {"pooled": "no", "weight": 3, "rack": "b1"}}';
+      expect(complaintsOf(json(text))).to.deep.equal([
+        'http://pools/text.json:1: warning: cp1: wieght is not weight; using 10',
+        'http://pools/text.json:1: warning: cp1: Enabled is not enabled; using true',
+        'http://pools/text.json:2: warning: cp2: pooled is not enabled; using true',
+      ]);
+      const previous = [{ host: 'cp1', weight: 4, enabled: false }];
+      expect(hostsOf(parsePool({ url: 'http://pools/text.json', bytes: bytes(text), previous }))).to.deep.equal([
+        previous[0],
+        { host: 'cp2', weight: 3, enabled: true },
+      ]);
+    });
+
     it('ignores values of wrong types with a complaint.', () => {
       const parsed = json('{"cp1": {"weight": "7", "enabled": null}}');
       expect(hostsOf(parsed)).to.deep.equal([CP1]);
