@@ -108,8 +108,8 @@ export class QuickStream implements Stream, Watched {
       resolve(this);
       return;
     }
-    if (begun !== -EINPROGRESS) throw this.#refused(begun);
-    this.#watch();
+    const failed = begun === -EINPROGRESS ? this.#watch() : begun;
+    if (failed < 0) throw this.#refused(failed);
     const release = cut.onAbort(() => {
       this.#finish();
       reject(new SystemError('ECANCELED', callOf(to)));
@@ -156,7 +156,7 @@ export class QuickStream implements Stream, Watched {
       return true;
     }
     this.#queue = [bytes.slice(Math.max(0, sent))];
-    this.#watch();
+    this.#fail(this.#watch());
     return false;
   }
 
@@ -248,16 +248,17 @@ export class QuickStream implements Stream, Watched {
     this.#engine.calls.set(this.#fd, level, option, value);
   }
 
-  #watch(): void {
-    if (this.#watched) return;
+  /** 0, or an errno with its sign turned. */
+  #watch(): number {
+    if (this.#watched) return 0;
     const failed = this.#engine.poller.watch(this.#fd, this);
-    if (failed < 0) this.#fail(failed);
-    else this.#watched = true;
+    this.#watched = failed === 0;
+    return failed;
   }
 
   /** What can be read already is told in the next turn, not from within a call of the owner's. */
   #listen(): void {
-    this.#watch();
+    this.#fail(this.#watch());
     if (this.#readable) this.#engine.poller.again(this);
   }
 
@@ -315,8 +316,9 @@ export class QuickStream implements Stream, Watched {
     return this.#engine.calls.error(errno, `stream ${printEndpoint(address, port)}`);
   }
 
-  /** In a moment: the owner is in the middle of a call. */
+  /** If so, in a moment: the owner is in the middle of a call. */
   #fail(errno: number): void {
+    if (errno >= 0) return;
     const failure = this.#broken(errno);
     queueMicrotask(() => this.#finish(failure));
   }
