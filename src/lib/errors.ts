@@ -1,11 +1,17 @@
 // The catalogue of errors that cross a folder's border. A programming error is a plain throw; only shells catch these.
 
-/** A failed call to the outside: `code` is the errno name ('ECONNREFUSED'), `call` what was tried. Thrown by every world port. */
+/**
+ * A failed call to the outside: `code` is the errno name ('ECONNREFUSED'), `call` what was tried. Thrown by every world port. It has
+ * no stack: what failed is not in our code, and noting one costs more than the call, thousands of times when many servers fail.
+ */
 export class SystemError extends Error {
   readonly code: string;
   readonly call: string;
   constructor(code: string, call: string, detail = '') {
+    const limit = Error.stackTraceLimit;
+    Error.stackTraceLimit = 0;
     super(detail === '' ? `${call}: ${code}` : `${call}: ${code}: ${detail}`);
+    Error.stackTraceLimit = limit;
     this.name = 'SystemError';
     this.code = code;
     this.call = call;

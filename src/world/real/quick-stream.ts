@@ -188,12 +188,12 @@ export class QuickStream implements Stream, Watched {
       this.#reset();
       return;
     }
-    if (!this.#ended) this.#end();
-    // Nothing to send, nothing to hear.
+    // Nothing to send, nothing to hear: close(2) sends the FIN.
     if (this.#heardEnd && this.#queue === null) {
       this.#finish();
       return;
     }
+    if (!this.#ended) this.#end();
     // What still comes is read and dropped until the other side ends too, or its time is over.
     this.#lingering = setTimeout(() => this.#reset(), this.#engine.lingerMs);
     this.#listen();
