@@ -4,10 +4,12 @@
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
 import { parseObject } from './lib/json.ts';
 import { linesOf } from './lib/lines.ts';
-import { endpoint, printable, quote, textOf } from './lib/text.ts';
+import { endpoint, noConnection, printable, quote, textOf } from './lib/text.ts';
 
 const MAX_LINE_BYTES = 1024;
 const MAX_BODY_BYTES = 16 * 1024;
+/** The cut ends a request that takes too long, and is told from other ends. */
+const AFTER_THE_CUT_MS = 1000;
 /** HAProxy's limit. */
 const MAX_PERCENT = 25_600;
 
@@ -134,7 +136,10 @@ async function ask(o: Options, tools: Tools, target: Target, before: Said, cut: 
 }
 
 async function line(o: Options, tools: Tools, target: Target, cut: Cut): Promise<string> {
-  const stream = await tools.connect({ address: target.address, port: o.port ?? target.port }, cut);
+  const at = { address: target.address, port: o.port ?? target.port };
+  const stream = await tools.connect(at, cut).catch((error: unknown) => {
+    throw new Error(noConnection(error, cut, o.timeout));
+  });
   try {
     const lines = linesOf(stream, cut, MAX_LINE_BYTES);
     const request = fill(o.send, target);
@@ -154,15 +159,15 @@ function fill(template: Template, target: Target | null): string {
 async function document(text: string, o: Options, tools: Tools, target: Target, before: Said, cut: Cut) {
   const url = new URL(text);
   const at = endpoint({ address: target.address, port: o.port ?? target.port });
-  const { status, body } = await tools.fetch(
-    {
-      url: `${url.protocol}//${at}${url.pathname}${url.search}`,
-      headers: { host: url.host, accept: 'application/json, text/plain' },
-      timeoutMs: o.timeout * 1000,
-      maxBytes: MAX_BODY_BYTES,
-    },
-    cut,
-  );
+  const request = {
+    url: `${url.protocol}//${at}${url.pathname}${url.search}`,
+    headers: { host: url.host, accept: 'application/json, text/plain' },
+    timeoutMs: o.timeout * 1000 + AFTER_THE_CUT_MS,
+    maxBytes: MAX_BODY_BYTES,
+  };
+  const { status, body } = await tools.fetch(request, cut).catch((error: unknown) => {
+    throw cut.aborted ? new Error(`no whole answer in ${o.timeout} seconds`) : error;
+  });
   const answer = new TextDecoder().decode(body).trim();
   const said = answer.startsWith('{') ? learnJson(answer) : learn(before, answer.split(/\r?\n/, 1)[0] ?? '');
   if (typeof said !== 'string' || (status >= 200 && status < 300)) return said;

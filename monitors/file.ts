@@ -6,6 +6,8 @@ import { type Feed, readFeed } from './lib/feed.ts';
 import { textOf } from './lib/text.ts';
 
 const MAX_BYTES = 8 << 20;
+/** The cut ends a request that takes too long, and is told from other ends. */
+const AFTER_THE_CUT_MS = 1000;
 /** A clock that is ahead of ours by no more than this is right. */
 const AHEAD_MS = 60_000;
 
@@ -139,7 +141,7 @@ async function fromFile(path: string, tools: Tools, cut: Cut): Promise<Document>
 }
 
 async function fromUrl(url: string, o: Options, tools: Tools, cut: Cut): Promise<Document> {
-  const request = { url, timeoutMs: o.timeout * 1000, maxBytes: MAX_BYTES };
+  const request = { url, timeoutMs: o.timeout * 1000 + AFTER_THE_CUT_MS, maxBytes: MAX_BYTES };
   const { status, body } = await tools.fetch(request, cut);
   if (status !== 200) throw new Error(`HTTP status ${status}`);
   return { bytes: body, writtenAt: null };

@@ -4,7 +4,7 @@
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Stream, Target, Tools } from 'anybal/monitor';
 import { Connection } from './lib/http-connection.ts';
 import type { ResponseReader } from './lib/response.ts';
-import { endpoint, printable, textOf } from './lib/text.ts';
+import { endpoint, noConnection, printable } from './lib/text.ts';
 import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 const PATH = '/grpc.health.v1.Health/Check';
@@ -85,7 +85,7 @@ async function connect(o: Options, tools: Tools, { address, port }: Target, cut:
     stream.close('rst');
     return 'the server does not speak HTTP/2 over TLS (ALPN)';
   } catch (error) {
-    return textOf(error);
+    return noConnection(error, cut, o.timeout, o.tls);
   }
 }
 

@@ -3,7 +3,7 @@
 
 import type { Clock, Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { type Lines, linesOf } from './lib/lines.ts';
-import { printable, quote, textOf } from './lib/text.ts';
+import { noConnection, printable, quote, textOf } from './lib/text.ts';
 import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 /** RFC 5321 §4.5.3.1.5 wants 512; some servers are not to be held to it. */
@@ -126,7 +126,9 @@ class Talk {
 
   /** The greeting, when everything went as it should. */
   async hold({ address, port }: Target): Promise<Reply> {
-    const stream = await this.#tools.connect({ address, port }, this.#cut);
+    const stream = await this.#tools.connect({ address, port }, this.#cut).catch((error: unknown) => {
+      throw new Error(noConnection(error, this.#cut, this.#o.timeout));
+    });
     this.#use(stream);
     if (this.#o['proxy-protocol']) this.#say(stream, proxyLine(stream));
     if (this.#o.tls === 'implicit') await this.#secure();

@@ -3,7 +3,7 @@
 
 import type { CommandResult, Cut, Health, OptionRow, OptionsOf, Poll, Target, Tools } from 'anybal/monitor';
 import { linesOf } from './lib/lines.ts';
-import { printable, quote, textOf } from './lib/text.ts';
+import { noConnection, printable, quote, textOf } from './lib/text.ts';
 
 /** RFC 4253 §4.2 allows 255 for the identification, and lines before it of any length. */
 const MAX_LINE_BYTES = 1024;
@@ -107,7 +107,7 @@ async function banner(o: Options, tools: Tools, target: Target, cut: Cut): Promi
   try {
     stream = await tools.connect({ address: target.address, port: o.port ?? target.port }, cut);
   } catch (error) {
-    return { is: 'down', reason: textOf(error) };
+    return { is: 'down', reason: noConnection(error, cut, o.timeout) };
   }
   const lines = linesOf(stream, cut, MAX_LINE_BYTES);
   let said = '';

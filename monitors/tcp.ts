@@ -3,7 +3,7 @@
 
 import type { Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { fromOctets, toOctets } from './lib/octets.ts';
-import { quote } from './lib/text.ts';
+import { noConnection, quote } from './lib/text.ts';
 import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 const options = [
@@ -96,8 +96,7 @@ async function connected(
   try {
     return await tools.connect({ address, port, ...(tls === null ? {} : { tls }) }, cut);
   } catch (error) {
-    if (cut.aborted) return `no connection${o.tls ? ' with TLS' : ''} in ${o.timeout} seconds`;
-    throw error;
+    return noConnection(error, cut, o.timeout, o.tls);
   }
 }
 

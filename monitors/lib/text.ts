@@ -1,6 +1,6 @@
 // What monitors say of servers, safe for a line of the log. Used by the monitors and their libraries.
 
-import type { Target } from 'anybal/monitor';
+import type { Cut, Target } from 'anybal/monitor';
 
 const MOST_QUOTED = 80;
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '"': '\\"', '\\': '\\\\' };
@@ -23,6 +23,11 @@ function escape(character: string): string {
 /** The text of anything that was thrown. */
 export function textOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+/** Why there is no connection: time ran out, or what was thrown. `tls`: it would have been one with TLS. */
+export function noConnection(thrown: unknown, cut: Cut, seconds: number, tls = false): string {
+  return cut.aborted ? `no connection${tls ? ' with TLS' : ''} in ${seconds} seconds` : textOf(thrown);
 }
 
 /** As in a URL. */
