@@ -410,6 +410,7 @@ export class Daemon {
       listen,
       peers,
       keys: keys.md5,
+      aoKeys: keys.ao,
     });
     if (this.#stopping || this.#exited) return;
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);

@@ -4,9 +4,11 @@
 /** Counters of TcpExt by their names. */
 export type Drops = ReadonlyMap<string, number>;
 
+export type Protection = 'TCP-MD5' | 'TCP-AO';
+
 /** What a peer that does not answer has been configured with. */
 export interface Suspect {
-  readonly keyed: boolean;
+  readonly protection: Protection | null;
   readonly gtsm: boolean;
 }
 
@@ -16,26 +18,42 @@ interface Row {
   fits(suspect: Suspect): boolean;
 }
 
+const md5 = ({ protection }: Suspect) => protection === 'TCP-MD5';
+const ao = ({ protection }: Suspect) => protection === 'TCP-AO';
+
 const rows: readonly Row[] = [
   {
     counter: 'TCPMD5NotFound',
     text: 'the router does not sign with TCP-MD5, and a password is configured here',
-    fits: ({ keyed }) => keyed,
+    fits: md5,
   },
-  { counter: 'TCPMD5Failure', text: 'the TCP-MD5 passwords differ', fits: ({ keyed }) => keyed },
+  { counter: 'TCPMD5Failure', text: 'the TCP-MD5 passwords differ', fits: md5 },
   {
     counter: 'TCPMD5Unexpected',
     text: 'the router signs with TCP-MD5, and no password is configured here',
-    fits: ({ keyed }) => !keyed,
+    fits: (suspect) => !md5(suspect),
+  },
+  { counter: 'TCPAOBad', text: 'a TCP-AO key differs from the one that the router has under its ids', fits: ao },
+  {
+    counter: 'TCPAOKeyNotFound',
+    text: 'the router signs with a TCP-AO key whose id is not in the file of keys here',
+    fits: ao,
+  },
+  {
+    counter: 'TCPAOKeyNotFound',
+    text: 'the router signs with TCP-AO, and no keys for it are configured here',
+    fits: (suspect) => !ao(suspect),
+  },
+  {
+    counter: 'TCPAORequired',
+    text: 'the router does not sign with TCP-AO, and keys for it are configured here',
+    fits: ao,
   },
   {
     counter: 'TCPMinTTLDrop',
     text: 'packets come with a smaller TTL than ttl-security allows',
     fits: ({ gtsm }) => gtsm,
   },
-  { counter: 'TCPAOBad', text: 'TCP-AO keys differ', fits: () => true },
-  { counter: 'TCPAOKeyNotFound', text: 'a TCP-AO key that is not known here', fits: () => true },
-  { counter: 'TCPAORequired', text: 'TCP-AO is wanted and not used', fits: () => true },
 ];
 
 /** The first counter that rose and would explain it, with how often it did. */

@@ -4,8 +4,8 @@
 import type { KeySource, PeerConfig } from '../config/types.ts';
 import { errorText } from '../lib/errors.ts';
 import { bfdKeyComplaint, passwordComplaint } from '../lib/secrets.ts';
-import type { World } from '../world/world.ts';
-import { type AoKey, parseAoKeys } from './ao-keys.ts';
+import type { AoKey, World } from '../world/world.ts';
+import { parseAoKeys } from './ao-keys.ts';
 
 /** By peer name. What a peer needs and is in no map is not known: the peer cannot be talked to. */
 export type Keys = ReadonlyMap<string, string>;

@@ -9,7 +9,7 @@ import { type Family, printEndpoint } from '../lib/address.ts';
 import type { Log, LogLevel } from '../log/record.ts';
 import { SystemError, errorText } from '../lib/errors.ts';
 import type { Mono, Stream, TcpOptions } from '../world/world.ts';
-import { type Drops, suspicion } from './drops.ts';
+import { type Drops, type Protection, suspicion } from './drops.ts';
 import { describeCause, isProtocolError } from './cause.ts';
 import { collide, survivor } from './collision.ts';
 import type { Cause, State, StateName } from './fsm.ts';
@@ -18,6 +18,7 @@ import { hardReset, isLasting, type Notification, notification } from './notific
 import type { Negotiated, Offers } from './open.ts';
 import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
 import { type Collision, type Counters, newCounters, Session, type SessionWorld } from './session.ts';
+import { type KeyOptions, keyOptions, newKeyOptions, replacedInPlace, type TcpKeys } from './tcp-keys.ts';
 import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
 import type { ReceivedUpdate } from './update.ts';
 
@@ -81,6 +82,14 @@ const DAMPING = { first: 10, last: 120, forgottenAfterMs: 300_000 } as const;
 
 /** How often a peer without a session looks for what the kernel has dropped. */
 const DROPS_MS = 5_000;
+/** How often an old key of TCP-AO is tried to be taken away. */
+const LINGERING_MS = 5_000;
+
+/** What the router's kernel says nothing to. */
+const SILENT_ANSWER: Readonly<Record<Protection, string>> = {
+  'TCP-MD5': ' (with TCP-MD5 that is also how a router answers another password)',
+  'TCP-AO': ' (with TCP-AO that is also how a router answers a key that it does not have)',
+};
 
 const RANK: Readonly<Record<StateName, number>> = {
   Idle: 0,
@@ -116,8 +125,9 @@ export class Peer {
   #malformedSeen = false;
   /** The peer refuses an OPEN with capabilities (RFC 5492 §3). */
   #plain = false;
-  /** TCP-MD5. */
-  #key: string | null;
+  #keys: TcpKeys;
+  /** A key that should go is still asked for. */
+  #lingering: (() => void) | null = null;
   #dropsBefore: Drops;
   #drops: (() => void) | null = null;
   #keptBackSaid = 0;
@@ -125,10 +135,10 @@ export class Peer {
   #tableChanged = false;
 
   /** `before`: the same peer with other settings, which this one takes the place of. */
-  constructor(context: PeerContext, config: PeerConfig, key: string | null, before: Peer | null = null) {
+  constructor(context: PeerContext, config: PeerConfig, keys: TcpKeys, before: Peer | null = null) {
     this.#context = context;
     this.#config = config;
-    this.#key = key;
+    this.#keys = keys;
     this.#dropsBefore = context.drops();
     this.#since = context.world.clock.now();
     this.#served = before?.served ?? false;
@@ -154,6 +164,10 @@ export class Peer {
   }
   get #all(): readonly Session[] {
     return [this.#sessions.active, this.#sessions.passive];
+  }
+  get #protection(): Protection | null {
+    const { md5, ao } = this.#keys;
+    return ao === null ? (md5 === null ? null : 'TCP-MD5') : 'TCP-AO';
   }
   get #established(): boolean {
     return this.#all.some(({ state }) => state.is === 'Established');
@@ -240,6 +254,7 @@ export class Peer {
   stop(reason: Notification): void {
     this.#stopped = true;
     this.#drops?.();
+    this.#lingering?.();
     this.#cancelRetry();
     for (const session of this.#all) this.#end(session, reason);
   }
@@ -339,39 +354,54 @@ export class Peer {
 
   /** Throws ENOKEY: without its key nothing may be said to this peer. */
   #tcpOptions(): TcpOptions {
-    const { ttlSecurityHops, ttl, dscp, holdTimeSeconds, password, tcpAoFile } = this.#config;
-    if (password !== null && this.#key === null)
-      throw new SystemError('ENOKEY', 'TCP-MD5', 'its password is not known');
+    const { ttlSecurityHops, ttl, dscp, holdTimeSeconds } = this.#config;
     return {
       // RFC 5082 §3: 255 where we are, and one less for each hop that the peer may be away.
       ...(ttlSecurityHops === null ? (ttl === null ? {} : { ttl }) : { ttl: 255, minTtl: 256 - ttlSecurityHops }),
       dscp,
       // Until the session is up: a router whose answers the kernel drops would be waited for four minutes (RFC 4271 §8.2.2).
       ...(holdTimeSeconds === 0 ? {} : { userTimeoutMs: holdTimeSeconds * 1000 }),
-      ...(this.#key === null ? {} : { md5Key: this.#key }),
-      ...(tcpAoFile === null ? {} : { ao: true }),
+      ...keyOptions(this.#config, this.#keys),
     };
   }
 
-  /** TCP-MD5; null: none, or not known. Changed at run time the session stays, if the peer changes its own too. */
-  setKey(key: string | null): void {
-    if (this.#key === key) return;
-    const hadKey = this.#key !== null;
-    this.#key = key;
+  /** Changed at run time the session stays: with TCP-AO in any case, with TCP-MD5 if the peer changes its own too. */
+  setKeys(keys: TcpKeys): void {
+    const before = this.#keys;
+    this.#keys = keys;
+    const replaced = replacedInPlace(before, keys).join(', ');
+    if (replaced !== '' && this.#established)
+      this.#log(
+        'warn',
+        `TCP-AO: other keys under the same ids (${replaced}) are for the next session`,
+        this.#leadingSide(),
+      );
+    const options = newKeyOptions(before, keys);
+    if (options !== null) this.#rekey(options);
+  }
+
+  /** RFC 5925 §7.3: a key that should go stays as long as the peer asks for it, and its time is tried again. */
+  #rekey(options: KeyOptions): void {
+    const waited = this.#lingering !== null;
+    this.#lingering?.();
+    this.#lingering = null;
     for (const { stream } of this.#all) {
-      if (stream === null || key === null || !hadKey) continue;
       try {
-        stream.tune?.({ md5Key: key });
+        stream?.tune?.(options);
       } catch (error) {
-        this.#log('error', `The new password cannot be used: ${errorText(error)}`, this.#leadingSide());
+        const busy = error instanceof SystemError && error.code === 'EBUSY';
+        const what = busy ? 'An old key stays for now' : 'New keys cannot be used';
+        if (!waited || !busy) this.#log(busy ? 'warn' : 'error', `${what}: ${errorText(error)}`, this.#leadingSide());
+        if (busy) this.#lingering ??= this.#context.world.clock.at(LINGERING_MS, () => this.#rekey(options));
       }
     }
+    if (waited && this.#lingering === null) this.#log('info', 'No old key is left', this.#leadingSide());
   }
 
   #unanswered(side: Side): void {
     const { address, port } = this.#config;
     // What the router's kernel drops is counted there: a wrong key is silence here.
-    const hint = this.#key === null ? '' : ' (with TCP-MD5 that is also how a router answers another password)';
+    const hint = this.#protection === null ? '' : SILENT_ANSWER[this.#protection];
     const text = `No answer from ${printEndpoint(address, port)}${this.#suspicion() || hint}`;
     this.#complain(text, side);
   }
@@ -398,7 +428,7 @@ export class Peer {
 
   /** What the kernel dropped since the last session ended, if that explains why there is none. */
   #suspicion(): string {
-    const suspect = { keyed: this.#key !== null, gtsm: this.#config.ttlSecurityHops !== null };
+    const suspect = { protection: this.#protection, gtsm: this.#config.ttlSecurityHops !== null };
     const why = suspicion(this.#dropsBefore, this.#context.drops(), suspect);
     return why === null ? '' : ` (probable cause: ${why})`;
   }
@@ -454,6 +484,8 @@ export class Peer {
     if (unwatched) this.#log('warn', 'The peer wants no hold time: it would not notice when this director dies', side);
     this.#sessions[side === 'active' ? 'passive' : 'active'].dump();
     this.#givePatience(side);
+    // They may have changed while the connection was made.
+    if (this.#keys.ao !== null) this.#rekey({ aoKeys: this.#keys.ao });
     this.#context.onPeerState(this.name, { established: true, since: this.#since });
     if (this.#routes !== null) this.#sessions[side].want(this.#routes, this.#prepared);
     this.#prepared = null;

@@ -10,11 +10,12 @@ import { printEndpoint } from '../lib/address.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Endpoint, Listener, Stream } from '../world/world.ts';
 import type { Drops } from './drops.ts';
-import type { Keys } from './keys.ts';
+import { type Keys, NO_KEYS, type PeerKeys } from './keys.ts';
 import { ceaseWithText, type Notification, notification } from './notification.ts';
 import { Peer, type PeerContext, type PeerStatus, type SpeakerWorld } from './peer.ts';
 import { routerIdFrom } from './router-id.ts';
 import type { RouteTable } from './table.ts';
+import type { TcpKeys } from './tcp-keys.ts';
 
 export interface SpeakerOptions {
   /** Called when a session comes up or goes down. */
@@ -37,12 +38,14 @@ export interface SpeakerConfig {
   readonly peers: readonly PeerConfig[];
   /** TCP-MD5 keys by peer name; not given: none. */
   readonly keys?: Keys;
+  /** The same of TCP-AO. */
+  readonly aoKeys?: PeerKeys['ao'];
 }
 
 /** How long stop() waits for withdrawals to leave, and then for connections to close. */
 const STOP = { flushMs: 2_000, closeMs: 2_000, pollMs: 20 } as const;
 /** No TTL, no keys. */
-const UNTUNED = JSON.stringify([null, []]);
+const UNTUNED = JSON.stringify([null, [], []]);
 /** One log line per this time about strangers at the door. */
 const STRANGER_LOG_MS = 10_000;
 
@@ -51,7 +54,7 @@ export class Speaker {
   readonly #options: SpeakerOptions;
   readonly #listeners = new Map<string, Listener>();
   readonly #tuned = new WeakMap<Listener, string>();
-  #keys: Keys = new Map();
+  #keys: Pick<PeerKeys, 'md5' | 'ao'> = NO_KEYS;
   readonly #peers = new Map<string, { readonly peer: Peer; readonly identity: string }>();
   /** Removed or restarted ones whose last words may still be on their way. */
   readonly #leaving = new Set<Peer>();
@@ -134,7 +137,7 @@ export class Speaker {
     if (this.#stopped) return;
     for (const peer of this.#leaving) if (peer.closed) this.#leaving.delete(peer);
     if (config.routerId !== null) this.#routerId = config.routerId;
-    this.#keys = config.keys ?? new Map();
+    this.#keys = { md5: config.keys ?? NO_KEYS.md5, ao: config.aoKeys ?? NO_KEYS.ao };
     this.#configurePeers(config);
     await this.#closeListeners(new Set(config.listen.map(endpointKey)));
     for (const at of config.listen) await this.#listen(at);
@@ -155,10 +158,10 @@ export class Speaker {
       const present = this.#peers.get(name);
       if (present?.identity === identity) {
         present.peer.reconfigure(peerConfig);
-        present.peer.setKey(this.#keys.get(name) ?? null);
+        present.peer.setKeys(this.#keysOf(name));
         continue;
       }
-      const peer = new Peer(context, peerConfig, this.#keys.get(name) ?? null, present?.peer ?? null);
+      const peer = new Peer(context, peerConfig, this.#keysOf(name), present?.peer ?? null);
       const routes = present?.peer.routes ?? null;
       if (present !== undefined) this.#dismiss(present.peer, notification('ceaseConfigChange'));
       this.#peers.set(name, { peer, identity });
@@ -166,6 +169,10 @@ export class Speaker {
       this.#pybal(`Starting BGP session with peer ${peerConfig.address}`);
       peer.start();
     }
+  }
+
+  #keysOf(name: string): TcpKeys {
+    return { md5: this.#keys.md5.get(name) ?? null, ao: this.#keys.ao.get(name) ?? null };
   }
 
   #dismiss(peer: Peer, reason: Notification): void {
@@ -207,19 +214,22 @@ export class Speaker {
   /** A caller's first packet is judged before there is a connection: its key and our TTL are the listener's. */
   #tuneListeners(peers: readonly PeerConfig[]): void {
     const ttl = peers.some(({ ttlSecurityHops }) => ttlSecurityHops !== null) ? 255 : null;
-    const keyed = peers.flatMap(({ name, address }) => {
-      const key = this.#keys.get(name);
-      return key === undefined ? [] : [[address, key] as const];
-    });
-    const wish = JSON.stringify([ttl, keyed]);
+    const byAddress = <Key>(keys: ReadonlyMap<string, Key>) =>
+      peers.flatMap(({ name, address }) => {
+        const key = keys.get(name);
+        return key === undefined ? [] : [[address, key] as const];
+      });
+    const md5 = byAddress(this.#keys.md5);
+    const ao = byAddress(this.#keys.ao);
+    const wish = JSON.stringify([ttl, md5, ao]);
     for (const [at, listener] of this.#listeners) {
       // Nothing to change: not even a question to the kernel.
       if ((this.#tuned.get(listener) ?? UNTUNED) === wish) continue;
       try {
-        listener.tune?.({ ttl, md5Keys: new Map(keyed) });
+        listener.tune?.({ ttl, md5Keys: new Map(md5), aoKeys: new Map(ao) });
         this.#tuned.set(listener, wish);
       } catch (error) {
-        const text = `${at} cannot check what its peers were promised (${errorText(error)}): they must wait for our calls`;
+        const text = `${at} cannot check all callers as promised (${errorText(error)}): theirs are refused`;
         this.#world.log({ level: 'error', system: 'bgp', text });
       }
     }
@@ -274,7 +284,7 @@ function sessionIdentity(peer: PeerConfig, { routerId }: SpeakerConfig): string 
   // Everything but what reconfigure() takes over, and what is in the routes anyway.
   const { place, connectRetrySeconds, password, maximumPrefixes, gracefulShutdownSeconds, bfd, ...session } = peer;
   const { asPath, prepends, med, localPref, communities, largeCommunities, extendedCommunities, ...fixed } = session;
-  const { linkBandwidth, nextHopIpv4, nextHopIpv6, ...identity } = fixed;
+  const { linkBandwidth, nextHopIpv4, nextHopIpv6, tcpAoFile, ...identity } = fixed;
   // A key can be changed in a session, but not given to one, nor taken away.
-  return JSON.stringify([identity, routerId, password === null]);
+  return JSON.stringify([identity, routerId, password === null, tcpAoFile === null]);
 }

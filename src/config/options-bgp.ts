@@ -204,7 +204,7 @@ export const SESSION_OPTIONS = [
     kind: 'path',
     default: null,
     example: '/etc/pybal/bgp-ao-keys',
-    doc: 'TCP-AO (RFC 5925), where the kernel has it. A key a line: send id, receive id, hmac-sha1 or cmac-aes128, key. The first is sent.',
+    doc: 'TCP-AO (RFC 5925), where the kernel has it: a key a line, the wanted one first: send id, receive id, algorithm, key. See docs/tcp-ao.md.',
   },
   {
     name: 'ttl-security',

@@ -175,12 +175,16 @@ function checkTimers(options: SessionOptions, tell: Tell): void {
     tell.error('send-hold-time', `${sendHold} is not longer than the hold time, ${hold}`);
 }
 
-/** Of several keys the strongest way counts. No message here shows any part of a key. */
+/** A file counts more than a password in the configuration. No message here shows any part of a key. */
 function passwordOf(options: SessionOptions, tell: Tell): KeySource | null {
   const { password: text, 'password-file': path, 'tcp-ao-file': ao } = options;
-  if (ao !== null && path !== null) tell.warning('password-file', 'is not used: tcp-ao-file is given too');
-  if (text !== null && (ao ?? path) !== null)
-    tell.warning('password', `is not used: ${ao === null ? 'password-file' : 'tcp-ao-file'} is given too`);
+  // The router has one or the other too: whoever says both means one of them, and nobody can know which.
+  if (ao !== null && (text ?? path) !== null)
+    tell.error(
+      'tcp-ao-file',
+      `is TCP-AO, and ${text === null ? 'password-file' : 'password'} TCP-MD5: a session has one of them`,
+    );
+  else if (text !== null && path !== null) tell.warning('password', 'is not used: password-file is given too');
   if (ao !== null) return null;
   if (path !== null) return { from: 'file', path };
   if (text === null) return null;

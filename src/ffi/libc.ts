@@ -11,6 +11,8 @@ export interface Libc {
   bind(fd: number, address: Uint8Array): void;
   connect(fd: number, address: Uint8Array): void;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): void;
+  /** Fills `value`. `length` is what the kernel is told of it: some answers are longer than that. */
+  getsockopt(fd: number, level: number, option: number, value: Uint8Array, length: number): void;
   /** Bytes accepted by the kernel. */
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   /** Bytes received into `buffer`; with MSG_TRUNC in `flags` the datagram's true length, which may be more. */
@@ -72,6 +74,7 @@ function load(): Libc {
   const bind = library.func('int bind(int fd, const void *address, uint32_t length)');
   const connect = library.func('int connect(int fd, const void *address, uint32_t length)');
   const setsockopt = library.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)');
+  const getsockopt = library.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
   const send = library.func('long send(int fd, const void *bytes, size_t length, int flags)');
   const recv = library.func('long recv(int fd, void *buffer, size_t length, int flags)');
   const sendTo = library.func(
@@ -104,6 +107,11 @@ function load(): Libc {
     connect: (fd, address) => void checked(connect(fd, address, address.length), 'connect'),
     setsockopt: (fd, level, option, value) =>
       void checked(setsockopt(fd, level, option, value, value.length), 'setsockopt'),
+    getsockopt: (fd, level, option, value, length) =>
+      void checked(
+        getsockopt(fd, level, option, value, new Uint8Array(new Uint32Array([length]).buffer)),
+        'getsockopt',
+      ),
     send: (fd, bytes, length, flags) => checked(send(fd, bytes, Math.min(length, bytes.length), flags), 'send'),
     recv: (fd, buffer, flags) => checked(recv(fd, buffer, buffer.length, flags), 'recv'),
     sendTo: (fd, bytes, address) =>

@@ -88,8 +88,24 @@ export interface TcpOptions {
   readonly userTimeoutMs?: number;
   /** RFC 2385: what is not signed with it is dropped by the kernel. */
   readonly md5Key?: string;
-  /** RFC 5925, wanted. Throws ENOTSUP with the reason. */
-  readonly ao?: boolean;
+  /**
+   * RFC 5925: all keys, the one that the other side shall send with first. What is signed with none of them is dropped by the
+   * kernel. ENOTSUP where it has no TCP-AO; EBUSY: everything else is done, but a key that should go is still asked for.
+   */
+  readonly aoKeys?: readonly AoKey[];
+}
+
+/** A master key tuple (RFC 5925 §3.1), but for the connections that it is for. */
+export interface AoKey {
+  /** KeyIDs: in what we send, and in what the other side sends. */
+  readonly sendId: number;
+  readonly receiveId: number;
+  /** RFC 5926 §3.2; hmac-sha256 is not standardised yet. */
+  readonly algorithm: 'hmac-sha1' | 'cmac-aes128' | 'hmac-sha256';
+  /** Octets of each segment's code, 4 to 16. */
+  readonly macLength: number;
+  /** At most 80 octets in UTF-8. */
+  readonly key: string;
 }
 
 /** Of a listener: what a connection needs before it is one. */
@@ -98,6 +114,8 @@ export interface ListenerOptions {
   readonly ttl: number | null;
   /** RFC 2385: keys by the address of who calls. Others are forgotten. */
   readonly md5Keys: ReadonlyMap<string, string>;
+  /** RFC 5925: the same. An address has keys of one kind only. */
+  readonly aoKeys: ReadonlyMap<string, readonly AoKey[]>;
 }
 
 /** What can happen to a stream. After onClose nothing is called any more. */
@@ -133,7 +151,7 @@ export interface Stream {
 
 export interface Listener {
   readonly local: Endpoint;
-  /** From now on. Throws a SystemError. Not there where nothing is below. */
+  /** From now on. Throws a SystemError, after it has done what can be done. Not there where nothing is below. */
   tune?(options: ListenerOptions): void;
   close(): Promise<void>;
 }

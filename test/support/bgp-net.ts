@@ -1,5 +1,6 @@
 // Speakers on a simulated network in virtual time, and a scripted peer that says exactly what a test wants.
 
+import { SystemError } from '../../src/lib/errors.ts';
 import type { PeerConfig } from '../../src/config/types.ts';
 import type { Route } from '../../src/decision/decision.ts';
 import type { LogRecord } from '../../src/log/record.ts';
@@ -33,8 +34,13 @@ export interface Node {
   /** `cr1 up`, `cr1 down` */
   readonly states: string[];
   readonly tables: Map<string, RouteTable>;
-  /** Keys that connections were given while they were open, in order: `192.0.2.1 secret`. Nothing here signs with them. */
+  /**
+   * Keys that connections were given while they were open, in order: `192.0.2.1 secret`, or with TCP-AO the ids to send with,
+   * `192.0.2.1 1+2`. Nothing here signs with them.
+   */
   readonly keyed: string[];
+  /** What is said of each such change of TCP-AO's. */
+  readonly keyProblem: { code: string | null };
   configure(config: Partial<SpeakerConfig>): Promise<void>;
   lines(): string[];
 }
@@ -80,11 +86,12 @@ export class BgpNet {
     const states: string[] = [];
     const tables = new Map<string, RouteTable>();
     const keyed: string[] = [];
+    const keyProblem: Node['keyProblem'] = { code: null };
     const random = this.random.fork(name);
     const world: SpeakerWorld = {
       clock: this.#clock(life),
       random: () => random.unit(),
-      streams: this.#streams(host, life, keyed),
+      streams: this.#streams(host, life, keyed, keyProblem),
       log: (record) => void log.push(record),
     };
     const speaker = new Speaker(world, {
@@ -106,6 +113,7 @@ export class BgpNet {
       states,
       tables,
       keyed,
+      keyProblem,
       configure: (config) => this.settled(speaker.configure({ ...defaults, ...config })),
       lines: () => log.filter(({ level }) => level !== 'debug').map(({ system, text }) => `[${system}] ${text}`),
     };
@@ -121,12 +129,15 @@ export class BgpNet {
     };
   }
 
-  #streams(host: Host, life: Life, keyed: string[]): Streams {
+  #streams(host: Host, life: Life, keyed: string[], keyProblem: Node['keyProblem']): Streams {
     const { network } = this;
     const tunable = (stream: Stream): Stream =>
       Object.assign(stream, {
-        tune: ({ md5Key }: TcpOptions) => {
+        tune: ({ md5Key, aoKeys }: TcpOptions) => {
           if (md5Key !== undefined) keyed.push(`${stream.remote.address} ${md5Key}`);
+          if (aoKeys === undefined) return;
+          keyed.push(`${stream.remote.address} ${aoKeys.map(({ sendId }) => sendId).join('+')}`);
+          if (keyProblem.code !== null) throw new SystemError(keyProblem.code, 'TCP-AO');
         },
       });
     return {

@@ -40,6 +40,7 @@ export class ScriptedLibc implements Libc {
   setsockopt(_fd: number, _level: number, option: number): void {
     if (option === 33) throw new SystemError('EPERM', 'setsockopt'); // SO_RCVBUFFORCE
   }
+  getsockopt(_fd: number, _level: number, _option: number, _value: Uint8Array, _length: number): void {}
   send(fd: number, bytes: Uint8Array, length: number): number {
     if (!this.open.has(fd)) throw new SystemError('EBADF', 'send');
     const requests: Request[] = [];

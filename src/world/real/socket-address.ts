@@ -33,6 +33,22 @@ export function socketAddress(libc: Libc, { address, port }: Endpoint): Uint8Arr
   return bytes;
 }
 
+/**
+ * The address of a key's owner at the beginning of `bytes`, a struct sockaddr_storage: without port and zone, and on a socket of
+ * IPv6 an IPv4 address is the mapped one (RFC 4291 §2.5.5.2). Answers how many bits it has by itself.
+ */
+export function writeKeyAddress(bytes: Uint8Array, socketFamily: Family, address: string): number {
+  const plain = addressBytes(address.split('%')[0] ?? address);
+  new DataView(bytes.buffer, bytes.byteOffset).setUint16(0, AF[socketFamily], true);
+  if (socketFamily === 4) bytes.set(plain, 4);
+  else if (plain.length === 16) bytes.set(plain, 8);
+  else {
+    bytes.fill(0xff, 18, 20);
+    bytes.set(plain, 20);
+  }
+  return plain.length * 8;
+}
+
 /** The address in a sockaddr_in or sockaddr_in6, without a zone; null for what is neither (AF_UNSPEC). */
 export function addressIn(bytes: Uint8Array): string | null {
   if (bytes.length < 2) return null;

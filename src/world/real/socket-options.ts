@@ -2,18 +2,19 @@
 // may wait for its acknowledgement, how often keep-alive probes are repeated, and a reset below TLS.
 
 import { openLibc } from '../../ffi/libc.ts';
-import { addressBytes, familyOf } from '../../lib/address.ts';
+import { familyOf } from '../../lib/address.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { TcpOptions } from '../world.ts';
-import { AF, SO_MARK, SOL_SOCKET } from './socket-address.ts';
+import { SO_MARK, SOL_SOCKET, writeKeyAddress } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
+import { changeListenerAoKeys, setAoKeys } from './tcp-ao.ts';
 
 /** Linux's numbers: netinet/in.h, netinet/tcp.h. Two of them where IPv4 and IPv6 differ. */
 const IPPROTO = { ip: 0, tcp: 6, ipv6: 41 } as const;
 const TTL = { 4: [IPPROTO.ip, 2], 6: [IPPROTO.ipv6, 16] } as const;
 const MIN_TTL = { 4: [IPPROTO.ip, 21], 6: [IPPROTO.ipv6, 73] } as const;
 const TRAFFIC_CLASS = { 4: [IPPROTO.ip, 1], 6: [IPPROTO.ipv6, 67] } as const;
-const TCP = { keepInterval: 5, keepCount: 6, md5: 14, userTimeout: 18, aoInfo: 40 } as const;
+const TCP = { keepInterval: 5, keepCount: 6, md5: 14, userTimeout: 18 } as const;
 const SO_LINGER = 13;
 
 /** struct tcp_md5sig: an address of 128 octets, flags, prefix length, key length, interface, and the key. */
@@ -35,7 +36,7 @@ export function openSocketOptions(): SocketOptions {
     }
   };
   return {
-    apply(fd, socketFamily, address, { ttl, minTtl, dscp, mark, userTimeoutMs, md5Key, ao }: TcpOptions) {
+    apply(fd, socketFamily, address, { ttl, minTtl, dscp, mark, userTimeoutMs, md5Key, aoKeys }: TcpOptions) {
       const family = familyOf(address);
       if (ttl !== undefined) setOne(fd, TTL[family], ttl);
       if (minTtl !== undefined) setOne(fd, MIN_TTL[family], minTtl);
@@ -43,7 +44,7 @@ export function openSocketOptions(): SocketOptions {
       if (mark !== undefined) setMark(() => set(fd, SOL_SOCKET, SO_MARK, mark));
       if (userTimeoutMs !== undefined) set(fd, IPPROTO.tcp, TCP.userTimeout, userTimeoutMs);
       if (md5Key !== undefined) setMd5Key(fd, socketFamily, address, md5Key);
-      if (ao === true) refuseAo(() => set(fd, IPPROTO.tcp, TCP.aoInfo, 0));
+      if (aoKeys !== undefined) setAoKeys(libc, { fd, socketFamily, address }, aoKeys);
     },
     setListenerTtl(fd, socketFamily, ttl) {
       // -1 is the system's own. A socket of IPv6 answers IPv4 callers by what is set for IPv4.
@@ -51,6 +52,8 @@ export function openSocketOptions(): SocketOptions {
       if (socketFamily === 6) setOne(fd, TTL[6], ttl ?? -1);
     },
     setMd5Key,
+    changeListenerAoKeys: (fd, socketFamily, address, remove, add) =>
+      changeListenerAoKeys(libc, { fd, socketFamily, address }, remove, add),
     setKeepAlive(fd, intervalSeconds, retries) {
       set(fd, IPPROTO.tcp, TCP.keepInterval, intervalSeconds);
       set(fd, IPPROTO.tcp, TCP.keepCount, retries);
@@ -71,33 +74,14 @@ function setMark(set: () => void): void {
   }
 }
 
-/** null deletes the key of this address. On a socket of IPv6 an IPv4 address is the mapped one (RFC 4291 §2.5.5.2). */
+/** null deletes the key of this address. */
 function md5Signature(socketFamily: 4 | 6, address: string, key: string | null): Uint8Array {
   const bytes = new Uint8Array(MD5.bytes);
   const view = new DataView(bytes.buffer);
-  const plain = addressBytes(address.split('%')[0] ?? address);
-  view.setUint16(0, AF[socketFamily], true);
-  if (socketFamily === 4) bytes.set(plain, 4);
-  else if (plain.length === 16) bytes.set(plain, 8);
-  else {
-    bytes.fill(0xff, 18, 20);
-    bytes.set(plain, 20);
-  }
+  writeKeyAddress(bytes, socketFamily, address);
   const secret = new TextEncoder().encode(key ?? '');
   if (secret.length > MD5.longest) throw new SystemError('EINVAL', 'TCP-MD5', `a key of ${secret.length} octets`);
   view.setUint16(MD5.keyLength, secret.length, true);
   bytes.set(secret, MD5.key);
   return bytes;
-}
-
-/** RFC 5925. Always throws: what the kernel says to the question tells which of two reasons it is. */
-function refuseAo(ask: () => void): never {
-  try {
-    ask();
-  } catch (error) {
-    if (error instanceof SystemError && error.code === 'ENOPROTOOPT') {
-      throw new SystemError('ENOTSUP', 'TCP-AO', 'this kernel has none (CONFIG_TCP_AO, Linux 6.7)');
-    }
-  }
-  throw new SystemError('ENOTSUP', 'TCP-AO', 'the kernel has it, this version of anybal does not use it yet');
 }

@@ -6,6 +6,7 @@ import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import { printEndpoint } from '../../lib/address.ts';
 import type {
+  AoKey,
   ConnectOptions,
   Endpoint,
   Listener,
@@ -18,6 +19,7 @@ import type {
 } from '../world.ts';
 import type { Authorities } from './authorities.ts';
 import { systemError } from './errors.ts';
+import { listenerTuning } from './listener-keys.ts';
 import { LINGER_MS, type QuickDial, QuickStream } from './quick-stream.ts';
 import { familyToDial } from './socket-address.ts';
 import { securedSocket, tlsStateOf } from './tls.ts';
@@ -30,6 +32,14 @@ export interface SocketOptions {
   setListenerTtl(fd: number, socketFamily: 4 | 6, ttl: number | null): void;
   /** null: no key any more. */
   setMd5Key(fd: number, socketFamily: 4 | 6, address: string, key: string | null): void;
+  /** TCP-AO on a listener. */
+  changeListenerAoKeys(
+    fd: number,
+    socketFamily: 4 | 6,
+    address: string,
+    remove: readonly AoKey[],
+    add: readonly AoKey[],
+  ): void;
   setKeepAlive(fd: number, intervalSeconds: number, retries: number): void;
   /** SO_LINGER with no time: close(2) then resets. */
   resetOnClose(fd: number): void;
@@ -91,20 +101,12 @@ export function createStreams(
         server.on('error', () => {});
         const bound = server.address();
         const port = bound !== null && typeof bound === 'object' ? bound.port : at.port;
-        let keyed: readonly string[] = [];
         resolve({
           local: { address: at.address, port },
-          tune({ ttl, md5Keys }) {
-            const socketFamily = at.address.includes(':') ? 6 : 4;
-            const fd = descriptorOf(server);
-            const keys = [...md5Keys].filter(([address]) => takes(at.address, address));
-            if (ttl === null && keys.length + keyed.length === 0) return;
-            const options = needed(socketOptions, call);
-            options.setListenerTtl(fd, socketFamily, ttl);
-            for (const address of keyed) if (!md5Keys.has(address)) options.setMd5Key(fd, socketFamily, address, null);
-            for (const [address, key] of keys) options.setMd5Key(fd, socketFamily, address, key);
-            keyed = keys.map(([address]) => address);
-          },
+          tune: listenerTuning(at.address, () => ({
+            fd: descriptorOf(server),
+            options: needed(socketOptions, call),
+          })),
           // The port is free at once; accepted streams belong to whoever got them.
           close: async () => void server.close(),
         });
@@ -188,18 +190,13 @@ function isQuick({ tls, tcp }: ConnectOptions): boolean {
 }
 
 /** Without these a connection would be open to others, or go elsewhere; the rest is a help that may be missing. */
-function protects({ ttl, minTtl, mark, md5Key, ao }: TcpOptions): boolean {
-  return [ttl, minTtl, mark, md5Key].some((value) => value !== undefined) || ao === true;
+function protects({ ttl, minTtl, mark, md5Key, aoKeys }: TcpOptions): boolean {
+  return [ttl, minTtl, mark, md5Key, aoKeys].some((value) => value !== undefined);
 }
 
 function needed(socketOptions: SocketOptions | null, call: string): SocketOptions {
   if (socketOptions === null) throw new SystemError('ENOTSUP', call, 'options of TCP connections can not be set here');
   return socketOptions;
-}
-
-/** Can a caller with this address come to a listener at that one? */
-function takes(listener: string, caller: string): boolean {
-  return listener === '::' || listener.includes(':') === caller.includes(':');
 }
 
 /** The file descriptor under a socket: not public in Node, but stable since 0.8 and the only way to setsockopt(2). */

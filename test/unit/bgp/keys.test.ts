@@ -67,12 +67,13 @@ describe('bgp/keys: BFD keys', () => {
 
 describe('bgp/keys: TCP-AO', () => {
   const parse = (text: string) => parseAoKeys(text, PATH);
-  const GOOD = '# of cr1\n\n1 2 hmac-sha1 correct horse\n  255\t0 cmac-aes128 x \n';
+  const GOOD = '# of cr1\n\n1 2 hmac-sha1 correct horse\n  255\t0 cmac-aes128 x \n3 3 hmac-sha256-128 hmac-sha1\n';
 
   it('has a key a line: two ids, the algorithm, and the key to the end of the line', () => {
     expect(parse(GOOD)).to.deep.equal([
-      { sendId: 1, receiveId: 2, algorithm: 'hmac-sha1', key: 'correct horse' },
-      { sendId: 255, receiveId: 0, algorithm: 'cmac-aes128', key: 'x' },
+      { sendId: 1, receiveId: 2, algorithm: 'hmac-sha1', macLength: 12, key: 'correct horse' },
+      { sendId: 255, receiveId: 0, algorithm: 'cmac-aes128', macLength: 12, key: 'x' },
+      { sendId: 3, receiveId: 3, algorithm: 'hmac-sha256', macLength: 16, key: 'hmac-sha1' },
     ]);
   });
 
@@ -85,8 +86,14 @@ describe('bgp/keys: TCP-AO', () => {
       '256 2 hmac-sha1 sesame': `${PATH}:1: send id is not a number from 0 to 255`,
       '1 -2 hmac-sha1 sesame': `${PATH}:1: receive id is not a number from 0 to 255`,
       'sesame 1 hmac-sha1 x': `${PATH}:1: send id is not a number from 0 to 255`,
-      '1 2 md5 sesame': `${PATH}:1: algorithm is none of hmac-sha1, cmac-aes128`,
-      '1 2 toString sesame': `${PATH}:1: algorithm is none of hmac-sha1, cmac-aes128`,
+      '1 2 md5 sesame': `${PATH}:1: algorithm is none of hmac-sha1, cmac-aes128, hmac-sha256`,
+      '1 2 toString sesame': `${PATH}:1: algorithm is none of hmac-sha1, cmac-aes128, hmac-sha256`,
+      '1 2 hmac-sha1x sesame': `${PATH}:1: algorithm is none of hmac-sha1, cmac-aes128, hmac-sha256`,
+      '1 2 hmac-sha1- sesame': `${PATH}:1: hmac-sha1 can be followed by -32 to -128, in steps of 8 bits`,
+      '1 2 hmac-sha1-24 x': `${PATH}:1: hmac-sha1 can be followed by -32 to -128, in steps of 8 bits`,
+      '1 2 cmac-aes128-100 x': `${PATH}:1: cmac-aes128 can be followed by -32 to -128, in steps of 8 bits`,
+      '1 2 hmac-sha256-256 x': `${PATH}:1: hmac-sha256 can be followed by -32 to -128, in steps of 8 bits`,
+      '1 2 hmac-sha1-sesame x': `${PATH}:1: hmac-sha1 can be followed by -32 to -128, in steps of 8 bits`,
       [`1 2 hmac-sha1 ${'é'.repeat(41)}`]: `${PATH}:1: the key has 82 octets, 80 are the most`,
       '1 2 hmac-sha1 sesame\n1 3 hmac-sha1 sesame': `${PATH}:2: send id 1 is there twice`,
       '1 2 hmac-sha1 sesame\n2 2 hmac-sha1 sesame': `${PATH}:2: receive id 2 is there twice`,
@@ -98,19 +105,23 @@ describe('bgp/keys: TCP-AO', () => {
   it('reads back every key that it may have', () => {
     const id = fc.integer({ min: 0, max: 255 });
     const key = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 80 }).map((text) => text.trim());
-    const algorithm = fc.constantFrom('hmac-sha1' as const, 'cmac-aes128' as const);
-    const lines = fc.uniqueArray(fc.record({ id, algorithm, key: key.filter((text) => text !== '') }), {
+    const algorithm = fc.constantFrom('hmac-sha1' as const, 'cmac-aes128' as const, 'hmac-sha256' as const);
+    const macLength = fc.integer({ min: 4, max: 16 });
+    const lines = fc.uniqueArray(fc.record({ id, algorithm, macLength, key: key.filter((text) => text !== '') }), {
       minLength: 1,
       maxLength: 20,
       selector: (each) => each.id,
     });
     fc.assert(
       fc.property(lines, (all) => {
-        const text = all.map((each) => `${each.id} ${255 - each.id} ${each.algorithm} ${each.key}`).join('\n');
+        const line = ({ id: own, algorithm: name, macLength: octets, key: secret }: (typeof all)[number]) =>
+          `${own} ${255 - own} ${octets === 12 ? name : `${name}-${octets * 8}`} ${secret}`;
+        const text = all.map(line).join('\n');
         const meant = all.map((each) => ({
           sendId: each.id,
           receiveId: 255 - each.id,
           algorithm: each.algorithm,
+          macLength: each.macLength,
           key: each.key,
         }));
         expect(parse(text)).to.deep.equal(meant);
@@ -121,7 +132,7 @@ describe('bgp/keys: TCP-AO', () => {
   it('is looked at whole when it is read, and its last keys stay', async () => {
     const config = peer({ tcpAoFile: PATH });
     const first = await read(config, GOOD);
-    expect([first.keys.ao.get('cr1')?.length, first.problems]).to.deep.equal([2, []]);
+    expect([first.keys.ao.get('cr1')?.length, first.problems]).to.deep.equal([3, []]);
     const { keys, problems } = await read(config, '1 2 hmac-sha1', first.keys);
     expect(keys.ao.get('cr1')).to.deep.equal(first.keys.ao.get('cr1'));
     expect(problems.join()).to.match(/^TCP-AO keys of BGP peer cr1: \/etc\/pybal\/keys:1: .*; the last one stays$/);

@@ -97,6 +97,11 @@ describe('config/peer', () => {
   });
 
   const wrong: readonly (readonly [peer: string, complaint: string])[] = [
+    ['tcp-ao-file = /ao\npassword = own', 'tcp-ao-file: is TCP-AO, and password TCP-MD5: a session has one of them'],
+    [
+      'tcp-ao-file = /ao\npassword-file = /key',
+      'tcp-ao-file: is TCP-AO, and password-file TCP-MD5: a session has one of them',
+    ],
     ['families = ipv5', 'families: “ipv5” is not known (did you mean ipv4?)'],
     ['prepend = 33', 'prepend: 33 is not between 0 and 32'],
     [
@@ -169,12 +174,13 @@ describe('config/peer', () => {
     const secret = `hunter%(two)s${'x'.repeat(80)}`;
     for (const text of [
       conf(`password = ${secret}`),
+      conf(`password = ${secret}\npassword-file = /key`),
       conf(`password = ${secret}\ntcp-ao-file = /ao`),
       conf('', `bgp-password = ${secret}`),
       conf(`bfd = yes\nbfd-auth = md5\nbfd-auth-key = ${secret}`),
     ]) {
       const complaints = (await complaintsOf(text)).join('\n');
-      expect(complaints).to.match(/octets|not used|characters/);
+      expect(complaints).to.match(/octets|not used|characters|one of them/);
       expect(complaints).not.to.contain('hunter').and.not.to.contain('two').and.not.to.contain('xxx');
     }
   });
