@@ -3,9 +3,11 @@
 import {
   BFD_INTERVAL_MS,
   type DirectorPlan,
+  FEED_SERVER,
   KEEPALIVE,
   LOCAL_AS,
   POOL_SERVER,
+  SLOW_AFTER_SECONDS,
   type PoolEntry,
   type ServicePlan,
   type Topology,
@@ -15,6 +17,21 @@ import {
 export const CONFIG_PATH = '/etc/pybal/pybal.conf';
 export const STATE_DIRECTORY = '/var/lib/anybal';
 export const CHECK_PROGRAM = '/usr/lib/check';
+export const SSH_PROGRAM = '/usr/bin/ssh';
+export const SSH_FILES = ['/etc/pybal/ssh/id_ed25519', '/etc/ssh/ssh_known_hosts'] as const;
+/** Older than this, a document is stale. */
+export const FEED_MAX_AGE_SECONDS = 30;
+
+const FIRST_PATH_PORT = 10_240;
+
+/** Room for few servers, so that what one gives back soon belongs to another. */
+function lastPathPort({ servers, services }: Topology): number {
+  return FIRST_PATH_PORT + 8 * (2 * servers.length * services.length + 8) - 1;
+}
+
+export function feedPath(service: ServicePlan): string {
+  return `/run/cluster/${service.name}`;
+}
 
 export function poolPath(service: ServicePlan): string {
   return `/etc/pybal/pools/${service.name}${service.json ? '.json' : ''}`;
@@ -64,6 +81,8 @@ export function configText(topology: Topology, director: DirectorPlan, services:
     ...(topology.bfd ? ['bfd = yes', `bfd-interval = ${BFD_INTERVAL_MS}`] : []),
     'backend = netlink',
     'vip-uplinks = eth0',
+    `path-ports = ${FIRST_PATH_PORT} ${lastPathPort(topology)}`,
+    `path-hold = ${topology.timeouts.tcp + 60}`,
     `state-directory = ${STATE_DIRECTORY}`,
     '',
   ];
@@ -74,7 +93,7 @@ export function configText(topology: Topology, director: DirectorPlan, services:
 function section(service: ServicePlan): string[] {
   const lines = [
     `[${service.name}]`,
-    'protocol = tcp',
+    `protocol = ${service.protocol}`,
     `ip = ${service.vip}`,
     `port = ${service.port}`,
     `scheduler = ${service.scheduler}`,
@@ -102,6 +121,8 @@ function section(service: ServicePlan): string[] {
   if (service.needed !== service.monitors.length)
     lines.push(`monitors-combine = ${service.needed === 1 ? 'any' : service.needed}`);
   if (service.fastSeconds !== null) lines.push(`fast-interval = ${service.fastSeconds}`);
+  if (service.slowSeconds !== null)
+    lines.push(`slow-interval = ${service.slowSeconds}`, `slow-after = ${SLOW_AFTER_SECONDS}`);
   if (service.slowStartSeconds > 0) lines.push(`slow-start = ${service.slowStartSeconds}`);
   for (const monitor of service.monitors) lines.push(...monitorLines(service, monitor));
   return lines;
@@ -145,6 +166,21 @@ function monitorLines(service: ServicePlan, monitor: ServicePlan['monitors'][num
       return [`dnsquery.hostnames = [ '${service.name}.example' ]`, ...timing('dnsquery')];
     case 'UDP':
       return ["udp.send = 'ping'", "udp.expect = 'pong'", ...timing('udp')];
+    case 'SMTP':
+      return [`smtp.tls = ${service.smtpTls}`, ...timing('smtp')];
+    case 'SSH':
+      if (service.sshMode === 'banner') return timing('ssh');
+      return ['ssh.mode = login', 'ssh.user = monitor', `ssh.identity = ${SSH_FILES[0]}`, ...timing('ssh')];
+    case 'GRPC':
+      return timing('grpc');
+    case 'File':
+      return [
+        service.feed === 'path'
+          ? `file.path = ${feedPath(service)}`
+          : `file.url = http://${FEED_SERVER.address}:${FEED_SERVER.port}/${service.name}`,
+        `file.max-age = ${FEED_MAX_AGE_SECONDS}`,
+        ...timing('file'),
+      ];
     case 'Ping':
       return timing('ping');
     case 'Agent':
@@ -165,7 +201,7 @@ export function poolText(entries: readonly PoolEntry[], json: boolean): string {
 
 /** A section as somebody in a hurry leaves it. */
 export function breakSection(text: string, service: ServicePlan): string {
-  return text.replace(`[${service.name}]\nprotocol = tcp`, `[${service.name}]\nprotocol = tpc`);
+  return text.replace(`[${service.name}]\nprotocol = `, `[${service.name}]\nprotocol = x`);
 }
 
 export function isLiteral(text: string): boolean {

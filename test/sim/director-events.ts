@@ -1,5 +1,6 @@
 // What happens to a director: its configuration, its process, its machine, its kernel, and other people on it.
 
+import { SSH_FILES } from './conf.ts';
 import type { Director } from './director.ts';
 import type { Ambush } from './kernel.ts';
 import { type EventKind, directorOf, hit, say } from './event.ts';
@@ -60,7 +61,7 @@ export const editConfig: EventKind = {
 function apply(scene: Scene, director: Director): void {
   director.hangUp();
   scene.truth.touch(director.name);
-  scene.truth.look();
+  scene.look();
 }
 
 export const loseConfig: EventKind = {
@@ -335,17 +336,48 @@ export const fillDisk: EventKind = {
   },
 };
 
+/** Until NTP sets it right. */
 export const jumpClock: EventKind = {
   name: 'clock',
   weight: 1,
-  meanMs: 1,
+  meanMs: 60_000,
   begin: (scene, random) => {
     const { machine, name } = directorOf(scene, random);
     const ms = random.pick([-3_600_000, -5000, 5000, 3_600_000]);
     machine.wallSkewMs += ms;
     say(scene, `wall clock of ${name} jumps by ${ms} ms`);
     hit(scene, 'clock jump', ms < 0 ? 'back' : 'ahead');
-    return null;
+    const undo = scene.truth.disturb(name, 'clock');
+    return () => {
+      say(scene, `wall clock of ${name} jumps back by ${ms} ms`);
+      machine.wallSkewMs -= ms;
+      undo();
+    };
+  },
+};
+
+/** Without its key and its list of hosts ssh cannot ask anybody anything. */
+export const loseKeys: EventKind = {
+  name: 'keys',
+  weight: 1,
+  meanMs: 40_000,
+  begin: (scene, random) => {
+    const { machine, name } = directorOf(scene, random);
+    const path = random.pick(SSH_FILES);
+    const asks = ({ monitors, sshMode }: ServicePlan): boolean => monitors.includes('SSH') && sshMode === 'login';
+    if (!scene.topology.services.some(asks) || machine.disk.unreadable.has(path)) return false;
+    const gone = random.chance(0.5);
+    say(scene, `${path} of ${name} is ${gone ? 'gone' : 'unreadable'}`);
+    hit(scene, 'keys', gone ? 'gone' : 'unreadable');
+    if (gone) machine.disk.remove(path);
+    machine.disk.unreadable.add(path);
+    const undo = scene.truth.disturb(name, 'keys');
+    return () => {
+      say(scene, `${path} of ${name} is back`);
+      machine.disk.put(path, 'a file of ssh');
+      machine.disk.unreadable.delete(path);
+      undo();
+    };
   },
 };
 
@@ -429,7 +461,7 @@ export const stranger: EventKind = {
       scene.laws.foreign(director.name, address);
       hit(scene, 'foreign entry', 'address');
     } else {
-      const plan = { vip: `10.98.0.${number}`, port: 99 };
+      const plan = { protocol: 'tcp', vip: `10.98.0.${number}`, port: 99 } as const;
       const key = serviceKeyOf(plan);
       kernel.setService({
         key,

@@ -51,7 +51,7 @@ export class Director {
     plan: DirectorPlan,
     program: Program,
     events: DirectorEvents,
-    options: Pick<MachineOptions, 'programs' | 'monitors' | 'watcher' | 'ran' | 'logged'>,
+    options: Pick<MachineOptions, 'programs' | 'timeouts' | 'monitors' | 'watcher' | 'ran' | 'logged'>,
   ) {
     this.plan = plan;
     this.#topology = topology;

@@ -19,8 +19,8 @@ export class Disk {
   writeError: string | null = null;
   /** Called when a replacement has been prepared and not taken effect yet. */
   replacing: (() => void) | null = null;
-  /** Every read fails with this: EIO, EACCES. */
-  readError: string | null = null;
+  /** Paths that nobody is let read: EACCES. */
+  readonly unreadable = new Set<string>();
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #tally: Tally;
@@ -58,9 +58,9 @@ export class Disk {
       life.after(this.#random.between(0.05, 2), fn);
     };
     const find = (call: string, path: string): Stored | SystemError => {
-      if (this.readError !== null) {
-        this.#tally.hit(this.readError, call);
-        return new SystemError(this.readError, `${call} ${path}`);
+      if (this.unreadable.has(path) && call === 'read') {
+        this.#tally.hit('EACCES', call);
+        return new SystemError('EACCES', `${call} ${path}`);
       }
       const stored = this.#files.get(path);
       if (stored !== undefined) return stored;

@@ -89,14 +89,14 @@ export class Evidence {
   }
 
   downSince(director: Director, service: ServicePlan): number {
-    return this.#truth.ago(director.name, noticeMs(service));
+    return this.#truth.healthAgo(director.name, service, noticeMs(service));
   }
 
   /** Up, listed, enabled, at one address and with one weight for long enough to be known. */
   isFirm(director: Director, service: ServicePlan, host: string): boolean {
     if (!director.services.has(service.name) || this.movedLately(host, service)) return false;
-    if (this.#truth.wasDown(director.name, service.name, host, this.#truth.ago(director.name, 2 * noticeMs(service))))
-      return false;
+    const since = this.#truth.healthAgo(director.name, service, 2 * noticeMs(service));
+    if (this.#truth.wasDown(director.name, service.name, host, since)) return false;
     const versions = this.#truth.versions(service.name, this.listSince(director, service));
     const weights = new Set(
       versions.map(({ entries }) => {
@@ -105,6 +105,16 @@ export class Evidence {
       }),
     );
     return weights.size === 1 && !weights.has(-1);
+  }
+
+  /** How many servers it must keep, at most. */
+  floor(director: Director, service: ServicePlan): number {
+    const same = this.plans(director).filter(({ name }) => name === service.name);
+    const threshold = Math.max(...same.map((plan) => plan.threshold));
+    const sizes = this.#truth
+      .versions(service.name, this.listSince(director, service))
+      .map(({ entries }) => entries.length);
+    return Math.ceil(Number((threshold * Math.max(...sizes)).toFixed(9)));
   }
 
   firm(

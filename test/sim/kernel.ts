@@ -19,8 +19,8 @@ import {
 } from '../../src/ipvs/table.ts';
 import { type AddressOp, type AddressTable, applyToAddresses, type HostAddress } from '../../src/vip/addresses.ts';
 import type { Endpoint, Kernel } from '../../src/world/world.ts';
+import type { Forwarded } from './ipvs-connections.ts';
 import type { Life } from './life.ts';
-import type { Forwarded } from './network.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Tally } from './tally.ts';
@@ -117,14 +117,16 @@ export class MachineKernel {
     Object.assign(this.faults, { denied: null, hangs: false, fails: 0, loses: 0 } satisfies KernelFaults);
   }
 
-  /** What IPVS makes of a connection with a mark: the mark's own service, or else the VIP's, whoever that may choose. */
-  forward(mark: number, { address, port }: Endpoint): Forwarded | null {
-    const marked = this.#entries.get(fwmarkKey(mark, familyOf(address)));
-    const entry = marked ?? this.#entries.get(serviceKey('tcp', address, port));
-    const destination = [...(entry?.destinations.values() ?? [])].find(({ weight }) => weight > 0);
+  /** What IPVS makes of a packet with a mark: the mark's own service, or else the VIP's, whoever that may choose. */
+  schedule(mark: number, { address, port }: Endpoint, protocol: 'tcp' | 'udp'): Forwarded | null {
+    const marked = fwmarkKey(mark, familyOf(address));
+    const key = this.#entries.has(marked) ? marked : serviceKey(protocol, address, port);
+    const destinations = [...(this.#entries.get(key)?.destinations.values() ?? [])];
+    const destination = destinations.find(({ weight }) => weight > 0);
     if (destination === undefined) return null;
     const { address: real, port: fixed, forward: method } = destination;
-    return { address: real, port: fixed === 0 ? port : fixed, method };
+    const available = (): boolean => this.#entries.get(key)?.destinations.has(destination.key) === true;
+    return { address: real, port: fixed === 0 ? port : fixed, method, available };
   }
 
   /** Calls that hung go on. */

@@ -4,7 +4,7 @@
 
 import type { IpvsDestination, IpvsEntry } from '../../src/ipvs/table.ts';
 import type { WireMessage } from './bgp-wire.ts';
-import { CHECK_PROGRAM } from './conf.ts';
+import { CHECK_PROGRAM, SSH_PROGRAM } from './conf.ts';
 import type { Director } from './director.ts';
 import { Evidence } from './evidence.ts';
 import type { KernelWrite } from './kernel.ts';
@@ -12,7 +12,7 @@ import type { Router } from './router.ts';
 import type { SentRoutes, SentSession } from './sent.ts';
 import type { Site } from './site.ts';
 import { type PoolEntry, type ServicePlan, isStepTo, isV6, serviceKeyOf, weightOf } from './topology.ts';
-import { type Truth, noticeMs } from './truth.ts';
+import { type Truth, failureMs, noticeMs } from './truth.ts';
 
 export interface Violation {
   readonly law: number;
@@ -359,7 +359,7 @@ export class Laws {
     if (service.announce === 'always') return true;
     if (!isServed(entry)) return false;
     if (service.announce === 'served') return true;
-    const since = this.#truth.ago(director.name, noticeMs(service));
+    const since = this.#truth.healthAgo(director.name, service, noticeMs(service));
     return [...entry.destinations.values()].some((destination) => {
       const host = this.#evidence.hostOf(service, destination);
       return host !== null && this.#truth.wasUp(director.name, service.name, host, since);
@@ -484,9 +484,38 @@ export class Laws {
 
   // The rest.
 
+  /** Call when a server has failed: whoever is not needed for the floor must be out of the kernel in time. */
+  failed(name: string, service: ServicePlan, host: string): void {
+    const director = this.#directors.get(name);
+    if (director === undefined) return;
+    const since = this.#truth.now;
+    const { reconcilePeriodSeconds, withdrawWaitSeconds } = this.#truth.topology;
+    const within = failureMs(service) + (reconcilePeriodSeconds + withdrawWaitSeconds) * 1000 + REPAIR_SLACK_MS;
+    this.#site.scheduler.at(within, () => {
+      const same = director.readings(since).every((reading) => reading.get(service.name) === service);
+      if (!director.running || director.stopping || !same) return;
+      if (this.#truth.downMs(name, service.name, host) < within - TIMER_MS) return;
+      // What it could not know, or act on, before that it may still be learning.
+      if (this.#truth.blind(name, service, since - 2 * noticeMs(service))) return;
+      if (this.#truth.disturbed(name, ['vandal'], since) || this.#evidence.movedLately(host, service)) return;
+      this.#site.tally.hit('checked', 'failed servers are out in time');
+      const table = director.machine.kernel.table.get(serviceKeyOf(service))?.destinations;
+      const kept = [...(table?.values() ?? [])].find(
+        (destination) => destination.weight > 0 && this.#evidence.hostOf(service, destination) === host,
+      );
+      if (kept === undefined) return;
+      const others = [...(table?.values() ?? [])].flatMap((destination) => {
+        const other = this.#evidence.hostOf(service, destination);
+        return other !== null && this.#evidence.isFirm(director, service, other) ? [other] : [];
+      });
+      if (others.length < this.#evidence.floor(director, service) || others.length === 0) return;
+      this.violate(0, name, `${host} of ${service.name} is down, and still in the kernel after ${within} ms`);
+    });
+  }
+
   /** Law 11. */
   ranCommand(director: string, path: string): void {
-    if (path !== CHECK_PROGRAM) this.violate(11, director, `ran ${path}`);
+    if (path !== CHECK_PROGRAM && path !== SSH_PROGRAM) this.violate(11, director, `ran ${path}`);
   }
 
   /** Law 12. */

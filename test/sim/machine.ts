@@ -17,6 +17,7 @@ import { type Programs, ProcessTable } from './processes.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 import { End } from './tcp.ts';
+import type { IpvsTimeouts } from './topology.ts';
 
 export interface MachineOptions {
   readonly name: string;
@@ -25,12 +26,11 @@ export interface MachineOptions {
   /** By name in lower case, aliases included. */
   readonly monitors: ReadonlyMap<string, MonitorModule>;
   readonly watcher: KernelWatcher;
+  /** Of IPVS' connections, where they are not the kernel's own. */
+  readonly timeouts?: IpvsTimeouts;
   readonly ran?: (path: string) => void;
   readonly logged?: (record: LogRecord) => void;
 }
-
-/** 2026-01-01: where the simulated wall clocks start. */
-const EPOCH = 1_767_225_600_000;
 
 export class Machine {
   readonly name: string;
@@ -63,7 +63,10 @@ export class Machine {
     this.wallSkewMs = this.random.between(-2000, 2000);
     const { scheduler, tally } = site;
     this.kernel = new MachineKernel(scheduler, this.random.fork('kernel'), tally, options.watcher);
-    this.host.forward = (mark, to) => this.kernel.forward(mark, to);
+    const { connections } = this.host;
+    connections.schedule = (mark, to, protocol) => this.kernel.schedule(mark, to, protocol);
+    connections.misled = () => tally.hit('entry of another server', 'connection table');
+    if (options.timeouts !== undefined) connections.timeouts = options.timeouts;
     this.disk = new Disk(scheduler, this.random.fork('disk'), tally, () => this.#wall());
     this.resolver = new Resolver(site.zone, this.random.fork('names'), tally);
     this.commands = new ProcessTable(options.programs, this.random.fork('processes'), tally, ({ path }) =>
@@ -111,12 +114,12 @@ export class Machine {
   powerOn(): void {
     this.boots++;
     this.kernel.reboot(this.#ownAddresses());
-    this.host.forwarded.clear();
+    this.host.connections.clear();
     this.site.network.powerOn(this.host);
   }
 
   #wall(): number {
-    return EPOCH + this.site.scheduler.now + this.wallSkewMs;
+    return this.site.wall() + this.wallSkewMs;
   }
 
   #ownAddresses(): readonly HostAddress[] {

@@ -305,7 +305,7 @@ export const MUTANTS: readonly Mutant[] = [
     law: 4,
     bug: 'a broken section takes the ones after it along',
     finds: [7],
-    plant: inWorld(withConfig((text) => text.replace(/\nprotocol = tpc[^]*$/, '\nprotocol = tpc\n'))),
+    plant: inWorld(withConfig((text) => text.replace(/\nprotocol = x[^]*$/, '\nprotocol = xtcp\n'))),
   },
   { law: 5, bug: 'unknown is taken for down', finds: NEEDLESS, plant: inWorld(selfless) },
   { law: 6, bug: 'an empty list is accepted', finds: [5, 6], plant: deaf('pool-shrink-confirm', '0') },

@@ -8,6 +8,7 @@ import { SystemError } from '../../src/lib/errors.ts';
 import type { Cut } from '../../src/lib/cut.ts';
 import type { ConnectOptions, Endpoint, Stream } from '../../src/world/world.ts';
 import type { ForwardMethod } from '../../src/ipvs/table.ts';
+import { ConnectionTable, type Way } from './ipvs-connections.ts';
 import type { Life } from './life.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -21,15 +22,8 @@ interface Listening {
 
 /** tcp_syn_retries: when the SYN is sent again, and when connect(2) gives up, in ms. */
 const SYN_RETRIES = [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000] as const;
-/** SYN_RECV in IPVS. What a reset leaves is gone sooner. */
-const ENTRY_MS = 60_000;
 /** How long ARP asks for a neighbour that does not answer. */
 const ARP_MS = 3000;
-
-/** Where a forwarder sends packets of a connection. */
-export interface Forwarded extends Endpoint {
-  readonly method: ForwardMethod;
-}
 
 /** What keeps packets for a VIP from the application, and others not: nothing with NAT, which takes the VIP out of them. */
 export type PathFault = 'no VIP on lo' | 'filter for the VIP' | 'no tunnel';
@@ -46,10 +40,8 @@ export class Host {
   /** The host's own fault when it opens a connection: ENETUNREACH, EMFILE … */
   connectError: string | null = null;
   pathFault: PathFault | null = null;
-  /** IPVS in its output hook: what it makes of a mark. Null: nothing forwards here. */
-  forward: ((mark: number, to: Endpoint) => Forwarded | null) | null = null;
-  /** IPVS' connection table, by source port and VIP: found before any mark. */
-  readonly forwarded = new Map<string, { readonly to: Forwarded; until: number }>();
+  /** What marked packets of this host go through. */
+  readonly connections = new ConnectionTable();
   /** Ephemeral port of the next connection. */
   nextPort = 32_768;
 
@@ -235,15 +227,19 @@ export class Network {
         later(0.01, () => fail('EADDRNOTAVAIL'));
         return;
       }
+      const { mark } = options.tcp ?? {};
+      const port = options.localPort ?? this.freePort(from);
       const attempt = (number: number): void => {
         if (!life.alive) return;
-        const way = this.#wayOf(from, options);
-        const to = way === null ? undefined : this.#byAddress.get(way.address);
-        if (way === null) {
+        const now = this.scheduler.now;
+        const marked = mark === undefined ? undefined : from.connections.open(now, mark, port, options, 'tcp');
+        if (marked === null) {
           this.tally.hit('a mark that nobody forwards', 'connect');
           later(ARP_MS, () => fail('EHOSTUNREACH'));
           return;
         }
+        const way = marked?.to ?? options;
+        const to = this.#byAddress.get(way.address);
         if (to === undefined || !to.power) {
           this.tally.hit('host is off', 'connect');
           later(ARP_MS, () => fail('EHOSTUNREACH'));
@@ -251,8 +247,9 @@ export class Network {
         }
         const out = this.latency();
         const back = this.latency();
-        const passes = (): boolean => way.method === null || to.takes(way.method);
-        if (!this.reaches(from, to) || !this.reaches(to, from) || !passes()) {
+        const sent = marked?.pass('syn', now) ?? true;
+        const taken = marked === undefined || to.takes(marked.to.method);
+        if (!sent || !taken || !this.reaches(from, to) || !this.reaches(to, from)) {
           this.tally.hit('packets are dropped', 'connect');
           const wait = SYN_RETRIES[number];
           if (wait === undefined) fail('ETIMEDOUT');
@@ -266,25 +263,11 @@ export class Network {
             later(back, () => fail('ECONNREFUSED'));
             return;
           }
-          later(back, () => this.#established(from, life, to, listening, options, passes, finish, resolve));
+          later(back, () => this.#established(from, life, to, listening, options, port, marked, finish, resolve));
         });
       };
       attempt(0);
     });
-  }
-
-  /** A marked connection goes where IPVS sends it: where an entry of its table leads, or else the mark. Null: nowhere. */
-  #wayOf(
-    from: Host,
-    { address, port, localPort = 0, tcp }: ConnectOptions,
-  ): (Endpoint & { method: ForwardMethod | null }) | null {
-    if (tcp?.mark === undefined) return { address, port, method: null };
-    const key = `${localPort} ${printEndpoint(address, port)}`;
-    const entry = from.forwarded.get(key);
-    const known = entry !== undefined && entry.until > this.scheduler.now ? entry.to : null;
-    const to = known ?? from.forward?.(tcp.mark, { address, port }) ?? null;
-    if (to !== null) from.forwarded.set(key, { to, until: this.scheduler.now + ENTRY_MS });
-    return to;
   }
 
   #established(
@@ -293,19 +276,19 @@ export class Network {
     to: Host,
     listening: Listening,
     options: ConnectOptions,
-    passes: () => boolean,
+    port: number,
+    way: Way | undefined,
     finish: (settle: () => void) => void,
     resolve: (stream: Stream) => void,
   ): void {
     if (!life.alive || !to.power) return;
-    const port = options.localPort ?? this.freePort(from);
     const v6 = options.address.includes(':');
     const source = options.localAddress ?? [...from.addresses].find((a) => a.includes(':') === v6) ?? options.address;
     const local = { address: source, port };
     const remote = { address: options.address, port: options.port };
     const near = new End(this, from, life, local, remote, options.keepAlive);
     const far = new End(this, to, listening.life, remote, local, undefined);
-    near.passes = passes;
+    near.way = way;
     near.join(far);
     if (options.preface !== undefined) near.write(options.preface);
     if (options.tls !== undefined) near.secure();

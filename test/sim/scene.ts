@@ -3,8 +3,9 @@
 
 import type { LogRecord } from '../../src/log/record.ts';
 import type { MonitorModule } from '../../src/health/monitor.ts';
-import { CHECK_PROGRAM } from './conf.ts';
+import { CHECK_PROGRAM, SSH_FILES, SSH_PROGRAM } from './conf.ts';
 import { Director, type Program } from './director.ts';
+import { Feeds } from './feeds.ts';
 import { Laws } from './laws.ts';
 import { forwardingProblems, problemsOf } from './oracle.ts';
 import { PoolStore } from './pool-store.ts';
@@ -13,6 +14,7 @@ import { Router } from './router.ts';
 import { SentRoutes } from './sent.ts';
 import { RealServer } from './server.ts';
 import type { Site } from './site.ts';
+import { speakerFor } from './speakers.ts';
 import { BFD_INTERVAL_MS, type Topology } from './topology.ts';
 import { Truth, noticeMs } from './truth.ts';
 
@@ -30,6 +32,7 @@ export class Scene {
   readonly routers: readonly Router[];
   readonly servers: ReadonlyMap<string, RealServer>;
   readonly store: PoolStore;
+  readonly feeds: Feeds;
   readonly truth: Truth;
   readonly sent: SentRoutes;
   readonly laws: Laws;
@@ -43,7 +46,8 @@ export class Scene {
     this.site = site;
     this.topology = topology;
     this.servers = new Map(topology.servers.map((plan) => [plan.host, new RealServer(site, plan)]));
-    for (const server of this.servers.values()) for (const { realPort } of topology.services) server.serve(realPort);
+    for (const server of this.servers.values())
+      for (const { realPort, monitors: by } of topology.services) server.serve(realPort, speakerFor(by));
     this.directors = new Map(
       topology.directors.map((plan) => [plan.name, this.#director(plan.name, plan, program, monitors)]),
     );
@@ -51,6 +55,8 @@ export class Scene {
     const machines = directors.map(({ machine }) => machine);
     this.store = new PoolStore(site, machines);
     for (const service of topology.services) this.store.publish(service, topology.pools.get(service.name) ?? []);
+    this.feeds = new Feeds(site, topology.services, machines, this.servers);
+    for (const { disk } of machines) for (const path of SSH_FILES) disk.put(path, 'a file of ssh');
     this.truth = new Truth(site, topology, this.store, this.servers, directors);
     this.routers = topology.routers.map(
       (plan) =>
@@ -76,6 +82,7 @@ export class Scene {
       (session, message) => this.laws.sent(session, message),
     );
     this.laws = new Laws(site, this.truth, this.directors, this.sent);
+    this.truth.failed = (name, service, host) => this.laws.failed(name, service, host);
     site.network.tap = (from, to, end, bytes) => this.sent.tap(from, to, end, bytes);
     for (const { name } of directors) this.foreign.set(name, new Set());
   }
@@ -104,7 +111,11 @@ export class Scene {
       },
       {
         monitors,
-        programs: new Map([[CHECK_PROGRAM, (args) => this.#check(name, args)]]),
+        timeouts: this.topology.timeouts,
+        programs: new Map([
+          [CHECK_PROGRAM, ([address]) => this.#run(name, address, (server) => server.check())],
+          [SSH_PROGRAM, (args) => this.#run(name, args[args.indexOf('--') + 1], (server) => server.logIn())],
+        ]),
         watcher: {
           wrote: (write) => {
             this.laws.wrote(name, write);
@@ -125,15 +136,16 @@ export class Scene {
     }
   }
 
-  /** What the check program on a director finds out about a real server. */
-  #check(name: string, [address = '']: readonly string[]): Outcome {
+  /** What a program on a director finds out about a real server. */
+  #run(name: string, address: string | undefined, ask: (server: RealServer) => Outcome): Outcome {
     const director = this.directors.get(name);
-    const server = [...this.servers.values()].find(({ host }) => host.addresses.has(address));
+    const server = [...this.servers.values()].find(({ host }) => host.addresses.has(address ?? ''));
     if (director === undefined || server === undefined) return HUNG;
     const { network } = this.site;
     const from = director.machine.host;
-    if (!network.reaches(from, server.host) || !network.reaches(server.host, from)) return HUNG;
-    return server.check();
+    // A host that is off answers nobody, and somebody else says so.
+    const reachable = network.reaches(from, server.host) && network.reaches(server.host, from);
+    return reachable || !server.host.power ? ask(server) : HUNG;
   }
 
   // Directors come and go.
@@ -177,6 +189,12 @@ export class Scene {
     if (trap === undefined || trap.act !== act || --trap.left > 0) return;
     this.#traps.delete(name);
     this.site.scheduler.at(0.005, trap.kill);
+  }
+
+  /** Call after anything that may change who is reachable or serves. */
+  look(): void {
+    this.feeds.changed();
+    this.truth.look();
   }
 
   // Judging.

@@ -1,41 +1,46 @@
-// A real server: a host that serves HTTP, DNS and an echo over UDP on the ports of its services, until something is wrong
-// with it.
+// A real server: a host that speaks the protocols of its services on their ports, DNS and an echo over UDP, until something is
+// wrong with it.
 
 import type { Stream } from '../../src/world/world.ts';
-import { answerTo, questionOf } from '../support/dns-answer.ts';
+import { answerTo } from '../support/dns-answer.ts';
 import { Life } from './life.ts';
 import type { Host } from './network.ts';
 import type { Outcome } from './processes.ts';
 import type { Site } from './site.ts';
+import { dnsReply, octets, type Speaker, text } from './speakers.ts';
 import { agentShare, type MonitorName, type ServerPlan } from './topology.ts';
 
 /**
- * serving: all is well. refusing: the process has stopped. erring: HTTP 503, SERVFAIL. stuck: accepts and never answers.
- * cutting: drops the connection in the middle of the answer. silent: packets are dropped. off: no power.
+ * serving: all is well. refusing: the process has stopped. erring: it says that it is not well. stuck: accepts and never
+ * answers. cutting: drops the connection in the middle of the answer. resetting, closing: instead of the answer, a reset, or
+ * an end of its own side. dripping: an octet now and then. babbling: octets of no protocol. silent: packets are dropped.
+ * off: no power.
  */
-export type ServerState = 'serving' | 'refusing' | 'erring' | 'stuck' | 'cutting' | 'silent' | 'off';
-
-export const BROKEN: readonly Exclude<ServerState, 'serving'>[] = [
+export const BROKEN = [
   'refusing',
   'erring',
   'stuck',
   'cutting',
+  'resetting',
+  'closing',
+  'dripping',
+  'babbling',
   'silent',
   'off',
-];
+] as const;
 
-const OK = new TextEncoder().encode('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n');
-const UNAVAILABLE = new TextEncoder().encode('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
-const HALF = new TextEncoder().encode('HTTP/1.1 20');
-const TYPE_A = 1;
-const ADDRESS = { data: [[192, 0, 2, 80]] } as const;
-const SERVFAIL = { rcode: 2 } as const;
+export type ServerState = 'serving' | (typeof BROKEN)[number];
+
+/** Between the octets of a server that drips: no answer is complete before a check is over. */
+const DRIP_MS = 2000;
+const GARBAGE = text(Uint8Array.from({ length: 3000 }, (_, i) => (i * 151 + 7) & 0xff));
+const HUNG: Outcome = { durationMs: Number.POSITIVE_INFINITY, exitCode: 0, output: '' };
 
 export class RealServer {
   readonly plan: ServerPlan;
   readonly host: Host;
   readonly #site: Site;
-  readonly #ports = new Set<number>();
+  readonly #ports = new Map<number, Speaker>();
   #life: Life;
   #state: ServerState = 'serving';
 
@@ -50,10 +55,10 @@ export class RealServer {
     return this.#state;
   }
 
-  serve(port: number): void {
+  serve(port: number, speaker: Speaker): void {
     if (this.#ports.has(port)) return;
-    this.#ports.add(port);
-    if (listens(this.#state)) this.#listen(port);
+    this.#ports.set(port, speaker);
+    if (listens(this.#state)) this.#listen(port, speaker);
   }
 
   set(state: ServerState): void {
@@ -74,7 +79,7 @@ export class RealServer {
     }
     if (!this.#life.alive && listens(state)) {
       this.#life = new Life(this.#site.scheduler);
-      for (const port of this.#ports) this.#listen(port);
+      for (const [port, speaker] of this.#ports) this.#listen(port, speaker);
     }
   }
 
@@ -87,21 +92,41 @@ export class RealServer {
 
   /** The program that RunCommand runs against this server. */
   check(): Outcome {
+    if (this.#state === 'serving') return { durationMs: 30, exitCode: 0, output: '' };
+    return this.#hangs ? HUNG : { durationMs: 30, exitCode: 1, output: `${this.#state}\n` };
+  }
+
+  /** OpenSSH's client, with its words. */
+  logIn(): Outcome {
+    const ended = (output: string, durationMs = 30): Outcome => ({
+      durationMs,
+      exitCode: 255,
+      output: `${output}\r\n`,
+    });
     switch (this.#state) {
       case 'serving':
-        return { durationMs: 30, exitCode: 0, output: '' };
-      case 'stuck':
-      case 'silent':
-        return { durationMs: Number.POSITIVE_INFINITY, exitCode: 0, output: '' };
+        return { durationMs: 80, exitCode: 0, output: '' };
+      case 'refusing':
+        return ended('ssh: connect to host 10.0.2.1 port 22: Connection refused');
+      case 'erring':
+        return ended('monitor@10.0.2.1: Permission denied (publickey).');
+      case 'babbling':
+        return ended('banner exchange: Connection to 10.0.2.1 port 22: invalid format');
+      case 'off':
+        return ended('ssh: connect to host 10.0.2.1 port 22: No route to host', 3000);
       default:
-        return { durationMs: 30, exitCode: 1, output: `${this.#state}\n` };
+        return this.#hangs ? HUNG : ended('kex_exchange_identification: read: Connection reset by peer');
     }
   }
 
-  #listen(port: number): void {
+  get #hangs(): boolean {
+    return this.#state === 'stuck' || this.#state === 'dripping' || this.#state === 'silent';
+  }
+
+  #listen(port: number, speaker: Speaker): void {
     const { network, udp } = this.#site;
     for (const address of ['0.0.0.0', '::']) {
-      network.listen(this.host, this.#life, { address, port }, (stream) => this.#accept(stream));
+      network.listen(this.host, this.#life, { address, port }, (stream) => this.#accept(stream, speaker));
     }
     udp.serve(this.host, this.#life, port, (bytes, send) => {
       const reply = this.#reply(bytes);
@@ -109,77 +134,91 @@ export class RealServer {
     });
   }
 
-  #accept(stream: Stream): void {
-    let request = '';
+  #condition() {
+    return { well: this.#state === 'serving', share: agentShare(this.plan.host) };
+  }
+
+  #accept(stream: Stream, speaker: Speaker): void {
+    let received = '';
+    let open = true;
+    const answer = (): void => {
+      const turn = speaker.turn(received, this.#condition());
+      if (turn === null) return;
+      received = received.slice(turn.used);
+      this.#life.after(1, () => {
+        if (open) this.#say(stream, turn.say, turn.last);
+      });
+      if (received !== '') answer();
+    };
     stream.on({
       onData: (bytes) => {
-        // RFC 1035 §4.2.2: a query over TCP begins with its length.
-        if (bytes[0] === 0) {
-          this.#answerDns(stream, bytes.subarray(2));
-          return;
-        }
-        request += new TextDecoder().decode(bytes);
-        if (!request.includes('\r\n\r\n')) return;
-        if (request.startsWith('agent ')) this.#answerAgent(stream);
-        else this.#answer(stream, /^connection: keep-alive\r$/im.test(request));
-        request = '';
+        received += text(bytes);
+        answer();
       },
       onEnd: () => stream.close('fin'),
       onDrain: () => {},
-      onClose: () => {},
+      onClose: () => {
+        open = false;
+      },
     });
+    const condition = this.#condition();
+    const greeting = speaker.greeting(condition);
+    if (greeting !== '') this.#life.after(1, () => this.#say(stream, greeting, !condition.well));
+  }
+
+  /** As far as it comes to that. */
+  #say(stream: Stream, whole: string, last: boolean): void {
+    switch (this.#state) {
+      case 'stuck':
+        return;
+      case 'cutting':
+        stream.write(octets(whole.slice(0, whole.length / 3)));
+        this.#life.after(1, () => stream.close('rst'));
+        return;
+      case 'resetting':
+        stream.close('rst');
+        return;
+      case 'closing':
+        stream.end();
+        return;
+      case 'dripping':
+        this.#drip(stream, whole);
+        return;
+      case 'babbling':
+        stream.write(octets(GARBAGE));
+        return;
+      default:
+        stream.write(octets(whole));
+        if (last) stream.close('fin');
+    }
+  }
+
+  /** Goes on for as long as it does: what has begun to drip never gets better. */
+  #drip(stream: Stream, rest: string): void {
+    stream.write(octets(rest.slice(0, 1)));
+    if (rest.length > 1) this.#life.after(DRIP_MS, () => this.#drip(stream, rest.slice(1)));
   }
 
   /** To a datagram: DNS, or the echo. */
   #reply(bytes: Uint8Array): Uint8Array | null {
-    const state = this.#state;
-    if (state === 'stuck') return null;
-    if (new TextDecoder().decode(bytes) === 'ping') {
-      return new TextEncoder().encode(state === 'serving' ? 'pong' : 'p');
-    }
-    if (state === 'cutting') return answerTo(bytes, { truncated: true });
-    return answerTo(bytes, state !== 'serving' ? SERVFAIL : typeOf(bytes) === TYPE_A ? ADDRESS : {});
-  }
-
-  #answerDns(stream: Stream, query: Uint8Array): void {
-    this.#life.after(1, () => {
-      const reply = this.#state === 'cutting' ? null : this.#reply(query);
-      if (this.#state === 'stuck') return;
-      if (reply !== null) stream.write(Uint8Array.from([0, reply.length, ...reply]));
-      else stream.close('rst');
-    });
-  }
-
-  /** As HAProxy's agents do: a line. */
-  #answerAgent(stream: Stream): void {
-    this.#life.after(1, () => {
-      if (this.#state === 'stuck') return;
-      const line = this.#state === 'serving' ? `up ${agentShare(this.plan.host)}%\n` : `fail # ${this.#state}\n`;
-      stream.write(new TextEncoder().encode(this.#state === 'cutting' ? line.slice(0, 2) : line));
-      stream.close('fin');
-    });
-  }
-
-  #answer(stream: Stream, keep: boolean): void {
-    this.#life.after(1, () => {
-      if (this.#state === 'stuck') return;
-      if (this.#state === 'cutting') {
-        stream.write(HALF);
-        this.#life.after(1, () => stream.close('rst'));
-        return;
+    switch (this.#state) {
+      case 'stuck':
+      case 'resetting':
+      case 'closing':
+      case 'dripping':
+        return null;
+      case 'babbling':
+        return octets(GARBAGE.slice(0, 400));
+      case 'cutting':
+        return text(bytes) === 'ping' ? octets('p') : answerTo(bytes, { truncated: true });
+      default: {
+        const well = this.#state === 'serving';
+        return text(bytes) === 'ping' ? octets(well ? 'pong' : 'p') : dnsReply(bytes, well);
       }
-      stream.write(this.#state === 'serving' ? OK : UNAVAILABLE);
-      if (!keep) stream.close('fin');
-    });
+    }
   }
 }
 
 function listens(state: ServerState): boolean {
   return state !== 'refusing' && state !== 'off';
-}
-
-/** Behind the name of the question. */
-function typeOf(query: Uint8Array): number {
-  const question = questionOf(query);
-  return ((question.at(-4) ?? 0) << 8) | (question.at(-3) ?? 0);
 }

@@ -1,6 +1,7 @@
 // What happens around the directors: to real servers, paths, names, pool lists and routers.
 
 import { type EventKind, directorOf, hit, say, serviceOf } from './event.ts';
+import { feedFaultsOf } from './feeds.ts';
 import { faultsOf } from './pool-store.ts';
 import type { Random } from './random.ts';
 import type { Scene } from './scene.ts';
@@ -21,11 +22,11 @@ export const breakServer: EventKind = {
     say(scene, `${server.plan.host} is ${state}`);
     hit(scene, 'server', state);
     server.set(state);
-    scene.truth.look();
+    scene.look();
     return () => {
       say(scene, `${server.plan.host} serves again`);
       server.set('serving');
-      scene.truth.look();
+      scene.look();
     };
   },
 };
@@ -42,11 +43,11 @@ export const breakAll: EventKind = {
     say(scene, `all servers are ${state}`);
     hit(scene, 'all servers', state);
     for (const server of healthy) server.set(state);
-    scene.truth.look();
+    scene.look();
     return () => {
       say(scene, 'all servers serve again');
       for (const server of healthy) server.set('serving');
-      scene.truth.look();
+      scene.look();
     };
   },
 };
@@ -79,7 +80,7 @@ export const cutPath: EventKind = {
     const kind = place === 'to a router' ? 'path' : 'source';
     const undo = place === 'to a server' ? null : scene.truth.disturb(director.name, kind);
     network.cutPath(backwards ? to : from, backwards ? from : to, oneWay);
-    scene.truth.look();
+    scene.look();
     let over = false;
     const router = scene.routers.filter(({ host }) => host === to);
     scene.laws.mustBeLeft(director, router, 'silent', () => !over && director.machine.host.power);
@@ -88,7 +89,7 @@ export const cutPath: EventKind = {
       say(scene, `path between ${from.name} and ${to.name} is whole again`);
       network.healPath(from, to);
       undo?.();
-      scene.truth.look();
+      scene.look();
     };
   },
 };
@@ -126,11 +127,11 @@ export const breakVipPath: EventKind = {
     say(scene, `${plan.host} has ${fault}`);
     hit(scene, 'VIP path', fault);
     scene.site.network.breakVipPath(host, fault);
-    scene.truth.look();
+    scene.look();
     return () => {
       say(scene, `${plan.host} has no longer ${fault}`);
       scene.site.network.breakVipPath(host, null);
-      scene.truth.look();
+      scene.look();
     };
   },
 };
@@ -185,7 +186,7 @@ export const editPool: EventKind = {
     hit(scene, 'pool edit', what);
     scene.store.publish(service, after);
     scene.truth.touch();
-    scene.truth.look();
+    scene.look();
     return null;
   },
 };
@@ -245,6 +246,29 @@ export const failSource: EventKind = {
     // Whoever serves a short list for long enough means it.
     if (fault === 'empty' || fault === 'truncated') scene.site.scheduler.at(service.shrinkConfirmSeconds * 800, end);
     return end;
+  },
+};
+
+/** What File monitors read. They know nothing then, and nobody is taken out for that. */
+export const failFeed: EventKind = {
+  name: 'feed',
+  weight: 5,
+  meanMs: 60_000,
+  begin: (scene, random) => {
+    const fed = scene.topology.services.filter(({ monitors }) => monitors.includes('File'));
+    if (fed.length === 0) return false;
+    const service = random.pick(fed);
+    if (scene.feeds.fault(service) !== null) return false;
+    const fault = random.pick(feedFaultsOf(service));
+    say(scene, `feed of ${service.name}: ${fault}`);
+    hit(scene, 'feed', fault);
+    scene.feeds.setFault(service, fault);
+    const undo = scene.truth.disturbFeed(service.name);
+    return () => {
+      say(scene, `feed of ${service.name} is well again`);
+      scene.feeds.setFault(service, null);
+      undo();
+    };
   },
 };
 

@@ -9,7 +9,12 @@ import { Scheduler } from './scheduler.ts';
 import { Tally } from './tally.ts';
 import { Udp } from './udp.ts';
 
+/** 2026-01-01: where the simulated wall clocks start. */
+const EPOCH = 1_767_225_600_000;
+
 export interface Site {
+  /** What a clock shows that is right, unix ms. */
+  wall(): number;
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly tally: Tally;
@@ -27,5 +32,6 @@ export function makeSite(seed: number, print: ((line: string) => void) | null = 
   const network = new Network(scheduler, random.fork('network'), tally);
   const journal = new Journal(scheduler, print);
   const udp = new Udp(network);
-  return { scheduler, random, tally, journal, network, udp, web: new Web(network), zone: new Zone() };
+  const wall = (): number => EPOCH + scheduler.now;
+  return { wall, scheduler, random, tally, journal, network, udp, web: new Web(network), zone: new Zone() };
 }

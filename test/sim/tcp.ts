@@ -3,6 +3,7 @@
 
 import { SystemError } from '../../src/lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TlsState } from '../../src/world/world.ts';
+import type { Way } from './ipvs-connections.ts';
 import type { Life } from './life.ts';
 import type { Host, Network } from './network.ts';
 
@@ -25,8 +26,8 @@ export class End implements Stream {
   readonly remote: Endpoint;
   readonly host: Host;
   readonly life: Life;
-  /** Does the way forward take what this end sends? */
-  passes: () => boolean = () => true;
+  /** How IPVS forwards what this end sends; undefined: it does not. */
+  way: Way | undefined;
   readonly #network: Network;
   readonly #keepAlive: ConnectOptions['keepAlive'];
   #other: End | null = null;
@@ -181,11 +182,16 @@ export class End implements Stream {
     const other = this.#other;
     return (
       other !== null &&
-      this.passes() &&
-      other.passes() &&
+      this.#isTaken(other) &&
+      other.#isTaken(this) &&
       this.#network.reaches(this.host, other.host) &&
       this.#network.reaches(other.host, this.host)
     );
+  }
+
+  /** Does the way forward take what this end sends, and the other host what comes by it? */
+  #isTaken(other: End): boolean {
+    return this.way === undefined || (this.way.to.available() && other.host.takes(this.way.to.method));
   }
 
   #drop(): void {
@@ -253,7 +259,8 @@ export class End implements Stream {
     const other = this.#other;
     const item = this.#outgoing[0];
     if (other === null || item === undefined) return;
-    if (!this.#network.reaches(this.host, other.host) || !this.passes()) {
+    const sent = this.way?.pass(item.is, this.#network.scheduler.now) ?? true;
+    if (!sent || !this.#isTaken(other) || !this.#network.reaches(this.host, other.host)) {
       if (item.is === 'rst') this.#outgoing = [];
       else this.#retransmit();
       return;

@@ -7,16 +7,21 @@ export type MonitorName =
   | 'Agent'
   | 'DNS'
   | 'DNSQuery'
+  | 'File'
+  | 'GRPC'
   | 'HTTP'
   | 'IdleConnection'
   | 'Ping'
   | 'ProxyFetch'
   | 'RunCommand'
+  | 'SMTP'
+  | 'SSH'
   | 'TCP'
   | 'UDP';
 
 export interface ServicePlan {
   readonly name: string;
+  readonly protocol: 'tcp' | 'udp';
   readonly vip: string;
   readonly port: number;
   readonly scheduler: string;
@@ -40,6 +45,8 @@ export interface ServicePlan {
   readonly needed: number;
   /** Between checks while a server changes; null: as always. */
   readonly fastSeconds: number | null;
+  /** Between checks of a server that has been down for SLOW_AFTER_SECONDS; null: as always. */
+  readonly slowSeconds: number | null;
   /** Of what comes into the pool; 0: none. */
   readonly slowStartSeconds: number;
   /** All but IdleConnection. */
@@ -47,6 +54,12 @@ export interface ServicePlan {
   readonly timeoutSeconds: number;
   /** HTTP: ask again on the same connection. */
   readonly keepAlive: boolean;
+  readonly smtpTls: 'none' | 'starttls';
+  /** banner asks by a connection, login by a program, which cannot go through the path. */
+  readonly sshMode: 'banner' | 'login';
+  /** File: where the document is, and what it looks like. */
+  readonly feed: 'path' | 'url';
+  readonly feedJson: boolean;
   /** IdleConnection: longest pause before it tries again. */
   readonly maxDelaySeconds: number;
   readonly source: 'file' | 'http' | 'etcd' | 'k8s' | 'srv';
@@ -63,14 +76,15 @@ export interface PoolEntry {
   readonly enabled: boolean;
 }
 
-/** What agents on half of the servers ask for while they are well: 40 % of the weight that the list gives. */
+/** What agents on half of the servers, and feeds for them, ask for while they are well: 40 % of the weight that the list gives. */
 export function agentShare(host: string): number {
   return (host.codePointAt(host.length - 1) ?? 0) % 2 === 0 ? 40 : 100;
 }
 
 /** What the kernel should have for a server that is up. */
 export function weightOf(service: ServicePlan, { host, weight }: PoolEntry): number {
-  if (weight === 0 || !service.monitors.includes('Agent')) return weight;
+  const asked = service.monitors.includes('Agent') || service.monitors.includes('File');
+  if (weight === 0 || !asked) return weight;
   return Math.max(1, Math.round((weight * agentShare(host)) / 100));
 }
 
@@ -107,9 +121,21 @@ export interface Topology {
   readonly resolveIntervalSeconds: number;
   /** Between each director and each router, at BFD_INTERVAL_MS × 3. */
   readonly bfd: boolean;
+  /** Timeouts of IPVS' connections: as the kernel has them, or short enough for ports to change hands during a run. */
+  readonly timeouts: IpvsTimeouts;
+}
+
+/** `ipvsadm --set`, seconds. */
+export interface IpvsTimeouts {
+  readonly tcp: number;
+  readonly tcpFin: number;
+  readonly udp: number;
 }
 
 export const POOL_SERVER = { address: '10.0.9.1', port: 8080 } as const;
+/** On the same host. */
+export const FEED_SERVER = { address: POOL_SERVER.address, port: 8090 } as const;
+export const SLOW_AFTER_SECONDS = 20;
 /** IdleConnection's TCP keepalive, shorter than PyBal's: a server that lost its power must be missed within a calm. */
 export const KEEPALIVE = { idleSeconds: 10, intervalSeconds: 5, retries: 3 } as const;
 export const LOCAL_AS = 64_600;
@@ -150,6 +176,10 @@ export function drawTopology(random: Random): Topology {
     withdrawWaitSeconds: random.pick([1, 1, 3]),
     resolveIntervalSeconds: random.pick([10, 30, 60]),
     bfd: random.chance(0.35),
+    timeouts: random.pick([
+      { tcp: 900, tcpFin: 120, udp: 300 },
+      { tcp: 120, tcpFin: 60, udp: 60 },
+    ]),
   };
 }
 
@@ -168,12 +198,23 @@ const MONITORS: readonly (readonly MonitorName[])[] = [
   ['Agent'],
   ['Agent', 'IdleConnection'],
   ['ProxyFetch', 'RunCommand', 'IdleConnection'],
+  ['SMTP'],
+  ['SMTP', 'Ping'],
+  ['SSH'],
+  ['SSH', 'Ping'],
+  ['GRPC'],
+  ['GRPC', 'IdleConnection'],
+  ['File'],
+  ['File', 'TCP'],
+  ['File', 'IdleConnection'],
   [],
 ];
 
 const DATAGRAMS: readonly MonitorName[] = ['DNS', 'DNSQuery', 'UDP'];
 /** They never go through the path. */
-export const NOT_ON_PATH: readonly MonitorName[] = ['Agent', 'Ping', 'RunCommand'];
+export const NOT_ON_PATH: readonly MonitorName[] = ['Agent', 'File', 'Ping', 'RunCommand'];
+/** What they say of a server's weight counts while they are up themselves. */
+const WEIGHING: readonly MonitorName[] = ['Agent', 'File'];
 
 /** Services share VIPs now and then; each VIP and port is there once. */
 export function drawService(random: Random, index: number): ServicePlan {
@@ -186,11 +227,13 @@ export function drawService(random: Random, index: number): ServicePlan {
     ['tunnel', 2],
   ] as const);
   const monitors = random.weighted(MONITORS.map((each) => [each, each.length === 0 ? 0.3 : 2] as const));
-  // Services of one VIP must agree. Datagrams are not forwarded here.
+  const sshMode = random.pick(['banner', 'login'] as const);
+  // Services of one VIP must agree.
   const presence = vipNumber % 3 === 1 ? 'lo' : 'route';
   const via = random.pick(['server', 'path', 'both', 'both'] as const);
   return {
     name: `s${index + 1}`,
+    protocol: monitors.some((name) => DATAGRAMS.includes(name)) ? 'udp' : 'tcp',
     vip: v6 ? `2001:db8:ffff::${vipNumber + 1}` : `192.0.2.${vipNumber + 1}`,
     port,
     scheduler: random.pick(['wrr', 'rr', 'sh', 'mh', 'wlc']),
@@ -211,17 +254,21 @@ export function drawService(random: Random, index: number): ServicePlan {
     drainSeconds: random.chance(0.2) ? random.pick([5, 20]) : 0,
     monitors,
     presence,
-    via: presence === 'route' && !monitors.some((name) => DATAGRAMS.includes(name)) ? via : 'server',
-    // What an agent says counts while it is up itself: there all are needed.
+    via: presence === 'route' && !(monitors.includes('SSH') && sshMode === 'login') ? via : 'server',
     needed:
-      monitors.length > 1 && !monitors.includes('Agent') && random.chance(0.4)
+      monitors.length > 1 && !monitors.some((name) => WEIGHING.includes(name)) && random.chance(0.4)
         ? random.int(1, monitors.length - 1)
         : monitors.length,
     fastSeconds: random.chance(0.3) ? 1 : null,
+    slowSeconds: random.chance(0.3) ? random.pick([30, 60]) : null,
     slowStartSeconds: random.chance(0.3) ? random.pick([9, 30, 60]) : 0,
     intervalSeconds: random.pick([5, 10, 10, 20]),
     timeoutSeconds: random.pick([2, 5, 5]),
     keepAlive: random.chance(0.5),
+    smtpTls: random.pick(['none', 'starttls'] as const),
+    sshMode,
+    feed: random.pick(['path', 'url'] as const),
+    feedJson: random.chance(0.5),
     maxDelaySeconds: random.pick([5, 10, 20]),
     source: random.weighted([
       ['http', 4],
@@ -256,8 +303,8 @@ export function isStepTo(service: ServicePlan, full: number, weight: number): bo
 
 export const isV6 = (address: string): boolean => address.includes(':');
 
-export function serviceKeyOf(service: Pick<ServicePlan, 'vip' | 'port'>): string {
-  return isV6(service.vip) ? `tcp [${service.vip}]:${service.port}` : `tcp ${service.vip}:${service.port}`;
+export function serviceKeyOf({ protocol, vip, port }: Pick<ServicePlan, 'protocol' | 'vip' | 'port'>): string {
+  return `${protocol} ${isV6(vip) ? `[${vip}]` : vip}:${port}`;
 }
 
 export function destinationKeyOf(address: string, port: number): string {

@@ -17,7 +17,7 @@ import {
 
 /**
  * kernel: its calls fail, hang or lose writes. vandal: somebody else writes to it. paused: the process gets no time. restart:
- * it was not running. path: packets to or from a router are dropped, or the router is away. own: it cannot open anything. source: pool lists do not get through.
+ * it was not running. path: packets to or from a router are dropped, or the router is away. own: it cannot open anything. clock: it is wrong. keys: ssh's files cannot be read. source: pool lists do not get through.
  */
 export type Disturbance =
   | 'kernel'
@@ -27,6 +27,8 @@ export type Disturbance =
   | 'path'
   | 'loss'
   | 'own'
+  | 'clock'
+  | 'keys'
   | 'disk'
   | 'names'
   | 'source';
@@ -111,6 +113,16 @@ export class Truth {
     };
   }
 
+  /** What is read of this service's servers is not so, or says nothing. */
+  disturbFeed(service: string): () => void {
+    const end = this.#begin(feedOf(service), 'source');
+    this.touch();
+    return () => {
+      end();
+      this.touch();
+    };
+  }
+
   /** A new kernel has none of the old one's troubles. */
   rebooted(director: string): void {
     for (const span of this.#spansOf(director, ['kernel'])) span.to ??= this.now;
@@ -147,6 +159,23 @@ export class Truth {
     return this.#before(this.now - ms, ms, this.#spansOf(director, HINDERS));
   }
 
+  /** As `ago`, for what it knows of the health of a service's servers. */
+  healthAgo(director: string, service: ServicePlan, ms: number): number {
+    return this.#before(this.now - ms, ms, this.#blindness(director, service));
+  }
+
+  /** Could it not tell the health of a service's servers at or after `since`, or not act on it? */
+  blind(director: string, service: ServicePlan, since: number): boolean {
+    return this.#blindness(director, service).some(({ to }) => to === null || to >= since);
+  }
+
+  #blindness(director: string, { name, monitors, sshMode, feed }: ServicePlan): readonly Span[] {
+    const kinds = [...HINDERS];
+    if (monitors.includes('SSH') && sshMode === 'login') kinds.push('keys');
+    if (monitors.includes('File')) kinds.push('clock', ...(feed === 'url' ? (['source'] as const) : []));
+    return [...this.#spansOf(director, kinds), ...(this.#spans.get(feedOf(name)) ?? [])];
+  }
+
   /** As `ago`, for what it knows of a list. */
   listAgo(director: string, service: string, ms: number): number {
     const spans = [...this.#spansOf(director, [...HINDERS, 'source']), ...(this.#spans.get(sourceOf(service)) ?? [])];
@@ -180,6 +209,9 @@ export class Truth {
   }
 
   // Health.
+
+  /** Called when a server has failed, as seen from a director. */
+  failed: (director: string, service: ServicePlan, host: string) => void = () => {};
 
   /** Call after anything that may change who is reachable or serves. */
   look(): void {
@@ -222,6 +254,7 @@ export class Truth {
     seen.up = up;
     seen.since = this.now;
     this.touch(director.name);
+    if (!up) this.failed(director.name, service, server.plan.host);
   }
 
   isUp(director: string, service: string, host: string): boolean {
@@ -237,6 +270,12 @@ export class Truth {
   wasUp(director: string, service: string, host: string, since: number): boolean {
     const seen = this.#seen.get(`${director} ${service} ${host}`);
     return seen !== undefined && (seen.up || seen.lastUp >= since);
+  }
+
+  /** For how long it has been down without a break; 0: it is up, ms. */
+  downMs(director: string, service: string, host: string): number {
+    const seen = this.#seen.get(`${director} ${service} ${host}`);
+    return seen === undefined || seen.up ? 0 : this.now - seen.since;
   }
 
   /** Was it up long enough to be noticed, the last time that it was? */
@@ -289,14 +328,25 @@ export class Truth {
 }
 
 const sourceOf = (service: string): string => `source of ${service}`;
+const feedOf = (service: string): string => `feed of ${service}`;
 
-/** How long a monitor may take to notice, plus what a decision and its writes take, ms. */
+/** How long a monitor may take to notice that a server is back, plus what a decision and its writes take, ms. */
 export function noticeMs(service: ServicePlan): number {
+  const { intervalSeconds, slowSeconds, monitors } = service;
+  const polled = monitors.some((monitor) => monitor !== 'IdleConnection');
+  const slow = polled ? Math.max(0, (slowSeconds ?? 0) - intervalSeconds) : 0;
+  return failureMs(service) + slow * 1000;
+}
+
+/** How long it may take to notice that a server failed, likewise. */
+export function failureMs(service: ServicePlan): number {
   const polled = service.monitors.some((monitor) => monitor !== 'IdleConnection');
   const held = service.monitors.includes('IdleConnection');
   const keepAlive = KEEPALIVE.idleSeconds + KEEPALIVE.intervalSeconds * KEEPALIVE.retries;
+  // A document is read once in an interval, for all who ask in it.
+  const readings = service.monitors.includes('File') ? service.intervalSeconds : 0;
   const seconds = Math.max(
-    polled ? service.intervalSeconds * Math.max(service.rise, service.fall) + service.timeoutSeconds : 0,
+    polled ? service.intervalSeconds * Math.max(service.rise, service.fall) + service.timeoutSeconds + readings : 0,
     held ? Math.max(service.maxDelaySeconds, keepAlive) + service.timeoutSeconds : 0,
   );
   // A path that the kernel has lost is waited for.

@@ -16,7 +16,8 @@ interface Socket {
   readonly minTtl: number;
   /** Connected: nobody else is heard, and ICMP errors are. */
   readonly peer?: { readonly endpoint: Endpoint; onError(error: SystemError): void };
-  readonly onDatagram: ((bytes: Uint8Array, from: Endpoint, to: Endpoint) => void) | null;
+  /** `asked`: where the sender sent it, which is not `to` when IPVS forwarded it. */
+  readonly onDatagram: ((bytes: Uint8Array, from: Endpoint, to: Endpoint, asked: Endpoint) => void) | null;
 }
 
 /** RFC 5881 §4, RFC 5883 §5. */
@@ -67,8 +68,8 @@ export class Udp {
       this.#socketsOf(host).set(printEndpoint(any, port), {
         life,
         minTtl: 0,
-        onDatagram: (bytes, from, to) =>
-          onDatagram(bytes, (answer) => this.#send(host, to, DEFAULT_TTL, answer.slice(), from)),
+        onDatagram: (bytes, from, to, asked) =>
+          onDatagram(bytes, (answer) => this.#send(host, to, DEFAULT_TTL, answer.slice(), from, asked)),
       });
     }
   }
@@ -88,20 +89,26 @@ export class Udp {
             life.after(0.01, () => reject(new SystemError(code, call)));
             return;
           }
+          const sockets = this.#socketsOf(host);
+          const key = printEndpoint(local.address, local.port);
+          if (sockets.get(key)?.life.alive === true) {
+            life.after(0.01, () => reject(new SystemError('EADDRINUSE', call)));
+            return;
+          }
           const socket: Socket = {
             life,
             minTtl: 0,
             peer: { endpoint: remote, onError: (error) => handlers.onError(error) },
             onDatagram: (bytes) => handlers.onDatagram(bytes),
           };
-          const sockets = this.#socketsOf(host);
-          const key = printEndpoint(local.address, local.port);
           sockets.set(key, socket);
           const close = (): void => {
             if (sockets.get(key) === socket) sockets.delete(key);
           };
           const send = (bytes: Uint8Array): void => {
-            if (sockets.get(key) === socket) this.#send(host, local, DEFAULT_TTL, bytes.slice(), remote);
+            if (sockets.get(key) !== socket) return;
+            if (options.mark === undefined) this.#send(host, local, DEFAULT_TTL, bytes.slice(), remote);
+            else this.#forward(host, options.mark, local, bytes.slice(), remote);
           };
           life.after(0.01, () => resolve({ local, send, close }));
         }),
@@ -163,14 +170,36 @@ export class Udp {
     if (host !== undefined) this.#deliver(host, from, to, ttl, bytes);
   }
 
-  #send(host: Host, from: Endpoint, ttl: number, bytes: Uint8Array, to: Endpoint): void {
+  /** By IPVS, to where an entry of its table or the mark leads. */
+  #forward(host: Host, mark: number, from: Endpoint, bytes: Uint8Array, asked: Endpoint): void {
+    const { now } = this.#network.scheduler;
+    const way = host.connections.open(now, mark, from.port, asked, 'udp');
+    if (way === null || !way.pass('datagram', now)) {
+      this.#network.tally.hit('a mark that nobody forwards', 'udp');
+      return;
+    }
+    const target = this.#network.at(way.to.address);
+    if (target !== undefined && !target.takes(way.to.method)) this.#network.tally.hit('packets are dropped', 'udp');
+    else this.#send(host, from, DEFAULT_TTL, bytes, way.to, from, asked);
+  }
+
+  /** `shown` is the source that the receiver sees, `asked` the destination that it was sent to. */
+  #send(
+    host: Host,
+    from: Endpoint,
+    ttl: number,
+    bytes: Uint8Array,
+    to: Endpoint,
+    shown: Endpoint = from,
+    asked: Endpoint = to,
+  ): void {
     if (canonicalAddress(to.address) === null) throw new SystemError('EINVAL', 'sendto');
     if (!isAny(from.address) && !host.addresses.has(from.address)) throw new SystemError('EINVAL', 'sendto');
     const target = this.#network.at(to.address);
-    const source = isAny(from.address) ? sourceOf(host, to.address) : from.address;
+    const source = isAny(from.address) ? sourceOf(host, to.address) : shown.address;
     if (source === undefined) throw new SystemError('ENETUNREACH', 'sendto');
     if (target === undefined || !target.power) {
-      this.#complain(host, from, ARP_MS, 'EHOSTUNREACH', to);
+      this.#complain(host, from, ARP_MS, 'EHOSTUNREACH', asked);
       return;
     }
     if (BFD_PORTS.includes(to.port) && this.#network.random.unit() < this.loss) return;
@@ -183,11 +212,13 @@ export class Udp {
     const at = Math.max(this.#last.get(way) ?? 0, scheduler.now + this.#network.latency());
     this.#last.set(way, at);
     scheduler.at(at - scheduler.now, () => {
-      if (this.#network.reaches(host, target)) this.#deliver(target, { ...from, address: source }, to, left, bytes);
+      if (this.#network.reaches(host, target)) {
+        this.#deliver(target, { port: shown.port, address: source }, to, left, bytes, asked);
+      }
     });
   }
 
-  #deliver(host: Host, from: Endpoint, to: Endpoint, ttl: number, bytes: Uint8Array): void {
+  #deliver(host: Host, from: Endpoint, to: Endpoint, ttl: number, bytes: Uint8Array, asked = to): void {
     const any = familyOf(to.address) === 4 ? '0.0.0.0' : '::';
     const sockets = this.#sockets.get(host);
     const socket = sockets?.get(printEndpoint(to.address, to.port)) ?? sockets?.get(printEndpoint(any, to.port));
@@ -196,12 +227,12 @@ export class Udp {
     if (socket === undefined || !socket.life.alive || stranger) {
       const back = this.#network.at(from.address);
       if (back !== undefined && this.#network.reaches(host, back)) {
-        this.#complain(back, from, this.#network.latency(), 'ECONNREFUSED', to);
+        this.#complain(back, from, this.#network.latency(), 'ECONNREFUSED', asked);
       }
       return;
     }
     if (ttl < socket.minTtl) return;
-    socket.life.enter(() => socket.onDatagram?.(bytes, from, to));
+    socket.life.enter(() => socket.onDatagram?.(bytes, from, to, asked));
   }
 
   /** An ICMP error comes to the connected socket that had sent to `about`. */

@@ -1,0 +1,148 @@
+// The documents that File monitors read: somebody who watches the servers of a service writes them to each director's disk, or
+// serves them, with the time. On a bad day they are stale, gone, or not what they should be.
+
+import { FEED_MAX_AGE_SECONDS, feedPath } from './conf.ts';
+import type { WebAnswer } from './http.ts';
+import type { Machine } from './machine.ts';
+import type { RealServer } from './server.ts';
+import type { Site } from './site.ts';
+import { octets } from './speakers.ts';
+import { agentShare, FEED_SERVER, type ServicePlan } from './topology.ts';
+
+/** stale: nobody writes any more. absent: it names nobody that we ask for. unknown: it says so of everybody. */
+const OF_FEEDS = ['stale', 'gone', 'empty', 'truncated', 'garbage', 'absent', 'unknown'] as const;
+const OF_FILES = ['unreadable'] as const;
+const OF_URLS = ['error 500', 'hang', 'cut off', 'redirect'] as const;
+
+export type FeedFault = (typeof OF_FEEDS)[number] | (typeof OF_FILES)[number] | (typeof OF_URLS)[number];
+
+export function feedFaultsOf({ feed }: ServicePlan): readonly FeedFault[] {
+  return [...OF_FEEDS, ...(feed === 'path' ? OF_FILES : OF_URLS)];
+}
+
+/** Whoever writes does so when something changes, and this often in any case. */
+const WRITE_MS = (FEED_MAX_AGE_SECONDS * 1000) / 3;
+
+export class Feeds {
+  readonly #site: Site;
+  readonly #services: readonly ServicePlan[];
+  readonly #machines: readonly Machine[];
+  readonly #servers: ReadonlyMap<string, RealServer>;
+  readonly #faults = new Map<string, FeedFault>();
+  /** As it was when the writer stopped. */
+  readonly #stale = new Map<string, string>();
+
+  constructor(
+    site: Site,
+    services: readonly ServicePlan[],
+    machines: readonly Machine[],
+    servers: ReadonlyMap<string, RealServer>,
+  ) {
+    this.#site = site;
+    this.#services = services.filter(({ monitors }) => monitors.includes('File'));
+    this.#machines = machines;
+    this.#servers = servers;
+    if (this.#services.length === 0) return;
+    site.web.site(FEED_SERVER, ({ url }) => this.#serve(url));
+    this.#writeOften();
+  }
+
+  fault({ name }: ServicePlan): FeedFault | null {
+    return this.#faults.get(name) ?? null;
+  }
+
+  setFault(service: ServicePlan, fault: FeedFault | null): void {
+    const { name } = service;
+    if (fault === 'stale') this.#stale.set(name, this.#document(service));
+    if (fault === null) this.#faults.delete(name);
+    else this.#faults.set(name, fault);
+    this.#write(service);
+  }
+
+  /** Call when the state of a server has changed. */
+  changed(): void {
+    for (const service of this.#services) this.#write(service);
+  }
+
+  #writeOften(): void {
+    this.changed();
+    this.#site.scheduler.at(WRITE_MS, () => this.#writeOften());
+  }
+
+  #write(service: ServicePlan): void {
+    if (service.feed !== 'path') return;
+    const path = feedPath(service);
+    const fault = this.fault(service);
+    if (fault !== null) this.#site.tally.hit(`feed: ${fault}`, 'file');
+    for (const { disk } of this.#machines) {
+      disk.unreadable.delete(path);
+      if (fault === 'stale') continue;
+      if (fault === 'gone') disk.remove(path);
+      else disk.put(path, octets(this.#content(service, fault)));
+      if (fault === 'unreadable') disk.unreadable.add(path);
+    }
+  }
+
+  #serve(url: string): WebAnswer {
+    const service = this.#services.find(({ name }) => url === `/${name}`);
+    if (service === undefined) return respond(404, '');
+    const fault = this.fault(service);
+    if (fault !== null) this.#site.tally.hit(`feed: ${fault}`, 'url');
+    switch (fault) {
+      case 'gone':
+        return respond(404, 'not found\n');
+      case 'error 500':
+        return respond(500, 'internal error\n');
+      case 'redirect':
+        return respond(302, '');
+      case 'hang':
+        return { is: 'hang' };
+      case 'cut off':
+        return { is: 'cut off' };
+      default:
+        return respond(200, this.#content(service, fault));
+    }
+  }
+
+  #content(service: ServicePlan, fault: FeedFault | null): string {
+    switch (fault) {
+      case 'stale':
+        return this.#stale.get(service.name) ?? '';
+      case 'empty':
+        return '';
+      case 'garbage':
+        return String.fromCharCode(...Array.from({ length: 200 }, (_, i) => (i * 151 + 7) & 0xff));
+      case 'truncated': {
+        const whole = this.#document(service);
+        return whole.slice(0, Math.floor(whole.length * 0.7));
+      }
+      default:
+        return this.#document(service, fault);
+    }
+  }
+
+  #document({ feedJson }: ServicePlan, fault: FeedFault | null = null): string {
+    // The clock that all should have; a director's own may be wrong.
+    const seconds = Math.floor(this.#site.wall() / 1000);
+    const states = [...this.#servers.values()].map(({ plan: { host }, state }) => {
+      const name = fault === 'absent' ? `not-${host}` : host;
+      const said = fault === 'unknown' ? 'unknown' : state === 'serving' ? 'up' : 'down';
+      return { name, said, share: said === 'up' ? `${agentShare(host)}%` : '', why: said === 'down' ? state : '' };
+    });
+    if (!feedJson) {
+      const lines = states.map(({ name, said, share, why }) => [name, said, share, why].join(' ').trimEnd());
+      return `# members\n@${seconds}\n${lines.join('\n')}\n`;
+    }
+    const servers = Object.fromEntries(
+      states.map(({ name, said, share, why }) => [
+        name,
+        share === '' ? { state: said, reason: why } : { state: said, weight: share },
+      ]),
+    );
+    return JSON.stringify({ time: seconds, servers });
+  }
+}
+
+function respond(status: number, text: string): WebAnswer {
+  return { is: 'response', response: { status, headers: {}, body: octets(text) }, delayMs: 1 };
+}
