@@ -128,6 +128,8 @@ export interface Desired {
 /** A way for a check: how `tools.connect` and `tools.datagram` get to one real server for the VIP. */
 export interface Path {
   readonly mark: number;
+  /** What the kernel has for the mark, as last read: the same object for as long as each reading found the same. */
+  readonly found: IpvsEntry;
   readonly vip: string;
   readonly vipPort: number;
   /** NAT: whatever port is asked for, the server's own is reached. */

@@ -93,6 +93,7 @@ export function pathTo(facts: Facts, marks: Marks, service: ServiceConfig, addre
     return `the path's service (${wanted.key}) was changed by somebody`;
   return {
     mark: mark.mark,
+    found,
     vip: service.vip,
     vipPort: service.port,
     fixedPort: service.forward === 'nat',

@@ -78,6 +78,8 @@ export class Check implements Asker {
   #lastLatencyMs: number | null = null;
   #abandoned = 0;
   #stopped = false;
+  /** Of the last result: one that is still looked into gives way to the next. */
+  #turn = 0;
 
   /** `before`: the one whose place it takes, with other options perhaps. Its verdict stands until the first result. */
   constructor(probe: Probe, monitor: ServiceMonitor, before: Check | null) {
@@ -133,10 +135,35 @@ export class Check implements Asker {
 
   onStart(lateMs: number): void {
     this.#service.around.lateness.observe(lateMs);
+    if (this.path === null) return;
+    // A connection that was kept does not dial.
+    const way = this.path.way();
+    this.path.began = typeof way === 'string' ? null : way;
   }
 
   onResult(health: Health, latencyMs: number): void {
     if (this.#stopped) return;
+    const turn = ++this.#turn;
+    if (this.path === null || health.is === 'unknown' || health.is === this.#state.known)
+      this.#learn(health, latencyMs);
+    else void this.#learnIfTheWayWas(this.path, health, latencyMs, turn);
+  }
+
+  /** What would change a verdict counts when the kernel has had the path all the time. */
+  async #learnIfTheWayWas(path: PathSource, health: Health, latencyMs: number, turn: number): Promise<void> {
+    const { began } = path;
+    const held = this.monitor.module.kind === 'watch';
+    // What is held has no start that is told: the next word of it is judged by the way as it is then.
+    if (held) path.began = null;
+    const doubt = await this.#service.around.witness.doubt(began, path.way());
+    if (this.#stopped || turn !== this.#turn) return;
+    // A connection may lead to anybody then, and nothing would be heard of it for long.
+    if (doubt !== null && held && health.is === 'up') this.#asking.fail(doubt);
+    else this.#learn(doubt === null ? health : { is: 'unknown', reason: doubt }, latencyMs);
+    this.#asking.repace();
+  }
+
+  #learn(health: Health, latencyMs: number): void {
     const { world } = this.#service.around;
     const now = world.clock.now();
     const before = this.#state;
@@ -185,7 +212,8 @@ export class Check implements Asker {
   #pathSource(): PathSource {
     const { around, config } = this.#service;
     const { address } = this.#probe;
-    return { address, port: config.realPort, way: () => around.pathTo(this.#service.config, address), dialled: 0 };
+    const way = () => around.pathTo(this.#service.config, address);
+    return { address, port: config.realPort, way, dialled: 0, began: null };
   }
 
   get #name(): string {

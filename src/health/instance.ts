@@ -29,7 +29,7 @@ export interface Asker extends LoopContext {
 }
 
 /** What an asker holds of its loop. */
-export type Asking = Pick<Loop, 'busy' | 'stop'>;
+export type Asking = Pick<Loop, 'busy' | 'fail' | 'stop'> & { repace(): void };
 
 export class Instance {
   readonly monitor: MonitorToRun;
@@ -178,6 +178,14 @@ class Seat implements Asking {
 
   get busy(): boolean {
     return this.#question.loop.busy;
+  }
+
+  fail(reason: string): void {
+    this.#question.loop.fail(reason);
+  }
+
+  repace(): void {
+    this.#question.loop.repace?.();
   }
 
   stop(): Promise<void> {

@@ -16,6 +16,8 @@ export interface PathSource {
   way(): Path | string;
   /** So far: ports are taken in turn. */
   dialled: number;
+  /** The way that the check under way began with; null: it has not dialled yet. */
+  began: Path | null;
 }
 
 /** What to dial instead. */
@@ -35,7 +37,10 @@ export async function awaitPath(source: PathSource, clock: Clock, cut: Cut): Pro
   const giveUpAt = clock.now() + PATIENCE_MS;
   for (;;) {
     const way = source.way();
-    if (typeof way !== 'string') return way;
+    if (typeof way !== 'string') {
+      source.began ??= way;
+      return way;
+    }
     if (cut.aborted || clock.now() >= giveUpAt) throw new SystemError('ENOTCONN', 'take the path', way);
     await clock.sleep(LOOK_MS, cut);
   }

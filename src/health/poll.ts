@@ -42,7 +42,7 @@ export interface Loop {
   readonly busy: boolean;
   /** Who asks may want another pace now. Not there where nothing is asked in intervals. */
   repace?(): void;
-  /** The monitor is broken: cut what is under way, and call it unknown for this reason. */
+  /** The monitor is broken, or the way was lost: cut what is under way, and call it unknown for this reason. */
   fail(bug: string): void;
   /** Cut what is under way and report nothing any more. Resolves when it ended. */
   stop(): Promise<void>;

@@ -12,6 +12,7 @@ import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { culpritOf, type Grounds, type Origin, strayText } from './stray.ts';
 import { Ticks } from './ticks.ts';
 import { makeGates } from './tools.ts';
+import { PathWitness } from './witness.ts';
 
 export type { CheckHistory, CheckStatus, Observation } from './check.ts';
 export type { MonitorToRun } from './instance.ts';
@@ -50,6 +51,7 @@ export class HealthRunner {
       emit,
       describe,
       pathTo,
+      witness: new PathWitness(world),
       onStopping: (done) => {
         this.#stopping.add(done);
         void done.finally(() => this.#stopping.delete(done));

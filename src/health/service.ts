@@ -16,6 +16,7 @@ import { pathName } from './pair.ts';
 import { Server } from './server.ts';
 import type { Ticks } from './ticks.ts';
 import type { Gates } from './tools.ts';
+import type { PathWitness } from './witness.ts';
 
 /** One service to check, as the daemon hands it over. */
 export interface ServiceToCheck {
@@ -36,6 +37,7 @@ export interface Surroundings {
   describe(service: string, host: string): string;
   /** The way through the path to an address, or why there is none. */
   pathTo(service: ServiceConfig, address: string): Path | string;
+  readonly witness: PathWitness;
   /** Something was stopped; `done` resolves when it ended. */
   onStopping(done: Promise<void>): void;
 }

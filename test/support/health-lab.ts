@@ -5,6 +5,7 @@ import type { Path } from '../../src/decision/decision.ts';
 import type { Fact } from '../../src/decision/facts.ts';
 import type { MonitorModule } from '../../src/health/monitor.ts';
 import { HealthRunner } from '../../src/health/runner.ts';
+import { destinationKey, fwmarkKey, type IpvsEntry } from '../../src/ipvs/table.ts';
 import type { World } from '../../src/world/world.ts';
 import { FakeWorld } from './fake-world.ts';
 import { AS_ALWAYS, serviceConfig } from './service-config.ts';
@@ -53,4 +54,29 @@ export function lab(over: Partial<World> = {}, pathTo?: (service: ServiceConfig,
       return fact.is === 'health' ? [`${fact.host} ${fact.health?.is ?? 'none'}`] : [];
     });
   return { fake, facts, runner, configure, told };
+}
+
+/** What the kernel has for a path to `address`. */
+export function fakeMark(mark: number, address: string): IpvsEntry {
+  const destination = {
+    key: destinationKey(address, 0),
+    address,
+    port: 0,
+    forward: 'dr',
+    weight: 1,
+    upperThreshold: 0,
+    lowerThreshold: 0,
+  } as const;
+  const service = {
+    key: fwmarkKey(mark, 4),
+    protocol: 'fwmark',
+    address: '0.0.0.0',
+    port: 0,
+    fwmark: mark,
+    scheduler: 'rr',
+    flags: 0,
+    persistenceSeconds: 0,
+    persistencePrefix: 32,
+  } as const;
+  return { service, destinations: new Map([[destination.key, destination]]) };
 }

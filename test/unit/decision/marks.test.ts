@@ -158,6 +158,7 @@ describe('decision/marks', () => {
       const { mark, firstPort } = markOf(made, 'dr 10.9.0.1:0');
       expect(to('10.9.0.1')).to.deep.equal({
         mark,
+        found: made.facts.kernel.ipvs.get(fwmarkKey(mark, 4)),
         vip: '10.0.0.1',
         vipPort: 80,
         fixedPort: false,

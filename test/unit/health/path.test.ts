@@ -5,9 +5,11 @@ import { CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { ConnectOptions, Stream, UdpOptions, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
+import { fakeMark } from '../../support/health-lab.ts';
 
 const WAY: Path = {
   mark: 1007,
+  found: fakeMark(1007, '10.9.0.1'),
   vip: '10.0.0.1',
   vipPort: 80,
   fixedPort: false,
@@ -42,7 +44,7 @@ function stage(way: () => Path | string, fails: (options: ConnectOptions) => str
     },
   };
   const tools = makeTools('Test', world, makeGates(), { log() {}, observe() {}, count() {} }, () => {});
-  const source: PathSource = { ...HERE, way, dialled: 0 };
+  const source: PathSource = { ...HERE, way, dialled: 0, began: null };
   return { fake, tools, dialled, closed, cut: new CheckCut(source) };
 }
 
@@ -151,7 +153,7 @@ describe('A check through the path', () => {
 
   it('is unknown for what can not go through it', async () => {
     const { tools } = stage(() => WAY);
-    const source: PathSource = { ...HERE, way: () => WAY, dialled: 0 };
+    const source: PathSource = { ...HERE, way: () => WAY, dialled: 0, began: null };
     const ways = [
       (cut: CheckCut) => tools.ping({ address: HERE.address }, cut),
       (cut: CheckCut) => tools.run({ path: '/bin/true', args: [], env: {}, timeoutMs: 1000, maxOutputBytes: 100 }, cut),

@@ -1,14 +1,17 @@
 import { expect } from 'chai';
 import type { Path } from '../../../src/decision/decision.ts';
+import type { IpvsEntry } from '../../../src/ipvs/table.ts';
 import type { Poll } from '../../../src/health/monitor.ts';
 import type { ConnectOptions, Stream } from '../../../src/world/world.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
-import { lab } from '../../support/health-lab.ts';
+import { fakeMark, lab } from '../../support/health-lab.ts';
 
 const VIP = '10.0.0.1';
+const FOUND = fakeMark(1000, '10.0.0.9');
 const WAY: Path = {
   mark: 1000,
+  found: FOUND,
   vip: VIP,
   vipPort: 80,
   fixedPort: false,
@@ -32,8 +35,13 @@ const CONNECT = {
   }),
 } as const satisfies Poll<[]>;
 
-function stage(refused: (options: ConnectOptions) => boolean) {
-  const { streams } = new FakeWorld().world;
+/** `way` and `kernel`: what the reconciler believes of the path, and what is really there. */
+function stage(
+  refused: (options: ConnectOptions) => boolean,
+  way: () => Path | string = () => WAY,
+  kernel: () => Promise<readonly IpvsEntry[]> = async () => [FOUND],
+) {
+  const { streams, ipvs } = new FakeWorld().world;
   const here = { address: VIP, port: 80 };
   const stream: Stream = {
     local: here,
@@ -46,10 +54,23 @@ function stage(refused: (options: ConnectOptions) => boolean) {
     close() {},
   };
   const asked: string[] = [];
+  let readings = 0;
   return {
     asked,
+    readings: () => readings,
     ...lab(
       {
+        ipvs: {
+          ...ipvs,
+          async list(keys) {
+            readings++;
+            return new Map(
+              (await kernel()).flatMap((entry) =>
+                keys?.includes(entry.service.key) ? [[entry.service.key, entry]] : [],
+              ),
+            );
+          },
+        },
         streams: {
           ...streams,
           async connect(options) {
@@ -59,7 +80,7 @@ function stage(refused: (options: ConnectOptions) => boolean) {
           },
         },
       },
-      () => WAY,
+      way,
     ),
   };
 }
@@ -98,6 +119,70 @@ describe('A service whose monitors go through the path', () => {
     expect(last?.is === 'health' && last.health?.reason).to.match(
       /^Connect: application answers on its own address, VIP path does not: Connection was refused/,
     );
+    await runner.stop();
+  });
+
+  it('takes nothing for down, or up, that was found out while the kernel had lost the path', async () => {
+    for (const [kernel, reason] of [
+      [async () => [], /changed by somebody during the check/],
+      [() => Promise.reject(new SystemError('EPERM', 'list IPVS')), /not known whether the path is there/],
+      [() => new Promise<never>(() => {}), /not known whether the path is there.*no answer/],
+    ] as const) {
+      let lost = false;
+      const { fake, runner, configure, told } = stage(
+        () => lost,
+        () => WAY,
+        () => (lost ? kernel() : Promise.resolve([FOUND])),
+      );
+      configure([CONNECT], { via: 'path' });
+      runner.candidate('text_80', 'cp1', '10.0.0.9');
+      await fake.clock.advance(2000);
+      lost = true;
+      await fake.clock.advance(12_000);
+      expect(told().at(-1)).to.equal('cp1 unknown');
+      expect(runner.status()[0]?.last).to.match(reason);
+      lost = false;
+      await fake.clock.advance(10_000);
+      expect(told().at(-1)).to.equal('cp1 up');
+      await runner.stop();
+    }
+  });
+
+  it('takes nothing for down, or up, when the path was away and came back during the check', async () => {
+    let way = WAY;
+    let broken = false;
+    const { fake, runner, configure, told } = stage(
+      () => {
+        if (broken) way = { ...WAY, found: { ...FOUND } };
+        return broken;
+      },
+      () => way,
+    );
+    configure([CONNECT], { via: 'path' });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(2000);
+    broken = true;
+    await fake.clock.advance(10_000);
+    expect(told().at(-1)).to.equal('cp1 unknown');
+    await runner.stop();
+  });
+
+  it('reads the kernel for results that would change a verdict, together for all of them', async () => {
+    let broken = false;
+    const { fake, runner, configure, told, readings } = stage(() => broken);
+    const hosts = Array.from({ length: 50 }, (_, i) => `cp${i}`);
+    configure([CONNECT], { via: 'path', hosts });
+    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(2000);
+    expect(told().filter((fact) => fact.endsWith(' up'))).to.have.length(50);
+    const first = readings();
+    expect(first).to.be.within(1, 15);
+    await fake.clock.advance(30_000);
+    expect(readings()).to.equal(first);
+    broken = true;
+    await fake.clock.advance(20_000);
+    expect(told().filter((fact) => fact.endsWith(' down'))).to.have.length(50);
+    expect(readings() - first).to.be.at.most(105);
     await runner.stop();
   });
 

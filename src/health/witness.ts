@@ -1,0 +1,58 @@
+// Whether it was the path: what a check found out through it is about its server only while the kernel had the path all the
+// time. Somebody may have taken it away a moment ago (`ipvsadm -C`), and the reconciler reads every few seconds. So a result
+// that would change a verdict has the kernel asked once more. Used by check.ts.
+
+import type { Path } from '../decision/decision.ts';
+import type { IpvsTable, ServiceKey } from '../ipvs/table.ts';
+import { equal } from '../lib/equal.ts';
+import { errorText } from '../lib/errors.ts';
+import { within } from '../lib/in-time.ts';
+import type { World } from '../world/world.ts';
+
+/** From one reading to the next: after it, all ask together. A failure of thousands must not read the table thousands of times. */
+const GAP_MS = 100;
+const PATIENCE_MS = 1000;
+
+export class PathWitness {
+  readonly #world: Pick<World, 'clock' | 'ipvs'>;
+  /** The reading that is about to begin, and what it is to read. */
+  #next: { readonly keys: Set<ServiceKey>; readonly table: Promise<IpvsTable> } | null = null;
+  #lastAt = Number.NEGATIVE_INFINITY;
+
+  constructor(world: Pick<World, 'clock' | 'ipvs'>) {
+    this.#world = world;
+  }
+
+  /** Why a check says nothing that began with the path `before` (null: not known) and ended with `now`; null: it counts. Never rejects. */
+  async doubt(before: Path | null, now: Path | string): Promise<string | null> {
+    if (typeof now === 'string') return now;
+    const { key } = now.found.service;
+    const changed = `the path's service (${key}) was changed by somebody during the check`;
+    if (before !== null && before.found !== now.found) return changed;
+    try {
+      const table = await within(this.#world.clock, PATIENCE_MS + GAP_MS, 'list IPVS', this.#read(key));
+      return equal(table.get(key), now.found) ? null : changed;
+    } catch (error) {
+      return `it is not known whether the path is there: ${errorText(error)}`;
+    }
+  }
+
+  #read(key: ServiceKey): Promise<IpvsTable> {
+    if (this.#next === null) {
+      const keys = new Set<ServiceKey>();
+      this.#next = { keys, table: this.#soon(keys) };
+    }
+    this.#next.keys.add(key);
+    return this.#next.table;
+  }
+
+  async #soon(keys: ReadonlySet<ServiceKey>): Promise<IpvsTable> {
+    const { clock, ipvs } = this.#world;
+    const waitMs = this.#lastAt + GAP_MS - clock.now();
+    // One turn at least: whoever ended with the same tick joins.
+    await clock.sleep(Math.max(1, waitMs));
+    this.#next = null;
+    this.#lastAt = clock.now();
+    return ipvs.list([...keys]);
+  }
+}
