@@ -3,7 +3,16 @@
 
 import type { OptionRow, OptionsOf, Poll } from 'anybal/monitor';
 import { ask, printQuestion } from './lib/dns-exchange.ts';
-import { canonicalData, type Message, nameComplaint, RCODES, type TypeName, TYPES } from './lib/dns-message.ts';
+import {
+  canonicalData,
+  dataComplaint,
+  type Message,
+  nameComplaint,
+  RCODES,
+  type TypeName,
+  TYPES,
+} from './lib/dns-message.ts';
+import { idle } from './lib/doubt.ts';
 import { printable } from './lib/text.ts';
 
 const options = [
@@ -86,9 +95,17 @@ export default {
   asks: 'endpoint',
   options,
   refuse(o) {
-    const why = nameComplaint(o.name);
-    return why === null ? [] : [{ option: 'name', why }];
+    const name = nameComplaint(o.name);
+    const answers = o.answers.map((text) => dataComplaint(o.type as TypeName, text)).filter((why) => why !== null);
+    return [
+      ...(name === null ? [] : [{ option: 'name' as const, why: name }]),
+      ...answers.map((why) => ({ option: 'answers' as const, why })),
+    ];
   },
+  doubt: (o) => [
+    ...idle(!o.rcode.includes('NOERROR'), ['answers', 'min-answers'], 'they are looked at with NOERROR only'),
+    ...idle(o.transport === 'tcp', ['tries'], 'over TCP it is asked once'),
+  ],
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => {
     const type = o.type as TypeName;

@@ -5,7 +5,7 @@ import type { Cut, Health, OptionRow, OptionsOf, Poll, Stream, Target, Tools } f
 import { Connection } from './lib/http-connection.ts';
 import type { ResponseReader } from './lib/response.ts';
 import { endpoint, noConnection, printable } from './lib/text.ts';
-import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
+import { doubtTls, refuseTls, TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 const PATH = '/grpc.health.v1.Health/Check';
 /** The answer that is expected has seven octets. */
@@ -54,7 +54,9 @@ export default {
     ...(o.authority !== null && !/^[\x21-\x7e]{1,255}$/.test(o.authority)
       ? [{ option: 'authority' as const, why: 'is no host name' }]
       : []),
+    ...refuseTls(o),
   ],
+  doubt: (o) => doubtTls(o, o.tls),
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => ({
     async check(target, cut) {

@@ -5,7 +5,16 @@
 import type { Cut, Poll, Stream, Target, TlsCertificate, TlsOptions, Tools } from 'anybal/monitor';
 import type { Expectation } from './lib/expect.ts';
 import { Connection } from './lib/http-connection.ts';
-import { expectationsOf, isWanted, options, questionOf, readStatuses, redirected, refuse } from './lib/http-options.ts';
+import {
+  doubt,
+  expectationsOf,
+  isWanted,
+  options,
+  questionOf,
+  readStatuses,
+  redirected,
+  refuse,
+} from './lib/http-options.ts';
 import type { Options, Question, Statuses } from './lib/http-options.ts';
 import type { Reading, ResponseReader } from './lib/response.ts';
 import { printable, textOf } from './lib/text.ts';
@@ -26,6 +35,7 @@ export default {
   options,
   asks: 'endpoint',
   refuse: (o) => refuse(o),
+  doubt: (o) => doubt(o),
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => {
     const prober = new Prober(o, tools);

@@ -2,6 +2,7 @@
 // it never be a service's only monitor.
 
 import type { OptionRow, OptionsOf, Poll } from 'anybal/monitor';
+import { idleLatency } from './lib/doubt.ts';
 import { textOf } from './lib/text.ts';
 
 const options = [
@@ -65,6 +66,7 @@ export default {
       { option: 'pause', why: `the last request would be sent after ${longest} seconds, at the end of the timeout` },
     ];
   },
+  doubt: (o) => idleLatency(o),
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => {
     return {

@@ -3,6 +3,7 @@
 // covers the whole check, connecting included.
 
 import type { Cut, OptionRow, OptionsOf, Poll, Target, TlsOptions, Tools } from 'anybal/monitor';
+import { failing } from './lib/doubt.ts';
 import { Http1Reader } from './lib/http1.ts';
 import type { Verdict } from './lib/response.ts';
 import { textOf } from './lib/text.ts';
@@ -72,6 +73,12 @@ export default {
   kind: 'poll',
   asks: 'endpoint',
   options,
+  doubt: (o) => [
+    ...failing('max_failures', o.max_failures, o.check_all, o.url.length),
+    ...(SUCCESSES.includes(o.http_status) || REDIRECTS.includes(o.http_status)
+      ? []
+      : [{ option: 'http_status' as const, why: `${o.http_status} means 200, 201 or 202, as in PyBal` }]),
+  ],
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => {
     const wanted = REDIRECTS.includes(o.http_status) ? REDIRECTS : SUCCESSES;

@@ -4,7 +4,7 @@
 import type { Clock, Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { type Lines, linesOf } from './lib/lines.ts';
 import { noConnection, printable, quote, textOf } from './lib/text.ts';
-import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
+import { doubtTls, refuseTls, TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 /** RFC 5321 §4.5.3.1.5 wants 512; some servers are not to be held to it. */
 const MAX_LINE_BYTES = 2048;
@@ -75,7 +75,9 @@ export default {
     ...(o.hello !== null && !/^[\x21-\x7e]{1,255}$/.test(o.hello)
       ? [{ option: 'hello' as const, why: 'is no name for EHLO' }]
       : []),
+    ...refuseTls(o),
   ],
+  doubt: (o) => doubtTls(o, o.tls !== 'none'),
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => ({
     async check(target, cut) {

@@ -2,9 +2,10 @@
 // connection that comes about is up, whatever happens to it afterwards.
 
 import type { Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
+import { idle, idleLatency } from './lib/doubt.ts';
 import { fromOctets, toOctets } from './lib/octets.ts';
 import { noConnection, quote } from './lib/text.ts';
-import { TLS_ROWS, tlsOptions } from './lib/tls.ts';
+import { doubtTls, refuseTls, TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
 const options = [
   {
@@ -66,6 +67,17 @@ export default {
   kind: 'poll',
   asks: 'endpoint',
   options,
+  refuse: (o) => [
+    ...refuseTls(o),
+    ...(o.expect.join('').length > o['max-bytes']
+      ? [{ option: 'expect' as const, why: `more than the ${o['max-bytes']} octets of max-bytes: it can never come` }]
+      : []),
+  ],
+  doubt: (o) => [
+    ...doubtTls(o, o.tls),
+    ...idleLatency(o),
+    ...idle(o.expect.join('') === '', ['match', 'max-bytes'], 'nothing is expected'),
+  ],
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.timeout }),
   create: (o, tools) => ({
     async check(target, cut) {

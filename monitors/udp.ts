@@ -3,6 +3,7 @@
 // and meaning are kept. A server that drops everything looks healthy to it.
 
 import type { OptionRow, OptionsOf, Poll, Target, Tools, UdpSocket } from 'anybal/monitor';
+import { idle } from './lib/doubt.ts';
 import { fromOctets, toOctets } from './lib/octets.ts';
 import { endpoint, quote, textOf } from './lib/text.ts';
 
@@ -82,6 +83,10 @@ export default {
   kind: 'poll',
   asks: 'endpoint',
   options,
+  doubt: (o) => [
+    ...idle(o.expect.length === 0, ['match', 'tries'], 'nothing is expected'),
+    ...idle(o.expect.length > 0, ['icmp-timeout'], 'a reply is expected'),
+  ],
   timing: (o) => ({
     intervalSeconds: o.interval,
     timeoutSeconds: o.timeout + (o.expect.length === 0 ? DEADLINE_SECONDS : 0),

@@ -210,6 +210,27 @@ export function canonicalData(type: TypeName, text: string): string {
   }
 }
 
+/** How records are spelt. Of the other types nothing is said: any text may be their data. */
+const SPELLING: { readonly [T in TypeName]?: readonly [pattern: RegExp, example: string] } = {
+  A: [/^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/, '192.0.2.1'],
+  AAAA: [/^[0-9a-f:]*:[0-9a-f:.]*$/i, '2001:db8::1'],
+  NS: [/^\S+$/, 'ns1.example.org'],
+  CNAME: [/^\S+$/, 'www.example.org'],
+  PTR: [/^\S+$/, 'www.example.org'],
+  MX: [/^\d{1,5} \S+$/, '10 mx1.example.org'],
+  SRV: [/^(?:\d{1,5} ){3}\S+$/, '0 5 443 www.example.org'],
+  SOA: [/^\S+ \S+(?: \d+){5}$/, 'ns1.example.org admin.example.org 1 7200 900 1209600 300'],
+  CAA: [/^\d{1,3} [a-z0-9]+ ".*"$/i, '0 issue "ca.example.org"'],
+};
+
+/** Why an expected answer can not be the data of a record of this type, or null. */
+export function dataComplaint(type: TypeName, text: string): string | null {
+  const [pattern, example] = SPELLING[type] ?? [];
+  const data = text.trim().replaceAll(/\s+/g, ' ');
+  const fits = pattern === undefined || (pattern.test(data) && (type !== 'AAAA' || URL.canParse(`http://[${data}]/`)));
+  return fits ? null : `“${data}” is no data of ${type}, write '${example ?? ''}'`;
+}
+
 /** RFC 5952, as the URL standard prints hosts; what is no address stays as it is. */
 function canonicalV6(text: string): string {
   const url = `http://[${text}]/`;

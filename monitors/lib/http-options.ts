@@ -2,9 +2,11 @@
 // Used by http.ts.
 
 import type { OptionRow, OptionsOf } from 'anybal/monitor';
+import { idle, idleLatency } from './doubt.ts';
 import { expectDigest, expectJson, expectPattern, expectText, type Expectation, NoExpectation } from './expect.ts';
 import type { Field } from './hpack.ts';
 import { MAX_REQUEST_BODY_BYTES } from './http2.ts';
+import { serverNameComplaint } from './tls.ts';
 
 const days = { kind: 'int', min: 0, max: 3650 } as const;
 
@@ -287,7 +289,9 @@ export function refuse(o: Options): readonly Refusal[] {
       say('headers', `${field[0]} is not for you to set${field[0] === 'host' ? ', use host' : ''}`);
   }
   if (o.headers.join('').length > 8192) say('headers', 'more than 8192 characters');
-  for (const name of ['host', 'sni', 'tls-verify-name'] as const) {
+  const sni = serverNameComplaint(o.sni);
+  if (sni !== null) say('sni', sni);
+  for (const name of ['host', 'tls-verify-name'] as const) {
     const value = o[name];
     if (value !== null && !/^[\x21-\x7e]{1,255}$/.test(value)) say(name, `“${value}” is not a name`);
   }
@@ -312,6 +316,28 @@ export function refuse(o: Options): readonly Refusal[] {
   }
   return found;
 }
+
+export function doubt(o: Options): readonly Refusal[] {
+  const tls = o.url.some((url) => /^https:/i.test(url));
+  return [
+    ...idle(!tls, OF_TLS, 'no URL is https://'),
+    ...idle(!tls && !o.alpn.includes('h2'), ['alpn'], 'no URL is https://'),
+    ...idle(tls && !o['tls-verify'], ['tls-ca', 'tls-verify-name'], 'nothing is verified'),
+    ...idle(!o['check-all'] && o['max-failures'] > 0, ['max-failures'], 'only one URL is asked for in each check'),
+    ...idleLatency(o),
+  ];
+}
+
+const OF_TLS = [
+  'sni',
+  'tls-verify',
+  'tls-verify-name',
+  'tls-ca',
+  'tls-certificate',
+  'tls-key',
+  'certificate-warning-days',
+  'certificate-failure-days',
+] as const;
 
 const NO_EXPECTATIONS = {
   'expect-text': null,

@@ -2,6 +2,7 @@
 // and proxyfetch.ts, which have their server's name from a URL, use `serverNameOf`.
 
 import type { Cut, OptionRow, OptionsOf, TlsOptions, Tools } from 'anybal/monitor';
+import { idle } from './doubt.ts';
 
 const MOST_CA_BYTES = 1 << 20;
 
@@ -30,7 +31,33 @@ export const TLS_ROWS = [
 
 /** RFC 6066 §3: a literal address is no server name. */
 export function serverNameOf({ hostname }: URL): string | null {
-  return /^\[|^[\d.]+$/.test(hostname) ? null : hostname;
+  return isAddress(hostname) ? null : hostname;
+}
+
+export function isAddress(name: string): boolean {
+  return name.includes(':') || /^[\d.]+$/.test(name);
+}
+
+/** What is wrong with the name that a server is to be told (SNI), or null. */
+export function serverNameComplaint(name: string | null): string | null {
+  if (name === null) return null;
+  if (isAddress(name)) return `${name} is an address, which is no server name (RFC 6066)`;
+  return /^[\x21-\x7e]{1,255}$/.test(name) ? null : `“${name}” is not a name`;
+}
+
+/** For `refuse` and `doubt` of who has TLS_ROWS. */
+export function refuseTls(
+  o: OptionsOf<typeof TLS_ROWS>,
+): readonly { readonly option: 'tls-servername'; readonly why: string }[] {
+  const why = serverNameComplaint(o['tls-servername']);
+  return why === null ? [] : [{ option: 'tls-servername', why }];
+}
+
+export function doubtTls(o: OptionsOf<typeof TLS_ROWS>, tls: boolean) {
+  return [
+    ...idle(!tls, ['tls-servername', 'tls-verify', 'tls-ca'], 'no TLS is spoken'),
+    ...idle(tls && !o['tls-verify'], ['tls-ca'], 'nothing is verified'),
+  ];
 }
 
 /** Rejects when the file cannot be read, which is our own fault. */

@@ -457,7 +457,7 @@ export const MONITOR_NAMES = [
   'DNS',
   'DNSQuery',
   'File',
-  'gRPC',
+  'GRPC',
   'HTTP',
   'IdleConnection',
   'Ping',

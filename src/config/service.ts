@@ -4,6 +4,7 @@
 import { addressBytes, type Family, familyOf, parseAddress } from '../lib/address.ts';
 import type { MonitorModule } from '../health/monitor.ts';
 import { errorText } from '../lib/errors.ts';
+import { wrongPoolUrl } from '../lib/pool-url.ts';
 import { FLAG, type Protocol } from '../ipvs/table.ts';
 import { EVERY_MONITOR_OPTIONS, GLOBAL_OPTIONS, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
 import type { OptionRow, OptionsOf } from './rows.ts';
@@ -47,6 +48,7 @@ export function readService(section: Section, modules: Modules, file: string, re
   if (low > options['announce-quorum'])
     report.error('announce-quorum-low', `${low} is more than announce-quorum, ${options['announce-quorum']}`);
   const monitorsNeeded = readNeeded(options['monitors-combine'], monitors.length, report);
+  checkSource(options, section, report);
   const sourceAccess = readAccess(options, report);
   const slowStartSeconds = readSlowStart(options, report);
   if (report.failed) return null;
@@ -137,7 +139,10 @@ function readMonitors(
       const prefixes = prefixesOf(name, module);
       const options = readOptions(module.options, section, report, prefixes);
       const own = readOptions(EVERY_MONITOR_OPTIONS, section, report, prefixes);
-      if (options !== null) reportRefusals(module, options, section, prefixes, report);
+      if (options !== null) {
+        reportRefusals(module, options, section, prefixes, report);
+        reportDoubts(module, options, section, prefixes, report);
+      }
       if (options !== null && own !== null && service !== null)
         monitors.push({
           name: module.name,
@@ -164,6 +169,26 @@ function reportRefusals(
     for (const { option, why } of module.refuse?.(options) ?? []) {
       const keys = prefixes.map((prefix) => prefix + option);
       report.error(keys.find((key) => section.entries.has(key)) ?? keys[0] ?? option, why);
+    }
+  } catch (error) {
+    report.error('monitors', `${module.name} fails on its options: ${errorText(error)}`);
+  }
+}
+
+/** What it has to say against options that it takes. What [DEFAULT] gives to everybody need not be of use to each. */
+function reportDoubts(
+  module: MonitorModule,
+  options: OptionsOf<readonly OptionRow[]>,
+  section: Section,
+  prefixes: readonly string[],
+  report: Report,
+): void {
+  if (report.failed) return;
+  try {
+    for (const { option, why, blind = false } of module.doubt?.(options) ?? []) {
+      const key = prefixes.map((prefix) => prefix + option).find((name) => section.entries.has(name));
+      if (blind) report.danger(key ?? `${prefixes[0] ?? ''}${option}`, why);
+      else if (key !== undefined && section.entries.get(key)?.inherited === false) report.warning(key, why);
     }
   } catch (error) {
     report.error('monitors', `${module.name} fails on its options: ${errorText(error)}`);
@@ -278,6 +303,43 @@ function readAccess(options: Options, report: Report): SourceAccess {
     labelSelector: options['config-label-selector'],
     nodeAddress: options['config-node-address'] as SourceAccess['nodeAddress'],
   };
+}
+
+type SourceOption = Extract<keyof Options, `config-${string}`>;
+
+const CLIENT_CERTIFICATE = ['config-certificate', 'config-key'] as const;
+const LOGIN = ['config-user', 'config-password-file'] as const;
+const TOKEN = ['config-token-file'] as const;
+
+/** By scheme: what a source asks for besides its URL. */
+const SOURCE_OPTIONS: Readonly<Record<string, readonly SourceOption[]>> = {
+  http: [...LOGIN, ...TOKEN],
+  https: [...LOGIN, ...TOKEN, 'config-tls', 'config-ca', ...CLIENT_CERTIFICATE],
+  etcd: [...LOGIN, 'config-tls', 'config-ca', ...CLIENT_CERTIFICATE, 'config-etcd-api'],
+  k8s: [...TOKEN, 'config-tls', 'config-ca', ...CLIENT_CERTIFICATE, 'config-label-selector', 'config-node-address'],
+};
+
+function checkSource(options: Options, section: Section, report: Report): void {
+  const url = options.config;
+  const wrong = wrongPoolUrl(url);
+  if (wrong !== null) report.error('config', wrong);
+  const scheme = /^\w+/.exec(url)?.[0].toLowerCase() ?? '';
+  const tls = options['config-tls'];
+  if (scheme === 'https' && tls === 'off') report.error('config-tls', 'off contradicts https://, write http://');
+  const clear = scheme === 'http' || (tls === 'off' && scheme !== 'https');
+  const used = SOURCE_OPTIONS[scheme] ?? [];
+  for (const [name, { inherited }] of section.entries) {
+    if (inherited || !name.startsWith('config-') || !SERVICE_OPTIONS.some((row) => row.name === name)) continue;
+    const option = name as SourceOption;
+    const ofTls = option === 'config-ca' || CLIENT_CERTIFICATE.some((one) => one === option);
+    const secret = option === 'config-password-file' || option === 'config-token-file';
+    if (!used.includes(option)) report.warning(name, `has no effect: ${scheme}:// does not use it`);
+    else if (ofTls && tls === 'off') report.warning(name, 'has no effect with config-tls = off');
+    else if (option === 'config-ca' && tls === 'insecure')
+      report.warning(name, 'has no effect: config-tls = insecure trusts anybody');
+    else if (secret && clear)
+      report.warning(name, `is sent where everybody on the way can read it: ${scheme}:// without TLS`);
+  }
 }
 
 /** Others do not look at weights, or hash by them: each step would move clients, and differently on each director. */

@@ -113,6 +113,13 @@ interface Common<R extends readonly OptionRow[]> {
   /** What is wrong with options whose rows are all right, each alone. Shown with the option's file and line; refuses the section. */
   refuse?(options: OptionsOf<R>): readonly { readonly option: R[number]['name']; readonly why: string }[];
   /**
+   * What is odd about options that it takes all the same: they have no effect, or hardly the one that was meant. Shown as a
+   * warning where they are set. `blind`: so no server would ever be found down, and `anybal check` fails.
+   */
+  doubt?(
+    options: OptionsOf<R>,
+  ): readonly { readonly option: R[number]['name']; readonly why: string; readonly blind?: boolean }[];
+  /**
    * What the answer depends on besides the options. 'endpoint': on nothing of the target but `host`, `address` and `port`, so
    * services that ask with equal options share one check. Not given: on everything.
    */

@@ -5,6 +5,7 @@ import type { Family } from '../lib/address.ts';
 import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
+import { nameInUrl } from '../lib/pool-url.ts';
 import type { ServiceRecord, World } from '../world/world.ts';
 import type { Entry } from './parse.ts';
 import { backOffMs, type Answer, type Source } from './source.ts';
@@ -18,7 +19,7 @@ const WEIGHT = 10;
 
 /** The addresses of a name, of the family of the service. Or why the URL is none. */
 export function dnsSource(world: DnsWorld, url: string, family: Family): Source | string {
-  const name = nameIn(url, 'dns');
+  const name = nameInUrl(url);
   if (name === null) return 'not dns://name';
   return new DnsSource(world, async (cut) => {
     const addresses = await world.names.resolve(name, family, cut);
@@ -28,14 +29,9 @@ export function dnsSource(world: DnsWorld, url: string, family: Family): Source 
 
 /** The targets of a name's SRV records. `port`: of the real servers. Or why the URL is none. */
 export function srvSource(world: DnsWorld, url: string, port: number): Source | string {
-  const name = nameIn(url, 'srv');
+  const name = nameInUrl(url);
   if (name === null) return 'not srv://_service._proto.name';
   return new DnsSource(world, async (cut) => targetsOf(await world.names.resolveService(name, cut), port));
-}
-
-function nameIn(url: string, scheme: string): string | null {
-  const name = url.slice(`${scheme}://`.length).replace(/\/$/, '');
-  return /^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})?$/.test(name) ? name : null;
 }
 
 /**

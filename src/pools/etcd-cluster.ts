@@ -3,6 +3,7 @@
 
 import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
+import { readEtcdUrl } from '../lib/pool-url.ts';
 import { unescaped } from '../lib/url.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
 import { AccessFiles, secretOf, tlsOf } from './access.ts';
@@ -20,7 +21,6 @@ export interface EtcdRequest {
 }
 
 const CALL_MS = 5000;
-const DEFAULT_PORT = 2379;
 const MAX_VALUE_LENGTH = 64 * 1024;
 
 /** The members, one of them in use. */
@@ -54,18 +54,11 @@ export class EtcdCluster {
   }
 
   static of(world: EtcdWorld, url: string, access: SourceAccess): EtcdCluster | string {
-    const [, login = '', hosts = '', path = ''] = /^etcd:\/\/(?:([^@/]*)@)?([^/?#]+)(\/[^?#]*)$/i.exec(url) ?? [];
+    const read = readEtcdUrl(url);
+    if (typeof read === 'string') return read;
     const scheme = access.tls === 'off' ? 'http' : 'https';
-    const members = hosts
-      .split(',')
-      .map((host) => `${scheme}://${/:\d+$/.test(host) ? host : `${host}:${DEFAULT_PORT}`}`);
-    if (hosts === '' || !members.every((member) => URL.canParse(member))) return 'not etcd://host:port/prefix';
-    const prefix = `/${path
-      .split('/')
-      .filter((part) => part !== '')
-      .join('/')}/`;
-    if (prefix === '//') return 'etcd:// without the folder of the pool';
-    return new EtcdCluster(world, access, members, prefix, login);
+    const members = read.members.map((member) => `${scheme}://${member}`);
+    return new EtcdCluster(world, access, members, read.prefix, read.login);
   }
 
   turn(): number {

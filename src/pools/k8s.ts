@@ -5,6 +5,7 @@ import type { SourceAccess } from '../config/types.ts';
 import { canonicalAddress, type Family, familyOf } from '../lib/address.ts';
 import { type Cut, knifeWithin } from '../lib/cut.ts';
 import { SystemError } from '../lib/errors.ts';
+import { readK8sUrl } from '../lib/pool-url.ts';
 import { unescaped } from '../lib/url.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
 import { AccessFiles, secretOf, tlsOf } from './access.ts';
@@ -28,10 +29,10 @@ const WEIGHT = 1;
 
 /** Or why the URL is none. */
 export function k8sSource(world: K8sWorld, url: string, access: SourceAccess, family: Family): Source | string {
-  const [, token = '', host = '', path = ''] = /^k8s:\/\/(?:([^@/]*)@)?([^/?#@]+)(\/[^?#]*)?$/i.exec(url) ?? [];
-  const base = `${access.tls === 'off' ? 'http' : 'https'}://${host}${path.replace(/\/+$/, '')}`;
-  if (host === '' || !URL.canParse(base)) return 'not k8s://host:port';
-  return new WatchedSource(world, new K8sNodes(world, `${base}/api/v1/nodes`, access, family, token));
+  const read = readK8sUrl(url);
+  if (typeof read === 'string') return read;
+  const base = `${access.tls === 'off' ? 'http' : 'https'}://${read.host}${read.path}`;
+  return new WatchedSource(world, new K8sNodes(world, `${base}/api/v1/nodes`, access, family, read.token));
 }
 
 class K8sNodes implements Feed {

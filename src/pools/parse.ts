@@ -54,6 +54,9 @@ const MAX_COMPLAINTS = 100;
 const MAX_WEIGHT = 65_535;
 const DEFAULT_WEIGHT = 10;
 
+/** Where none of them stands, somebody's secrets may: the wrong file, of which nothing is quoted. */
+const POOL_WORDS = /['"](host|weight|enabled)['"]/;
+
 export function parsePool(text: PoolText): ParsedPool {
   const collector = new Collector(text);
   if (text.bytes.length > MAX_POOL_BYTES) return collector.refuse(`larger than ${MAX_POOL_BYTES} bytes`);
@@ -63,6 +66,7 @@ export function parsePool(text: PoolText): ParsedPool {
   } catch {
     return collector.refuse('not UTF-8 text');
   }
+  collector.quotes = POOL_WORDS.test(decoded);
   if (/^\s*</.test(decoded)) return collector.refuse('an HTML or XML page, not a pool');
   return isJson(text.url) ? parseJson(decoded, collector) : parseLines(decoded, collector);
 }
@@ -109,7 +113,11 @@ function parseLines(text: string, collector: Collector): ParsedPool {
 /** False: a bad line. */
 function parseLine(line: string, number: number, collector: Collector): boolean {
   const bad = (reason: string) =>
-    collector.skip(() => number, `Bad configuration line: ${excerpt(line)}: ${reason}`, line.match(/[\w.:-]+/g) ?? []);
+    collector.skip(
+      () => number,
+      `Bad configuration line: ${collector.quote(line, reason)}`,
+      line.match(/[\w.:-]+/g) ?? [],
+    );
   if (line.length > MAX_LINE_LENGTH) return bad(`longer than ${MAX_LINE_LENGTH} characters`);
   const dict = readLiteral(line);
   if (typeof dict === 'string') return bad(dict);
@@ -143,9 +151,8 @@ function parseJson(text: string, collector: Collector): ParsedPool {
   try {
     value = JSON.parse(text);
   } catch (thrown) {
-    return collector.refuse(
-      text.trim() === '' ? 'empty, which is not JSON' : `not JSON: ${excerpt(errorText(thrown))}`,
-    );
+    if (text.trim() === '') return collector.refuse('empty, which is not JSON');
+    return collector.refuse(collector.quotes ? `not JSON: ${excerpt(errorText(thrown))}` : 'not JSON');
   }
   if (!isObject(value)) return collector.refuse('not a JSON object of hosts');
   const entries = Object.entries(value);
@@ -223,11 +230,17 @@ class Collector {
   readonly #complaints: Complaint[] = [];
   /** Servers of the list in force that a skipped entry names, with its line. */
   readonly #named = new Map<string, Line>();
+  /** Its text may be shown. */
+  quotes = true;
   #skipped = 0;
 
   constructor(text: Omit<PoolText, 'bytes'>) {
     this.#url = text.url;
     this.#previous = new Map(text.previous.map((host) => [host.host, host]));
+  }
+
+  quote(text: string, reason: string): string {
+    return this.quotes ? `${excerpt(text)}: ${reason}` : 'not shown, nothing in this file looks like a pool';
   }
 
   /** Why it is not worth reading on, or null. */

@@ -201,6 +201,18 @@ describe('pool files', () => {
     });
   });
 
+  it('Nothing is quoted of a file that is none, whatever it is.', () => {
+    const secret = 'root:$6$abcdef$hunter2:19000:0:99999:7:::';
+    for (const parsed of [legacy(`${secret}\n`), json(secret), json(`{"key": "${secret}"`), json(`"${secret}"`)]) {
+      const told = [...complaintsOf(parsed), hostsOf(parsed)].join('\n');
+      expect(told).to.not.match(/hunter|root|abcdef/);
+      expect(told).to.match(/refused: not/);
+    }
+    expect(complaintsOf(legacy(`${secret}\n`))).to.deep.equal([
+      'http://pools/text:1: Bad configuration line: not shown, nothing in this file looks like a pool',
+    ]);
+  });
+
   describe('what is no pool', () => {
     const page = '<!DOCTYPE html><html><body>Under maintenance</body></html>';
     const refused: readonly (readonly [string, () => ParsedPool, RegExp])[] = [

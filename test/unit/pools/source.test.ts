@@ -26,9 +26,10 @@ describe('pool sources', () => {
     const opened = (source: string) => openSource(fake.world, serviceConfig({ source }));
     expect(opened('ftp://me:secret@host/x')).to.equal('not a pool source: ftp://***@host/x');
     expect(opened('file://pools/text')).to.equal('not an absolute path: file://pools/text');
-    expect(opened('etcd://conf:2379')).to.equal('not etcd://host:port/prefix');
-    expect(opened('etcd://me:secret@conf:2379/')).to.equal('etcd:// without the folder of the pool');
-    expect(opened('etcd://a,b:x/pools/text')).to.equal('not etcd://host:port/prefix');
+    const noFolder = 'the folder of the pool is missing, write etcd://host:port/folder';
+    expect(opened('etcd://conf:2379')).to.equal(noFolder);
+    expect(opened('etcd://me:secret@conf:2379/')).to.equal(noFolder);
+    expect(opened('etcd://a,b:x/pools/text')).to.equal('not etcd://host:port/folder');
     expect(opened('dns://10.0.0.1/x')).to.equal('not dns://name');
     expect(opened('srv://')).to.equal('not srv://_service._proto.name');
     expect(opened('k8s://secret@')).to.equal('not k8s://host:port');
