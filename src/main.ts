@@ -20,7 +20,7 @@ import { culpritOf, type Origin, strayText } from './health/stray.ts';
 import { openLibc } from './ffi/libc.ts';
 import { errorText, printComplaint } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
-import { visible } from './log/format.ts';
+import { escaped } from './log/format.ts';
 import type { Log } from './log/record.ts';
 import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
 import { createHeapMeter } from './world/real/heap.ts';
@@ -57,7 +57,7 @@ let tell = (thrown: unknown, origin: Origin): boolean => {
   if (culprit === null) return false;
   early.push([thrown, origin]);
   const text = `a bug in ${culprit}, an error that nobody handles: ${strayText(thrown)}`;
-  process.stderr.write(`anybal: ${visible(text)}\n`);
+  process.stderr.write(`anybal: ${escaped(text)}\n`);
   return true;
 };
 const early: [thrown: unknown, origin: Origin][] = [];
@@ -120,7 +120,7 @@ async function inForeground(
   act: (world: World) => Promise<number>,
 ): Promise<number> {
   const log: Log = ({ level, system, text }) => {
-    if (level !== 'debug' && level !== 'info') process.stderr.write(`anybal: [${visible(system)}] ${visible(text)}\n`);
+    if (level !== 'debug' && level !== 'info') process.stderr.write(`anybal: [${escaped(system)}] ${escaped(text)}\n`);
   };
   const world = await createRealWorld({ backend: 'dry-run', log, loadMonitor });
   try {

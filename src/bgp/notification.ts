@@ -106,16 +106,19 @@ export function describeNotification(n: Notification): string {
   return n.data.length === 0 ? `${name} (${key})` : `${name} (${key}), data ${hex()}`;
 }
 
-/** RFC 9003 §2: the operator's text in Cease 6/2 or 6/4, made printable; null when there is none or its length lies. */
+/** RFC 9003 §2: the operator's text in Cease 6/2 or 6/4; null when there is none or its length lies. */
 function shutdownText(n: Notification): string | null {
   if (n.code !== 6 || (n.subcode !== 2 && n.subcode !== 4)) return null;
   const length = n.data[0];
   if (length === undefined || length > n.data.length - 1) return null;
-  return printable(new TextDecoder('utf-8').decode(n.data.subarray(1, 1 + length)));
+  return masked(new TextDecoder('utf-8').decode(n.data.subarray(1, 1 + length)));
 }
 
-/** Text from the wire: control and formatting characters could forge log lines or drive a terminal; quotes end ours. */
-export function printable(text: string): string {
+/**
+ * Text from the wire with dots in the place of control and formatting characters, which could forge log lines or drive a terminal.
+ * Its double quotes become single ones: a double one ends it where we show it.
+ */
+export function masked(text: string): string {
   return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '.').replaceAll('"', "'");
 }
 

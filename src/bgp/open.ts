@@ -4,7 +4,7 @@ import { addressBytes, type Family, printAddress } from '../lib/address.ts';
 import { type Reader, Truncated, Writer } from '../lib/bytes.ts';
 import { type Capability, decodeCapabilities, encodeCapability, nameCapability } from './capability.ts';
 import { AS_TRANS, afiOf, familyOfAfi, SAFI_UNICAST, VERSION } from './constants.ts';
-import { notification, type Notification, printable, ProtocolError } from './notification.ts';
+import { masked, notification, type Notification, ProtocolError } from './notification.ts';
 
 export interface Open {
   /** The two-octet field: AS_TRANS when the real number needs the as4 capability. */
@@ -304,10 +304,10 @@ function take(offered: Offered, capability: Capability): void {
       offered.longLived = true;
       break;
     case 'hostname':
-      offered.hostname = printable([capability.host, capability.domain].filter((part) => part !== '').join('.'));
+      offered.hostname = masked([capability.host, capability.domain].filter((part) => part !== '').join('.'));
       break;
     case 'software-version':
-      if (capability.version !== '') offered.software = printable(capability.version);
+      if (capability.version !== '') offered.software = masked(capability.version);
       break;
     case 'multiprotocol':
     case 'route-refresh':

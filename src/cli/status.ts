@@ -3,7 +3,7 @@
 import type { Alarm, CheckHistory, KernelView, ServerView, ServiceView, View } from '../control/types.ts';
 import { printEndpoint } from '../lib/address.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
-import { visible } from '../log/format.ts';
+import { escaped } from '../log/format.ts';
 import type { HttpResponse } from '../world/world.ts';
 import { printHistory } from './history.ts';
 import { duration, table } from './table.ts';
@@ -66,7 +66,7 @@ function withServer({ services }: View, host: string): readonly ServiceView[] {
 
 function printServer(services: readonly ServiceView[], history: readonly CheckHistory<number>[]): string {
   const lines = services.flatMap(({ name, servers }) => [name, ...table(servers.map(serverRow), '  ')]);
-  return `${[...lines, ...printHistory(history)].map(visible).join('\n')}\n`;
+  return `${[...lines, ...printHistory(history)].map(escaped).join('\n')}\n`;
 }
 
 export function printStatus(view: View): string {
@@ -84,7 +84,7 @@ export function printStatus(view: View): string {
   ];
   return `${sections
     .filter((lines) => lines.length > 0)
-    .map((lines) => lines.map(visible).join('\n'))
+    .map((lines) => lines.map(escaped).join('\n'))
     .join('\n\n')}\n`;
 }
 

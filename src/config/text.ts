@@ -125,13 +125,13 @@ function scanLines(text: string, file: string): Lines {
       continue;
     }
     if (section === null) {
-      complain('error', line, null, `text before the first [section]: ${excerpt(content)}`);
+      complain('error', line, null, `text before the first [section]: ${beginning(content)}`);
       return { assignments: [], headers: new Map(), broken, complaints, refused: true };
     }
     const [, name, value] = ASSIGNMENT.exec(content) ?? [];
     if (name === undefined || value === undefined) {
       broken.add(section);
-      complain('error', line, null, `neither a comment, a [section], nor “key = value”: ${excerpt(content)}`);
+      complain('error', line, null, `neither a comment, a [section], nor “key = value”: ${beginning(content)}`);
       continue;
     }
     const key = trim(name).toLowerCase();
@@ -177,7 +177,7 @@ function trim(text: string): string {
   return text.replace(EDGES, '');
 }
 
-function excerpt(text: string): string {
+function beginning(text: string): string {
   const short = trim(text);
   return short.length > 60 ? `${short.slice(0, 60)}…` : short;
 }

@@ -15,7 +15,7 @@ import { Knife } from '../lib/cut.ts';
 import { errorText, printComplaint } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
 import { showUrl } from '../lib/url.ts';
-import { visible } from '../log/format.ts';
+import { escaped } from '../log/format.ts';
 import { Pools } from '../pools/pools.ts';
 import type { HttpResponse, World } from '../world/world.ts';
 
@@ -71,7 +71,7 @@ export async function checkNow(wanted: CheckNow, world: World, io: CheckNowIo): 
       const some = servers.slice(i, i + AT_ONCE).map((server) => checkServer(service, server, monitors, world));
       for (const { code, lines } of await Promise.all(some)) {
         codes.push(code);
-        io.print(`\n${lines.map(visible).join('\n')}\n`);
+        io.print(`\n${lines.map(escaped).join('\n')}\n`);
       }
     }
     return codes.includes(DOWN) ? DOWN : codes.includes(UNKNOWN) ? UNKNOWN : UP;

@@ -5,7 +5,7 @@ import { readValue, ValueError } from '../config/values.ts';
 import { examine, type Finding, type Outside } from '../health/kit/kit.ts';
 import type { MonitorModule, Sample } from '../health/monitor.ts';
 import { errorText } from '../lib/errors.ts';
-import { visible } from '../log/format.ts';
+import { escaped } from '../log/format.ts';
 
 export interface MonitorTest {
   readonly file: string;
@@ -37,7 +37,7 @@ export async function monitorTest(
     const options = optionsOf(module, sample?.options ?? {}, settings);
     const found = await examine({ module, options, sample: sample ?? {} }, outside);
     const findings = sample === null ? [NO_SAMPLE, ...found] : found;
-    io.print(`${[`${module.name}, ${file}`, ...rows(findings)].map(visible).join('\n')}\n`);
+    io.print(`${[`${module.name}, ${file}`, ...rows(findings)].map(escaped).join('\n')}\n`);
     const bad = findings.filter(({ good }) => good === false).length;
     io.print(bad === 0 ? 'It keeps to the contract.\n' : `${bad} of ${findings.length} against the contract.\n`);
     return bad === 0 ? 0 : 1;

@@ -40,9 +40,9 @@ export function formatRecord(record: LogRecord, style: LineStyle, wallMs: number
     return `${mark}${JSON.stringify({ time: isoTime(wallMs), level, system, text, ...(data === undefined ? {} : { data }) })}\n`;
   }
   const time = style.prefix === 'time' ? `${isoTime(wallMs)} ` : '';
-  const lines = bounded(record.text).replace(/\n+$/, '').split('\n').map(visible);
+  const lines = bounded(record.text).replace(/\n+$/, '').split('\n').map(escaped);
   // journald takes each line for a message of its own, so each gets the priority.
-  return `${mark}${time}[${visible(record.system)}] ${name}: ${lines.join(`\n${mark}\t`)}\n`;
+  return `${mark}${time}[${escaped(record.system)}] ${name}: ${lines.join(`\n${mark}\t`)}\n`;
 }
 
 function bounded(text: string): string {
@@ -50,7 +50,7 @@ function bounded(text: string): string {
 }
 
 /** Control characters and such that reorder or hide text, as escapes: a server's answer must not forge or colour lines. */
-export function visible(text: string): string {
+export function escaped(text: string): string {
   return text.replace(/[\0-\x08\n-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (character) => {
     const code = character.charCodeAt(0);
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;

@@ -1,5 +1,5 @@
 // The conformance kit: puts a monitor through everything that a server, the network and this host may do to it, and says what
-// was tried, what was seen, and whether the contract (monitor.ts) allows it. Called by `anybal monitor test` and the unit tests.
+// was tried, what was seen, and whether the contract (monitor.ts) allows it. Called by `anybal monitor test` and by test/sim.
 
 import { errorText } from '../../lib/errors.ts';
 import type { Clock, Endpoint, Stream, Streams, World } from '../../world/world.ts';
