@@ -43,7 +43,7 @@ export default {
   },
 } satisfies Poll<typeof options>;
 
-type Credentials = Pick<TlsOptions, 'ca' | 'certificate'>;
+type Credentials = Pick<TlsOptions, 'ca' | 'certificate' | 'files'>;
 
 /** What is going on in one fetch: where it stands when its time is over. */
 interface Progress {
@@ -319,6 +319,7 @@ class Prober {
     return {
       ...(ca === null ? {} : { ca: await pem(ca) }),
       ...(cert === null ? {} : { certificate: { cert, key: key === null ? cert : await pem(key) } }),
+      files: [ca, certificate, key].filter((path) => path !== null),
     };
   }
 }

@@ -72,7 +72,7 @@ export async function tlsOptions(
   return {
     servername: o['tls-servername'],
     verify: o['tls-verify'],
-    ...(ca === null ? {} : { ca }),
+    ...(ca === null || path === null ? {} : { ca, files: [path] }),
     ...(alpn === undefined ? {} : { alpn }),
   };
 }

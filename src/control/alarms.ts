@@ -71,7 +71,7 @@ function serviceAlarms(service: ServiceView): readonly Alarm[] {
 }
 
 function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
-  const { state, note, lastError, ageSeconds, unreadable } = source;
+  const { state, note, lastError, servers, ageSeconds, unreadable } = source;
   const why = note ?? lastError;
   const because = why === null ? '' : `: ${why}`;
   switch (state) {
@@ -81,8 +81,11 @@ function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
         : [warning('source-entries', `${service}: the server list has entries that can not be read: ${unreadable[0]}`)];
     case 'waiting':
       return [warning('source-waiting', `${service}: no server list yet${because}`)];
-    case 'stale':
-      return [warning('source-stale', `${service}: server list is ${ageSeconds ?? '?'} s old${because}`)];
+    case 'stale': {
+      if (servers === null) return [warning('source-waiting', `${service}: no server list yet${because}`)];
+      const age = ageSeconds === null ? 'of unknown age' : `${Math.round(ageSeconds)} s old`;
+      return [warning('source-stale', `${service}: server list is ${age}${because}`)];
+    }
     case 'suspect':
     case 'refused':
     case 'unparsable':

@@ -37,6 +37,7 @@ export async function tlsOf(files: AccessFiles, access: SourceAccess): Promise<H
     ...(certificateFile === null || keyFile === null
       ? {}
       : { certificate: { cert: await read(certificateFile), key: await read(keyFile) } }),
+    files: [caFile, certificateFile, keyFile].filter((path) => path !== null),
   };
 }
 

@@ -54,15 +54,15 @@ export class Resolver {
   follow(host: string, family: Family, known: string | null, listener: AddressListener): () => void {
     const literal = canonicalAddress(host);
     if (literal !== null) {
-      const fits = usable(literal, family);
-      if (!fits) this.#log('error', `Initialization failed for server ${host}: not a usable IPv${family} address`);
-      listener(fits ? literal : null);
+      const wrong = unusable(literal, family);
+      if (wrong !== null) this.#log('error', `Initialization failed for server ${host}: ${wrong}`);
+      listener(wrong === null ? literal : null);
       return () => {};
     }
     const key = `${family} ${host}`;
     let name = this.#names.get(key);
     if (name === undefined) {
-      const before = known !== null && usable(known, family) ? known : null;
+      const before = known !== null && unusable(known, family) === null ? known : null;
       name = { host, family, knife: new Knife(), listeners: new Set(), known: before, address: undefined };
       this.#names.set(key, name);
       this.#start(name);
@@ -139,7 +139,9 @@ export class Resolver {
     const disarm = this.#world.clock.at(LOOKUP_TIMEOUT_MS, () => knife.abort());
     try {
       const answer = await this.#world.names.resolve(host, family, knife);
-      const addresses = answer.map(canonicalAddress).filter((address) => address !== null && usable(address, family));
+      const addresses = answer
+        .map(canonicalAddress)
+        .filter((address) => address !== null && unusable(address, family) === null);
       const sorted = addresses.filter((address) => address !== null).sort();
       if (sorted.length > 0) return sorted;
       return answer.length === 0
@@ -183,10 +185,12 @@ export class Resolver {
   }
 }
 
-/** Could be a real server: of the family, without zone, and neither unspecified, multicast nor broadcast. */
-function usable(address: string, family: Family): boolean {
-  if (familyOf(address) !== family || address.includes('%')) return false;
-  if (family === 6) return address !== '::' && !address.startsWith('ff');
+/** Why this can not be a real server of a service of this family, or null. */
+function unusable(address: string, family: Family): string | null {
+  if (familyOf(address) !== family) return `not an IPv${family} address, as the VIP is`;
+  if (address.includes('%')) return 'a link-local address';
   const first = Number(address.split('.')[0]);
-  return first !== 0 && first < 224;
+  if (family === 6 ? address === '::' : first === 0) return 'stands for no host';
+  if (family === 6 ? address.startsWith('ff') : first >= 224 && first < 240) return 'a multicast address';
+  return family === 4 && first >= 240 ? 'a broadcast or reserved address' : null;
 }

@@ -52,6 +52,8 @@ export interface TlsOptions {
   readonly ca?: string;
   /** What we show of ourselves when asked, PEM; `cert` may be a chain. */
   readonly certificate?: { readonly cert: string; readonly key: string };
+  /** The files that these are from, for what is said of them. */
+  readonly files?: readonly string[];
   /** Protocols that we would speak above it (RFC 7301), the best first. */
   readonly alpn?: readonly string[];
 }
@@ -281,7 +283,7 @@ export interface HttpRequest {
   readonly tls?: HttpTls;
 }
 
-export type HttpTls = Pick<TlsOptions, 'verify' | 'ca' | 'certificate'>;
+export type HttpTls = Pick<TlsOptions, 'verify' | 'ca' | 'certificate' | 'files'>;
 
 export interface HttpPost extends HttpRequest {
   readonly body: string;

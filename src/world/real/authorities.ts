@@ -13,7 +13,7 @@ const BUNDLES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bu
 /** With a bundle of authorities one is about a megabyte. */
 const MAX_KEPT = 64;
 
-type Wanted = Pick<TlsOptions, 'ca' | 'certificate'>;
+type Wanted = Pick<TlsOptions, 'ca' | 'certificate' | 'files'>;
 
 /** Without `ca` the system's. Throws a SystemError: EINVAL for PEM that is none. */
 export type Authorities = (wanted?: Wanted) => SecureContext;
@@ -27,14 +27,15 @@ export function systemAuthorities(bundles: readonly string[] = BUNDLES): Authori
   /** The one used last comes first. */
   const kept: { readonly wanted: Wanted; readonly context: SecureContext }[] = [];
 
-  const make = ({ ca, certificate }: Wanted): SecureContext => {
+  const make = ({ ca, certificate, files = [] }: Wanted): SecureContext => {
     const trusted = ca === undefined ? firstOf(bundles) : { ca };
     try {
       // createSecureContext skips what it cannot read, and takes an empty text for none given: everybody would be trusted.
       if (ca !== undefined) new X509Certificate(ca);
       return createSecureContext({ ...trusted, ...certificate });
     } catch (error) {
-      throw new SystemError('EINVAL', 'certificates for TLS', errorText(error));
+      const from = files.length === 0 ? '' : ` in ${files.join(', ')}`;
+      throw new SystemError('EINVAL', `certificates for TLS${from}`, errorText(error));
     }
   };
   return (wanted = {}) => {

@@ -14,6 +14,9 @@ const ERRNO: Readonly<Record<string, string>> = {
   ERR_STREAM_DESTROYED: 'EPIPE',
 };
 
+/** What OpenSSL says of octets that are no record of TLS. */
+const NOT_TLS: ReadonlySet<string> = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG']);
+
 /** OpenSSL's own words, where the message has them between addresses and names of its sources. */
 function reasonOf(error: Error): string | null {
   return 'library' in error && 'reason' in error && typeof error.reason === 'string' ? error.reason : null;
@@ -27,6 +30,6 @@ export function systemError(thrown: unknown, call: string): SystemError {
   if (/^E[A-Z0-9]+$/.test(code)) return new SystemError(code, call);
   const errno = ERRNO[code];
   if (errno !== undefined) return new SystemError(errno, call, error.message);
-  const words = reasonOf(error) ?? error.message;
+  const words = `${reasonOf(error) ?? error.message}${NOT_TLS.has(code) ? ', it speaks no TLS' : ''}`;
   return new SystemError('EPROTO', call, code === '' ? words : `${words} (${code})`);
 }

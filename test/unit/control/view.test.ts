@@ -208,6 +208,13 @@ describe('Alarms', () => {
       const sources = new Map([['text_80', { ...source, state }]]);
       expect(await alarms({ sources })).to.deep.equal([`warning source-${state}`]);
     }
+    const stale = async (servers: number | null, ageSeconds: number | null) => {
+      const sources = new Map([['text_80', { ...source, state: 'stale', servers, ageSeconds } as const]]);
+      return makeView(await inputs(undefined, { sources })).alarms.map(({ text }) => text);
+    };
+    expect(await stale(2, 60.4)).to.deep.equal(['text_80: server list is 60 s old: timeout']);
+    expect(await stale(2, null)).to.deep.equal(['text_80: server list is of unknown age: timeout']);
+    expect(await stale(null, null)).to.deep.equal(['text_80: no server list yet: timeout']);
     const current = { ...source, state: 'current' } as const;
     expect(await alarms({ sources: new Map([['text_80', current]]) })).to.deep.equal([]);
     const entries = { ...current, unreadable: ['http://x/:3: Bad configuration line'] };

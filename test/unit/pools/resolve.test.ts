@@ -26,22 +26,20 @@ describe('resolver', () => {
     expect(fake.lookups).to.deep.equal([]);
   });
 
-  for (const [host, family] of [
-    ['10.0.0.1', 6],
-    ['::1', 4],
-    ['0.0.0.0', 4],
-    ['::', 6],
-    ['224.0.0.1', 4],
-    ['255.255.255.255', 4],
-    ['ff02::1', 6],
-    ['fe80::1%eth0', 6],
+  for (const [host, family, why] of [
+    ['10.0.0.1', 6, 'not an IPv6 address, as the VIP is'],
+    ['::1', 4, 'not an IPv4 address, as the VIP is'],
+    ['0.0.0.0', 4, 'stands for no host'],
+    ['::', 6, 'stands for no host'],
+    ['224.0.0.1', 4, 'a multicast address'],
+    ['255.255.255.255', 4, 'a broadcast or reserved address'],
+    ['ff02::1', 6, 'a multicast address'],
+    ['fe80::1%eth0', 6, 'a link-local address'],
   ] as const) {
     it(`The literal ${host} is no real server of family ${family}: it is unresolved, and that is said.`, () => {
       follow(host, family);
       expect(told).to.deep.equal([null]);
-      expect(fake.lines).to.deep.equal([
-        `[server] ERROR: Initialization failed for server ${host}: not a usable IPv${family} address`,
-      ]);
+      expect(fake.lines).to.deep.equal([`[server] ERROR: Initialization failed for server ${host}: ${why}`]);
     });
   }
 

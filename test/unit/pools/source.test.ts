@@ -212,7 +212,12 @@ describe('pool sources', () => {
         return fake.requests.at(-1);
       };
       const request = await asked({ ...files, user: 'me', tls: 'insecure' });
-      expect(request?.tls).to.deep.equal({ verify: false, ca: 'CA', certificate: { cert: 'CERT', key: 'KEY' } });
+      expect(request?.tls).to.deep.equal({
+        verify: false,
+        ca: 'CA',
+        certificate: { cert: 'CERT', key: 'KEY' },
+        files: ['/ca', '/cert', '/key'],
+      });
       const basic = Buffer.from('me:pässword').toString('base64');
       expect(request?.headers).to.include({ authorization: `Basic ${basic}` });
       fake.write('/token', 'abc\n');

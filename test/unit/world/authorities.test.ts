@@ -42,6 +42,15 @@ describe("The system's authorities", () => {
     expect(authorities({ ca: CERTIFICATE })).to.not.equal(mine);
   });
 
+  it('are named by their file when it has none', () => {
+    const authorities = systemAuthorities([join(folder, 'none')]);
+    const wrong = { ca: 'no certificate', files: ['/etc/ca.pem', '/etc/director.pem'] };
+    expect(() => authorities(wrong)).to.throw(
+      SystemError,
+      'certificates for TLS in /etc/ca.pem, /etc/director.pem: EINVAL',
+    );
+  });
+
   it('are in the first bundle that is there, and otherwise those that Node has', () => {
     expect(systemAuthorities([join(folder, 'none')])).to.not.throw();
   });

@@ -6,6 +6,7 @@ import { createSecureContext, createServer as createTlsServer } from 'node:tls';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Knife } from '../../../src/lib/cut.ts';
+import { errorText } from '../../../src/lib/errors.ts';
 import type { LogRecord } from '../../../src/log/record.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
 import { createHttp } from '../../../src/world/real/http.ts';
@@ -367,6 +368,17 @@ describe('An HTTP request with a body', () => {
 });
 
 describe('HTTP over TLS', () => {
+  it('says of a server without TLS that it has none', async () => {
+    const server = await rawServer(['HTTP/1.0 400 Bad Request\r\n\r\nClient sent no HTTP\n'], 'end');
+    try {
+      const asked = http.get({ url: `https://${server.host}/`, timeoutMs: 2000, maxBytes: 10 }, new Knife());
+      const text = await asked.then(String, errorText);
+      expect(text).to.match(/EPROTO: .*, it speaks no TLS/);
+    } finally {
+      server.close();
+    }
+  });
+
   it('trusts whom it is told to trust, or everybody if it must', async () => {
     const server = await rawServer(['HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'], 'end', true);
     const folder = await mkdtemp(join(tmpdir(), 'anybal-https-'));
