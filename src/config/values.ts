@@ -210,7 +210,7 @@ function readUrl(text: string, schemes: readonly string[]): string {
   if (!schemes.includes(scheme)) throw new ValueError(`${scheme}:// is not known here (${known})`);
   if (/[\s\p{Cc}]/u.test(url)) throw new ValueError(`${quote(showUrl(url))} has a blank in it`);
   if (scheme === 'file' && !/^file:\/\/(localhost)?\//i.test(url))
-    throw new ValueError(`${quote(url)}: write three slashes and an absolute path, file:///etc/…`);
+    throw new ValueError(`${quote(showUrl(url))}: write three slashes and an absolute path, file:///etc/…`);
   // etcd://a:2379,b:2379/… names several members.
   const one = scheme === 'etcd' ? url.replace(/,[^/?#]*/, '') : url;
   if (!URL.canParse(one)) throw new ValueError(`${quote(showUrl(url))} is not a URL`);
@@ -238,20 +238,24 @@ function readStrings(text: string, mayBeEmpty = false): readonly string[] {
   if (value.length === 0 && !mayBeEmpty) throw new ValueError('the list is empty');
   return value.map((item) => {
     if (item.is === 'string') return item.value;
-    throw new ValueError(`${printLiteral(item)} is not a string: put it in quotes`);
+    throw new ValueError(`${shown(item)} is not a string: put it in quotes`);
   });
+}
+
+/** Of what a list holds, texts may be secret: headers, words to say. */
+function shown(item: Literal): string {
+  return item.is === 'list' || item.is === 'dict' ? `a ${item.is}` : printLiteral(item);
 }
 
 /** `hex:` and digits, blanks between them allowed; or text in which each character is one octet. */
 function readOctets(text: string): string {
   const digits = /^hex:(.*)$/s.exec(text)?.[1]?.replaceAll(/\s/g, '');
   if (digits !== undefined) {
-    if (!/^([0-9a-f]{2})+$/i.test(digits))
-      throw new ValueError(`${quote(text)}: two hexadecimal digits for each octet`);
+    if (!/^([0-9a-f]{2})+$/i.test(digits)) throw new ValueError('hex: wants two hexadecimal digits for each octet');
     return digits.replaceAll(/../g, (octet) => String.fromCharCode(Number.parseInt(octet, 16)));
   }
   const wide = /[^\x00-\xff]/u.exec(text)?.[0];
-  if (wide !== undefined) throw new ValueError(`${quote(text)}: ${wide} is not one octet, write its octets as \\x…`);
+  if (wide !== undefined) throw new ValueError(`${wide} is not one octet, write its octets as \\x…`);
   return text;
 }
 
@@ -285,7 +289,7 @@ function readList(text: string, names: readonly string[] = []): readonly Literal
     const value = parseLiteral(text, { names });
     if (value.is === 'list') return value.items;
     if (value.is === 'string' || value.is === 'name') return [value];
-    throw new ValueError(`${printLiteral(value)} is neither a string nor a list of strings`);
+    throw new ValueError(`${shown(value)} is neither a string nor a list of strings`);
   } catch (error) {
     if (!(error instanceof LiteralError)) throw error;
     const hint = /^[\w:/.-]+$/.test(text.trim()) ? `, write [ '${text.trim()}' ]` : '';

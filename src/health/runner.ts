@@ -66,21 +66,21 @@ export class HealthRunner {
       if (named.has(name)) continue;
       service.stop();
       this.#services.delete(name);
-      this.#candidates.delete(name);
     }
+    for (const name of this.#candidates.keys()) if (!named.has(name)) this.#candidates.delete(name);
     for (const [name, wanted] of named) {
       const service = this.#services.get(name) ?? new Service(this.#around, wanted.config);
       this.#services.set(name, service);
       const candidates = this.#candidates.get(name) ?? new Map<string, string | null>();
-      const before = new Set([...candidates.keys()].filter((host) => service.has(host)));
       service.update(wanted, candidates);
-      for (const host of before) if (!service.has(host)) candidates.delete(host);
+      for (const host of candidates.keys()) if (!service.has(host)) candidates.delete(host);
     }
   }
 
   /**
    * The resolver's answer for a host. The first address is used at once. Another one is checked first and replaces the old
-   * one when it is up, or at once if the old one is not up. Null keeps the last. May come before the host is configured.
+   * one when it is up, or at once if the old one is not up. Null keeps the last. May come before the host is configured, but not
+   * before a configuration without it.
    */
   candidate(service: string, host: string, address: string | null): void {
     let candidates = this.#candidates.get(service);

@@ -3,6 +3,7 @@
 
 import { printEndpoint } from '../lib/address.ts';
 import { errorText } from '../lib/errors.ts';
+import { showUrl } from '../lib/url.ts';
 import type { ConnectOptions, Endpoint, Stream, TlsOptions, Wall, World } from '../world/world.ts';
 import type { Cut } from '../lib/cut.ts';
 
@@ -26,7 +27,7 @@ export function tracedWorld(world: World, say: Say): World {
       get: (request, cut) =>
         told(
           say,
-          `GET ${request.url}`,
+          `GET ${showUrl(request.url)}`,
           world.http.get(request, cut),
           ({ status, body }) => `${status}, ${body.length} bytes`,
         ),

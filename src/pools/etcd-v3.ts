@@ -50,6 +50,7 @@ export class EtcdV3 implements Feed {
       if (answer.count > MAX_HOSTS) throw new Error(`more than ${MAX_HOSTS} keys`);
       if (at === '') at = answer.revision;
       for (const [key, value] of answer.pairs) entries.set(key, this.#read(key, value));
+      if (entries.size > MAX_HOSTS) throw new Error(`more than ${MAX_HOSTS} keys`);
       const last = answer.pairs.at(-1)?.[0];
       if (!answer.more || last === undefined) return { entries, at };
       from = `${last}\0`;

@@ -21,6 +21,8 @@ const CALL_MS = 5000;
 /** A node is 10 to 50 kB of JSON. */
 const PAGE = 100;
 const MAX_BYTES = 16 << 20;
+/** RFC 1123, as Kubernetes demands it. */
+const MAX_NAME_LENGTH = 253;
 /** The server ends a watch after this, and one that it does not end then is dead. */
 const WATCH_SECONDS = 30;
 const WATCH_GRACE_MS = 10_000;
@@ -144,6 +146,7 @@ class K8sNodes implements Feed {
   #entryOf(node: unknown): Entry {
     const name = nameOf(node);
     if (name === '') throw new Error('a node without a name');
+    if (name.length > MAX_NAME_LENGTH) throw new Error(`a node with a name of ${name.length} characters`);
     if (EXCLUDED in objectIn(objectIn(node, 'metadata'), 'labels')) return { is: 'out' };
     const host = this.#hostOf(node, name);
     if (host === null) return { is: 'bad', host: name, reason: `no ${this.#access.nodeAddress} of IPv${this.#family}` };

@@ -2,10 +2,10 @@
 // copy is the store (a lost watch, a gap, a check that does not add up) has everything read again, so the worst that a watch
 // can do is to be late. The stores are in etcd-v3.ts, etcd-v2.ts and k8s.ts.
 
-import { type Cut, Knife } from '../lib/cut.ts';
+import { type Cut, Knife, knifeWithin } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Mono, World } from '../world/world.ts';
-import type { Entry } from './parse.ts';
+import { type Entry, MAX_HOSTS } from './parse.ts';
 import { backOffMs, type Answer, type Source } from './source.ts';
 
 /** All that is there, by the store's own keys, and the point in its history that this is. */
@@ -35,6 +35,8 @@ export interface Feed {
   turn(): number;
 }
 
+/** For all pages of a list together. */
+const LIST_MS = 120_000;
 /** When a watch is lost, others are at the same moment. */
 const SPREAD_MS = 1000;
 /** While its list is doubted, everything is read again this often. */
@@ -149,10 +151,25 @@ export class WatchedSource implements Source {
 
   async #read(cut: Cut): Promise<void> {
     this.#watch.knife.abort();
-    const { entries, at } = await this.#feed.list(cut);
+    const { entries, at } = await this.#list(cut);
     this.#provedAt = this.#world.clock.now();
     this.#copy = { entries: new Map(entries), at, readAt: this.#provedAt };
     this.#follow(cut);
+  }
+
+  /** In pages, of which a store that is broken may have any number. */
+  async #list(cut: Cut): Promise<Listing> {
+    const { knife, release } = knifeWithin(cut);
+    const disarm = this.#world.clock.at(LIST_MS, () => knife.abort());
+    try {
+      return await this.#feed.list(knife);
+    } catch (thrown) {
+      if (knife.aborted && !cut.aborted) throw new Error(`not listed within ${LIST_MS / 1000} s`, { cause: thrown });
+      throw thrown;
+    } finally {
+      disarm();
+      release();
+    }
   }
 
   #follow(cut: Cut): void {
@@ -163,6 +180,7 @@ export class WatchedSource implements Source {
     const forget = cut.onAbort(() => watch.knife.abort());
     const end = (how: Watch['ended']): void => {
       forget();
+      if (watch.ended !== 'no') return;
       watch.ended = how;
       if (this.#watch === watch) this.#wake();
     };
@@ -174,6 +192,11 @@ export class WatchedSource implements Source {
         else copy.entries.set(key, entry);
       }
       if (changes.length === 0) return;
+      if (copy.entries.size > MAX_HOSTS) {
+        // Whether there are so many, the list tells.
+        watch.knife.abort();
+        end('gap');
+      }
       this.#heard++;
       this.#changed = true;
       this.#wake();

@@ -9,6 +9,7 @@ import type { Family } from '../../lib/address.ts';
 import { printEndpoint } from '../../lib/address.ts';
 import { type Cut, Knife } from '../../lib/cut.ts';
 import { errorText, SystemError } from '../../lib/errors.ts';
+import { showUrl } from '../../lib/url.ts';
 import type { Log } from '../../log/record.ts';
 import type { Endpoint, Http, HttpRequest, HttpResponse, Names, ServedRequest, ServedResponse } from '../world.ts';
 import type { Authorities } from './authorities.ts';
@@ -53,7 +54,7 @@ interface Exchange extends HttpRequest {
 
 /** One client for one request: nothing is pooled, so nothing of an earlier request can disturb this one. */
 async function exchange(request: Exchange, cut: Cut, names: Names, authorities: Authorities): Promise<HttpResponse> {
-  const call = `${request.method} ${request.url}`;
+  const call = `${request.method} ${showUrl(request.url)}`;
   if (cut.aborted) throw new SystemError('ECANCELED', call);
   const url = URL.canParse(request.url) ? new URL(request.url) : null;
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {

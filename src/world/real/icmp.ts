@@ -117,7 +117,7 @@ class PingSocket {
     this.#socket = createSocket(family === 4 ? 'udp4' : 'udp6');
     this.#socket.on('error', () => this.#takeErrors());
     this.#socket.on('message', (bytes, from) => this.#onMessage(bytes, from.address));
-    this.#fd = raw ? adoptRaw(libc, this.#socket, fd, family) : adopt(this.#socket, fd);
+    this.#fd = raw ? adoptRaw(libc, this.#socket, fd, family) : adopt(libc, this.#socket, fd);
     this.#socket.unref();
   }
 
@@ -249,17 +249,22 @@ function filterFor(family: Family): Uint8Array {
   return new Uint8Array(bits.buffer);
 }
 
-/** From now on the descriptor is Node's. */
-function adopt(socket: Socket, fd: number): number {
-  socket.bind({ fd, exclusive: true });
-  return fd;
+/** From now on the descriptor is Node's, unless it does not want it. */
+function adopt(libc: Libc, socket: Socket, fd: number): number {
+  try {
+    socket.bind({ fd, exclusive: true });
+    return fd;
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
 }
 
 /** Node takes no raw socket. It is given one of UDP, which becomes the raw one before the event loop has looked at it. */
 function adoptRaw(libc: Libc, socket: Socket, raw: number, family: Family): number {
   try {
     const fd = libc.socket(AF[family], SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
-    adopt(socket, fd);
+    adopt(libc, socket, fd);
     libc.replace(fd, raw);
     return fd;
   } finally {

@@ -78,6 +78,21 @@ const BAD: readonly (readonly [OptionRow, string])[] = [
 ];
 
 describe('config/values', () => {
+  it('shows nothing of what may be secret: passwords in URLs, words to say', () => {
+    for (const [row, text] of [
+      [URL_ROW, 'file://me:secret@x'],
+      [URL_ROW, 'http://me:secret@h/ a'],
+      [STRINGS, "[ [ 'secret' ] ]"],
+      [STRINGS, "{ 'a': 'secret' }"],
+      [OCTETS, "'hex:secret'"],
+      [OCTETS, "'secret €'"],
+    ] as const)
+      expect(() => readValue(row, text), text)
+        .to.throw(ValueError)
+        .with.property('message')
+        .that.does.not.match(/secret/);
+  });
+
   for (const [row, text, value] of GOOD)
     it(`${row.kind}: ${JSON.stringify(text)} is ${JSON.stringify(value)}`, () => {
       expect(readValue(row, text)).to.deep.equal(value);

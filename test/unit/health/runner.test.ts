@@ -64,6 +64,20 @@ describe('HealthRunner with polls', () => {
     for (const [i, at] of times.entries()) expect(at - (times[0] ?? 0)).to.be.closeTo(i * 10_000, 0.001);
   });
 
+  it('keeps no address of a host that is not wanted, whenever it was told', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked } = scriptedPoll('A');
+    configure([module], { hosts: ['cp1'] });
+    runner.candidate('text_80', 'cp2', '10.0.0.2');
+    configure([module], { hosts: ['cp1'] });
+    configure([module], { hosts: ['cp1', 'cp2'] });
+    await fake.clock.advance(2000);
+    expect(asked).to.have.length(0);
+    runner.candidate('text_80', 'cp2', '10.0.0.3');
+    await fake.clock.advance(2000);
+    expect(asked.map(({ target }) => target.address)).to.deep.equal(['10.0.0.3']);
+  });
+
   it('spreads first checks over one second and later ones over the interval, the same in each run', async () => {
     const hosts = Array.from({ length: 200 }, (_, i) => `cp${i}`);
     const run = async () => {

@@ -367,6 +367,16 @@ describe('An HTTP request with a body', () => {
   });
 });
 
+describe('What is said of an HTTP request', () => {
+  it('shows nobody a password', async () => {
+    const failing = ['http://me:secret@127.0.0.1:1/', 'https://me:secret@127.0.0.1:1/', 'ftp://me:secret@host/'];
+    for (const url of failing) {
+      const text = await http.get({ url, timeoutMs: 2000, maxBytes: 10 }, new Knife()).then(String, errorText);
+      expect(text).to.contain('***@').and.to.not.contain('secret');
+    }
+  });
+});
+
 describe('HTTP over TLS', () => {
   it('says of a server without TLS that it has none', async () => {
     const server = await rawServer(['HTTP/1.0 400 Bad Request\r\n\r\nClient sent no HTTP\n'], 'end');
