@@ -8,12 +8,15 @@ import { Knife } from '../lib/cut.ts';
 import { SystemError, errorText } from '../lib/errors.ts';
 import type { Clock, ConnectOptions, Stream, Streams } from '../world/world.ts';
 import { MAX_EXTENDED_MESSAGE_BYTES, MAX_MESSAGE_BYTES, MESSAGE } from './constants.ts';
+import type { Counters } from './counters.ts';
+import { eventOf } from './frame-event.ts';
 import { type Action, type Cause, type Event, type FsmConfig, IDLE, type State, step, type Timer } from './fsm.ts';
-import { encodeMessage, type Frame, notificationOf, openOf, refreshOf, updateOf } from './message.ts';
+import { encodeMessage, type Frame, refreshOf, updateOf } from './message.ts';
 import { type Notification, ProtocolError } from './notification.ts';
-import { type LocalOpen, localOpen, type Negotiated, negotiate, offersOf } from './open.ts';
+import { type LocalOpen, localOpen, type Negotiated, offersOf } from './open.ts';
 import { AdjRibOut, type PrefixLimits, type Prepared } from './rib.ts';
 import { Splitter } from './splitter.ts';
+import { Timers } from './timers.ts';
 import type { ReceivedUpdate } from './update.ts';
 
 /** What a session needs of the world. */
@@ -30,39 +33,6 @@ export interface SessionConfig extends FsmConfig {
   limits(): PrefixLimits;
   /** End-of-RIB waits for `complete`. */
   deferred(): boolean;
-}
-
-/** Added to by every session of a peer. */
-export interface Counters {
-  messagesIn: number;
-  messagesOut: number;
-  updatesIn: number;
-  updatesOut: number;
-  /** Prefixes that the peer announced to us; they are counted and dropped. */
-  prefixesIn: number;
-  /** UPDATEs of which RFC 7606 discarded attributes, or treated the routes as withdrawn. */
-  updatesForgiven: number;
-  /** Requests of the peer to send everything of a family again. */
-  refreshesIn: number;
-  notificationsIn: number;
-  notificationsOut: number;
-  /** Sessions that came up. */
-  established: number;
-}
-
-export function newCounters(): Counters {
-  return {
-    messagesIn: 0,
-    messagesOut: 0,
-    updatesIn: 0,
-    updatesOut: 0,
-    prefixesIn: 0,
-    updatesForgiven: 0,
-    refreshesIn: 0,
-    notificationsIn: 0,
-    notificationsOut: 0,
-    established: 0,
-  };
 }
 
 /** RFC 4271 §6.8. `lost`: this connection is given up for the other one. `undecided`: the peer will soon give up one of them. */
@@ -85,9 +55,6 @@ export interface SessionHooks {
   refused(reasons: readonly string[]): void;
 }
 
-/** A hold timer that fires later than this says more about our own event loop than about the peer. */
-const LATE_MS = 500;
-const LATE_GRACE_MS = 250;
 /** How long a collision may be undecided. A round trip is enough between peers that live. */
 const UNDECIDED_MS = 2_000;
 /** Nobody who waits for an OPEN or a KEEPALIVE of ours has so much to say. */
@@ -119,7 +86,7 @@ export class Session {
   readonly #hooks: SessionHooks;
   readonly #counters: Counters;
   #state: State = IDLE;
-  readonly #timers = new Map<Timer, () => void>();
+  readonly #timers: Timers;
   readonly #events: Event[] = [];
   #draining = false;
   #dialling: Knife | null = null;
@@ -141,6 +108,7 @@ export class Session {
     this.#config = config;
     this.#hooks = hooks;
     this.#counters = counters;
+    this.#timers = new Timers(world, (timer) => this.#expired(timer));
   }
 
   get state(): State {
@@ -278,10 +246,10 @@ export class Session {
         this.#close();
         break;
       case 'arm':
-        this.#arm(action.timer, action.seconds, action.jitter);
+        this.#timers.arm(action.timer, action.seconds, action.jitter);
         break;
       case 'disarm':
-        this.#disarm(action.timer);
+        this.#timers.disarm(action.timer);
         break;
       case 'up':
         this.#up(action.agreed);
@@ -388,7 +356,8 @@ export class Session {
       if (this.#putOff.later.length >= PUT_OFF_MESSAGES) stream.pause();
       return;
     }
-    const event = this.#eventOf(frame);
+    const event = eventOf(frame, this.#local);
+    if (frame.type === MESSAGE.notification) this.#counters.notificationsIn++;
     if (event.on !== 'open' && event.on !== 'keepalive') this.#feed(event);
     else if (this.#judge(event) === 'undecided') this.#wait(event);
   }
@@ -412,39 +381,6 @@ export class Session {
       this.proceed();
     });
     this.#putOff = { event, later: [], cancel };
-  }
-
-  #eventOf(frame: Frame): Event {
-    switch (frame.type) {
-      case MESSAGE.open:
-        return this.#openEvent(frame);
-      case MESSAGE.update:
-        return { on: 'update', body: frame.body };
-      case MESSAGE.notification: {
-        const notification = notificationOf(frame);
-        this.#counters.notificationsIn++;
-        const version = notification.code === 2 && notification.subcode === 1;
-        return { on: version ? 'version-notification' : 'notification', notification };
-      }
-      case MESSAGE.keepalive:
-        return { on: 'keepalive' };
-      default:
-        return { on: 'route-refresh', body: frame.body };
-    }
-  }
-
-  #openEvent(frame: Frame): Event {
-    const local = this.#local;
-    try {
-      const open = openOf(frame);
-      if (local === null) return { on: 'connection-fails', reason: 'OPEN before ours' };
-      const result = negotiate(local, open);
-      if ('refusal' in result) return { on: 'open-error', notification: result.refusal, why: result.why };
-      return { on: 'open', agreed: result };
-    } catch (thrown) {
-      if (!(thrown instanceof ProtocolError)) throw thrown;
-      return { on: 'open-error', notification: thrown.notification };
-    }
   }
 
   #sendOpen(): void {
@@ -538,28 +474,8 @@ export class Session {
     this.#feed({ on: 'write-blocked' });
   }
 
-  #arm(timer: Timer, seconds: number, jitter: boolean): void {
-    this.#disarm(timer);
-    const { clock } = this.#world;
-    // RFC 4271 §10
-    const delayMs = seconds * 1000 * (jitter ? 0.75 + 0.25 * this.#world.random() : 1);
-    const due = clock.now() + delayMs;
-    const fire = () => {
-      if (timer === 'hold' && clock.now() - due > LATE_MS) {
-        // We slept ourselves: what the peer has sent meanwhile is still to be read, and deserves to be.
-        this.#timers.set(timer, clock.at(LATE_GRACE_MS, expire));
-      } else expire();
-    };
-    const expire = () => {
-      this.#timers.delete(timer);
-      if (timer === 'connectRetry' && this.#state.is === 'Connect') this.#hooks.unanswered();
-      this.#feed({ on: EXPIRES[timer] });
-    };
-    this.#timers.set(timer, clock.at(delayMs, fire));
-  }
-
-  #disarm(timer: Timer): void {
-    this.#timers.get(timer)?.();
-    this.#timers.delete(timer);
+  #expired(timer: Timer): void {
+    if (timer === 'connectRetry' && this.#state.is === 'Connect') this.#hooks.unanswered();
+    this.#feed({ on: EXPIRES[timer] });
   }
 }

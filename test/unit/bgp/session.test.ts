@@ -8,7 +8,8 @@ import { SystemError } from '../../../src/lib/errors.ts';
 import { encodeMessage } from '../../../src/bgp/message.ts';
 import { localOpen, type LocalOpen } from '../../../src/bgp/open.ts';
 import { NO_LIMITS } from '../../../src/bgp/rib.ts';
-import { newCounters, Session } from '../../../src/bgp/session.ts';
+import { newCounters } from '../../../src/bgp/counters.ts';
+import { Session } from '../../../src/bgp/session.ts';
 import type { Mono, Stream, StreamHandlers, Wall } from '../../../src/world/world.ts';
 
 /** Timers fire only when told to, however late. */
