@@ -8,6 +8,9 @@ export interface Identity {
   readonly as: number;
 }
 
+/** Of a connection: who has opened it, we or the peer. */
+export type Side = 'active' | 'passive';
+
 /** The connection that the dominant speaker opened: `outgoing` is ours, `incoming` the peer's. */
 export function survivor(local: Identity, remote: Identity): 'outgoing' | 'incoming' {
   const byId = number(local.routerId) - number(remote.routerId);
@@ -18,7 +21,7 @@ export function survivor(local: Identity, remote: Identity): 'outgoing' | 'incom
 /** A message that would bring a connection further, and the other connection of the same peer. */
 export interface Meeting {
   readonly on: 'open' | 'keepalive';
-  readonly side: 'active' | 'passive';
+  readonly side: Side;
   readonly other: StateName;
   /** As `survivor` has it. */
   readonly kept: 'outgoing' | 'incoming';

@@ -1,26 +1,29 @@
 // One configured peer: a session that dials and one that waits for the peer's call, which of them survives (RFC 4271
-// §6.8), when to try again, and the routes that the peer should have, replayed whenever a session comes up. speaker.ts
-// owns it.
+// §6.8), and the routes that the peer should have, replayed whenever a session comes up. When to try again is in retry.ts, what
+// silence may mean in silence.ts, what the log is told in peer-log.ts. speaker.ts owns it.
 
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';
 import type { PeerState } from '../decision/facts.ts';
 import { type Family, printEndpoint } from '../lib/address.ts';
-import type { Log, LogLevel } from '../log/record.ts';
 import { SystemError, errorText } from '../lib/errors.ts';
+import type { Log } from '../log/record.ts';
 import type { Mono, Stream, TcpOptions } from '../world/world.ts';
-import { type Drops, type Protection, suspicion } from './drops.ts';
 import { describeCause, isProtocolError } from './cause.ts';
-import { collide, survivor } from './collision.ts';
+import { collide, type Side, survivor } from './collision.ts';
 import { type Counters, newCounters } from './counters.ts';
+import type { Drops, Protection } from './drops.ts';
 import type { Cause, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
 import { hardReset, isLasting, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
+import { PeerLog } from './peer-log.ts';
+import { Retry } from './retry.ts';
 import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
 import { type Collision, Session, type SessionWorld } from './session.ts';
+import { Silence } from './silence.ts';
+import { LearnedTable, type RouteTable } from './table.ts';
 import { type KeyOptions, keyOptions, newKeyOptions, replacedInPlace, type TcpKeys } from './tcp-keys.ts';
-import { learnRoutes, type ReceivedRoute, type RouteTable } from './table.ts';
 import type { ReceivedUpdate } from './update.ts';
 
 export interface SpeakerWorld extends SessionWorld {
@@ -44,8 +47,6 @@ export interface PeerContext {
   /** Asked for by stand-ins only: makes the peer keep what it receives. */
   readonly onRoutes: ((peer: string, table: RouteTable) => void) | null;
 }
-
-export type Side = 'active' | 'passive';
 
 export interface PeerStatus {
   readonly name: string;
@@ -76,21 +77,8 @@ export interface PeerStatus {
   readonly lastError: string | null;
 }
 
-/** IdleHoldTime (RFC 4271 §8.1.1) after the first loss; it doubles up to the configured pause. */
-const FIRST_PAUSE_SECONDS = 1.5;
-/** After protocol errors, which do not heal by trying; while it lasts the peer's calls are refused too. */
-const DAMPING = { first: 10, last: 120, forgottenAfterMs: 300_000 } as const;
-
-/** How often a peer without a session looks for what the kernel has dropped. */
-const DROPS_MS = 5_000;
 /** How often an old key of TCP-AO is tried to be taken away. */
 const LINGERING_MS = 5_000;
-
-/** What the router's kernel says nothing to. */
-const SILENT_ANSWER: Readonly<Record<Protection, string>> = {
-  'TCP-MD5': ' (with TCP-MD5 that is also how a router answers another password)',
-  'TCP-AO': ' (with TCP-AO that is also how a router answers a key that it does not have)',
-};
 
 const RANK: Readonly<Record<StateName, number>> = {
   Idle: 0,
@@ -104,6 +92,11 @@ const RANK: Readonly<Record<StateName, number>> = {
 export class Peer {
   readonly #context: PeerContext;
   #config: PeerConfig;
+  readonly #log: PeerLog;
+  readonly #retry: Retry;
+  readonly #silence: Silence;
+  /** What the peer has told us; null: nobody wants to know. */
+  readonly #table: LearnedTable | null;
   readonly #counters = newCounters();
   readonly #served: boolean;
   readonly #sessions: Readonly<Record<Side, Session>>;
@@ -114,34 +107,28 @@ export class Peer {
   #upSide: Side | null = null;
   #since: Mono;
   #stopped = false;
-  #retry: (() => void) | null = null;
   /** The last attempt to connect was left out for a call of the peer's. */
   #yielded = false;
-  #failures = 0;
-  #protocolErrors = 0;
-  #damped = false;
-  #lastError: string | null = null;
-  /** Said once for each session. */
-  readonly #refused = new Set<string>();
-  #malformedSeen = false;
   /** The peer refuses an OPEN with capabilities (RFC 5492 §3). */
   #plain = false;
   #keys: TcpKeys;
   /** A key that should go is still asked for. */
   #lingering: (() => void) | null = null;
-  #dropsBefore: Drops;
-  #drops: (() => void) | null = null;
-  #keptBackSaid = 0;
-  readonly #table = new Map<string, ReceivedRoute>();
-  #tableChanged = false;
 
   /** `before`: the same peer with other settings, which this one takes the place of. */
   constructor(context: PeerContext, config: PeerConfig, keys: TcpKeys, before: Peer | null = null) {
     this.#context = context;
     this.#config = config;
     this.#keys = keys;
-    this.#dropsBefore = context.drops();
-    this.#since = context.world.clock.now();
+    const { world, onRoutes } = context;
+    this.#log = new PeerLog(world.log, config);
+    this.#retry = new Retry(world, () => this.#again());
+    this.#silence = new Silence(world.clock, context.drops, () => ({
+      protection: this.#protection,
+      gtsm: this.#config.ttlSecurityHops !== null,
+    }));
+    this.#table = onRoutes === null ? null : new LearnedTable(config.name, (table) => onRoutes(config.name, table));
+    this.#since = world.clock.now();
     this.#served = before?.served ?? false;
     this.#sessions = { active: this.#newSession('active'), passive: this.#newSession('passive') };
   }
@@ -184,7 +171,7 @@ export class Peer {
   }
 
   start(): void {
-    this.#listenForDrops();
+    this.#watchSilence();
     this.#sessions.passive.start();
     if (!this.#config.passive) this.#sessions.active.start();
   }
@@ -198,11 +185,11 @@ export class Peer {
   /** The peer's own connection. */
   accept(stream: Stream): void {
     const { passive } = this.#sessions;
-    if (this.#stopped || this.#damped) return refuse(stream, notification('ceaseRejected'));
+    if (this.#stopped || this.#retry.damped) return refuse(stream, notification('ceaseRejected'));
     try {
       stream.tune?.(this.#tcpOptions());
     } catch (error) {
-      this.#log('error', `A call is refused: ${errorText(error)}`, 'passive');
+      this.#log.say('error', `A call is refused: ${errorText(error)}`, 'passive');
       return stream.close('rst');
     }
     // RFC 4724 §4.2: a router that keeps its routes over a restart calls again because it has restarted.
@@ -248,15 +235,15 @@ export class Peer {
       const { state } = session;
       if (state.is === 'Established' && (watched || state.agreed.holdTimeSeconds === 0)) this.#end(session, reason);
     }
-    if (watched) this.#lastError ??= describeCause({ is: 'stopped', notification: reason });
+    if (watched) this.#log.blame(describeCause({ is: 'stopped', notification: reason }));
   }
 
   /** For good. The peer is told why. */
   stop(reason: Notification): void {
     this.#stopped = true;
-    this.#drops?.();
+    this.#silence.stop();
     this.#lingering?.();
-    this.#cancelRetry();
+    this.#retry.cancel();
     for (const session of this.#all) this.#end(session, reason);
   }
 
@@ -298,7 +285,7 @@ export class Peer {
       peerHostname: agreed?.peerHostname ?? null,
       peerSoftware: agreed?.peerSoftware ?? null,
       counters: { ...this.#counters },
-      lastError: this.#lastError,
+      lastError: this.#log.lastError,
     };
   }
 
@@ -346,8 +333,8 @@ export class Peer {
         down: (cause) => this.#ended(side, cause),
         unanswered: () => this.#unanswered(side),
         received: (update) => this.#received(update),
-        receivedAll: () => this.#tellTable(),
-        refused: (reasons) => this.#logRefused(reasons),
+        receivedAll: () => this.#table?.tell(),
+        refused: (reasons) => this.#log.refused(reasons, this.#leadingSide()),
       },
       this.#counters,
     );
@@ -372,7 +359,7 @@ export class Peer {
     this.#keys = keys;
     const replaced = replacedInPlace(before, keys).join(', ');
     if (replaced !== '' && this.#established)
-      this.#log(
+      this.#log.say(
         'warn',
         `TCP-AO: other keys under the same ids (${replaced}) are for the next session`,
         this.#leadingSide(),
@@ -392,46 +379,28 @@ export class Peer {
       } catch (error) {
         const busy = error instanceof SystemError && error.code === 'EBUSY';
         const what = busy ? 'An old key stays for now' : 'New keys cannot be used';
-        if (!waited || !busy) this.#log(busy ? 'warn' : 'error', `${what}: ${errorText(error)}`, this.#leadingSide());
+        if (!waited || !busy)
+          this.#log.say(busy ? 'warn' : 'error', `${what}: ${errorText(error)}`, this.#leadingSide());
         if (busy) this.#lingering ??= this.#context.world.clock.at(LINGERING_MS, () => this.#rekey(options));
       }
     }
-    if (waited && this.#lingering === null) this.#log('info', 'No old key is left', this.#leadingSide());
+    if (waited && this.#lingering === null) this.#log.say('info', 'No old key is left', this.#leadingSide());
   }
 
   #unanswered(side: Side): void {
     const { address, port } = this.#config;
     // What the router's kernel drops is counted there: a wrong key is silence here.
-    const hint = this.#protection === null ? '' : SILENT_ANSWER[this.#protection];
-    const text = `No answer from ${printEndpoint(address, port)}${this.#suspicion() || hint}`;
-    this.#complain(text, side);
+    const text = `No answer from ${printEndpoint(address, port)}${this.#silence.causeOfNoAnswer}`;
+    this.#log.complain(text, side);
   }
 
-  /** Said once, however often it comes again. */
-  #complain(text: string, side: Side): void {
-    if (text !== this.#lastError) this.#log('warn', text, side);
-    this.#lastError = text;
-  }
-
-  /**
-   * Of a router that calls in vain nothing is heard at all, and of one whose answers are dropped for four minutes (RFC 4271
-   * §8.2.2): look at what the kernel has dropped from time to time, until there is a session.
-   */
-  #listenForDrops(): void {
-    this.#drops ??= this.#context.world.clock.at(DROPS_MS, () => {
-      this.#drops = null;
-      if (this.#stopped || this.#established) return;
-      const why = this.#suspicion();
-      if (why !== '' && this.#lastError === null) this.#complain(`No session${why}`, this.#leadingSide());
-      this.#listenForDrops();
+  #watchSilence(): void {
+    this.#silence.watch(() => {
+      if (this.#stopped || this.#established) return 'enough';
+      const { cause } = this.#silence;
+      if (cause !== '' && this.#log.lastError === null) this.#log.complain(`No session${cause}`, this.#leadingSide());
+      return 'again';
     });
-  }
-
-  /** What the kernel dropped since the last session ended, if that explains why there is none. */
-  #suspicion(): string {
-    const suspect = { protection: this.#protection, gtsm: this.#config.ttlSecurityHops !== null };
-    const why = suspicion(this.#dropsBefore, this.#context.drops(), suspect);
-    return why === null ? '' : ` (probable cause: ${why})`;
   }
 
   #offers(): Partial<Offers> {
@@ -459,30 +428,29 @@ export class Peer {
     // What repeats every few seconds while a peer is away, and the listening side's waiting, is for debugging only.
     const matters = from.is === 'Established' || to.is === 'Established';
     const waits = side === 'passive' && RANK[to.is] < RANK.OpenSent;
-    const level = !matters && (waits || this.#failures > 0) ? 'debug' : 'info';
-    this.#log(level, `State is now: ${to.is.toUpperCase()}`, side);
+    const level = !matters && (waits || this.#retry.failures > 0) ? 'debug' : 'info';
+    this.#log.say(level, `State is now: ${to.is.toUpperCase()}`, side);
     if (from.is === 'OpenSent' || from.is === 'OpenConfirm')
       this.#sessions[side === 'active' ? 'passive' : 'active'].proceed();
   }
 
   #up(side: Side, agreed: Negotiated): void {
-    this.#cancelRetry();
-    this.#failures = 0;
-    this.#lastError = null;
+    this.#retry.succeeded();
+    this.#log.sessionUp();
     this.#upSide = side;
     this.#since = this.#context.world.clock.now();
-    this.#malformedSeen = false;
-    this.#logFactory(`BGP session established for ASN ${this.#config.localAs} peer ${this.#config.address}`, {
+    this.#log.tell(`BGP session established for ASN ${this.#config.localAs} peer ${this.#config.address}`, {
       event: 'bgp-up',
       remoteAs: agreed.peerAs,
       holdTimeSeconds: agreed.holdTimeSeconds,
     });
     for (const family of this.#config.families) {
-      if (!agreed.families.includes(family)) this.#log('warn', `The peer did not offer IPv${family} unicast`, side);
+      if (!agreed.families.includes(family)) this.#log.say('warn', `The peer did not offer IPv${family} unicast`, side);
     }
     // With BFD somebody else watches; without it a router would follow the routes of a dead director for long.
     const unwatched = agreed.holdTimeSeconds === 0 && this.#config.holdTimeSeconds !== 0 && this.#config.bfd === null;
-    if (unwatched) this.#log('warn', 'The peer wants no hold time: it would not notice when this director dies', side);
+    if (unwatched)
+      this.#log.say('warn', 'The peer wants no hold time: it would not notice when this director dies', side);
     this.#sessions[side === 'active' ? 'passive' : 'active'].dump();
     this.#givePatience(side);
     // They may have changed while the connection was made.
@@ -500,7 +468,7 @@ export class Peer {
     try {
       this.#sessions[side].stream?.tune?.({ userTimeoutMs: seconds * 1000 });
     } catch (error) {
-      this.#log('warn', `The connection keeps its time limit: ${errorText(error)}`, side);
+      this.#log.say('warn', `The connection keeps its time limit: ${errorText(error)}`, side);
     }
   }
 
@@ -510,120 +478,59 @@ export class Peer {
     if (upForMs !== null) this.#gone(cause);
     if (cause.is !== 'stopped') {
       // A call may be answered by another TTL than what follows it.
-      const text = `${describeCause(cause)}${upForMs === null ? this.#suspicion() : ''}`;
-      this.#complain(text, side);
-      this.#failures++;
+      const text = `${describeCause(cause)}${upForMs === null ? this.#silence.cause : ''}`;
+      this.#log.complain(text, side);
+      this.#retry.failed();
       if (refusesCapabilities(cause) && !this.#plain) {
         this.#plain = true;
-        this.#log('warn', 'The peer takes no capabilities: trying without', side);
-      } else if (isProtocolError(cause)) this.#damp(upForMs);
+        this.#log.say('warn', 'The peer takes no capabilities: trying without', side);
+      } else if (isProtocolError(cause)) this.#retry.damp(upForMs);
     }
     if (this.#stopped) return;
-    if (side === 'passive' && !this.#damped) this.#sessions.passive.start();
+    if (side === 'passive' && !this.#retry.damped) this.#sessions.passive.start();
     this.#scheduleRetry();
-    this.#listenForDrops();
+    this.#watchSilence();
   }
 
   #gone(cause: Cause): void {
     this.#upSide = null;
-    this.#dropsBefore = this.#context.drops();
+    this.#silence.begin();
     this.#since = this.#context.world.clock.now();
-    this.#refused.clear();
+    this.#log.sessionGone();
     if (this.#routes !== null) this.#prepared = prepare(this.#routes, null);
     const why = describeCause(cause);
-    this.#logFactory(`BGP session gone for ASN ${this.#config.localAs} peer ${this.#config.address}`, {
+    this.#log.tell(`BGP session gone for ASN ${this.#config.localAs} peer ${this.#config.address}`, {
       event: 'bgp-down',
       cause: why,
     });
-    if (this.#table.size > 0) {
-      this.#table.clear();
-      this.#tableChanged = true;
-      this.#tellTable();
-    }
+    this.#table?.clear();
     this.#context.onPeerState(this.name, { established: false, since: this.#since });
-  }
-
-  #damp(upForMs: number | null): void {
-    if (upForMs !== null && upForMs > DAMPING.forgottenAfterMs) this.#protocolErrors = 0;
-    this.#protocolErrors++;
-    // An attempt that was due earlier has to wait as well.
-    this.#cancelRetry();
-    this.#damped = true;
   }
 
   #scheduleRetry(): void {
     const idle = this.#sessions.active.state.is === 'Idle' && !this.#config.passive;
-    if (this.#established || this.#retry !== null || !(idle || this.#damped)) return;
-    const seconds = this.#damped
-      ? Math.min(DAMPING.last, DAMPING.first * 2 ** (this.#protocolErrors - 1))
-      : Math.min(this.#config.connectRetrySeconds, FIRST_PAUSE_SECONDS * 2 ** Math.max(0, this.#failures - 1));
-    const { world } = this.#context;
-    this.#retry = world.clock.at(seconds * (0.75 + 0.25 * world.random()) * 1000, () => {
-      this.#retry = null;
-      // RFC 4271 §8.2.2, Active: whoever is called does not call as well. Once: a call may lead nowhere.
-      this.#yielded = !this.#damped && !this.#yielded && RANK[this.#sessions.passive.state.is] >= RANK.OpenSent;
-      if (this.#yielded) return this.#scheduleRetry();
-      this.#damped = false;
-      this.start();
-    });
+    if (this.#established || !(idle || this.#retry.damped)) return;
+    this.#retry.schedule(this.#config.connectRetrySeconds);
   }
 
-  #cancelRetry(): void {
-    this.#retry?.();
-    this.#retry = null;
-    this.#damped = false;
+  #again(): void {
+    // RFC 4271 §8.2.2, Active: whoever is called does not call as well. Once: a call may lead nowhere.
+    this.#yielded = !this.#retry.damped && !this.#yielded && RANK[this.#sessions.passive.state.is] >= RANK.OpenSent;
+    if (this.#yielded) return this.#scheduleRetry();
+    this.#retry.cancel();
+    this.start();
   }
 
   #received(update: ReceivedUpdate): void {
     const [problem] = update.problems;
-    if (problem !== undefined && !this.#malformedSeen) {
-      this.#malformedSeen = true;
-      const text = `Malformed UPDATE (${problem.treatment}), further ones are only counted: ${problem.text}`;
-      this.#log('warn', text, this.#leadingSide());
-    }
-    if (this.#context.onRoutes === null) return;
-    this.#tableChanged = learnRoutes(this.#table, this.name, update) || this.#tableChanged;
-  }
-
-  #tellTable(): void {
-    if (!this.#tableChanged) return;
-    this.#tableChanged = false;
-    this.#context.onRoutes?.(this.name, this.#table);
+    if (problem !== undefined) this.#log.malformed(problem.treatment, problem.text, this.#leadingSide());
+    this.#table?.learn(update);
   }
 
   /** More than the peer takes is never sent: the session would not survive it. */
   #sayKeptBack(): void {
     const count = Math.max(...this.#all.map(({ prefixesKeptBack }) => prefixesKeptBack));
-    if (count === this.#keptBackSaid) return;
-    this.#keptBackSaid = count;
-    const side = this.#leadingSide();
-    if (count === 0) this.#log('info', 'All routes are within maximum-prefixes again', side);
-    else {
-      const limit = this.#config.maximumPrefixes;
-      this.#log(
-        'error',
-        `${count} route(s) not announced: the peer takes ${limit} of a family (maximum-prefixes)`,
-        side,
-      );
-    }
-  }
-
-  #logRefused(reasons: readonly string[]): void {
-    for (const reason of reasons) {
-      if (this.#refused.has(reason)) continue;
-      this.#refused.add(reason);
-      this.#log('warn', `Routes not announced: ${reason}`, this.#leadingSide());
-    }
-  }
-
-  #log(level: LogLevel, text: string, side: Side): void {
-    const system = `bgp.FSM@${side} peer ${printEndpoint(this.#config.address, this.#config.port)}`;
-    this.#context.world.log({ level, system, text, data: { peer: this.name, side } });
-  }
-
-  #logFactory(text: string, data: Readonly<Record<string, string | number>>): void {
-    const system = `bgp.BGPFactory@${this.name}`;
-    this.#context.world.log({ level: 'info', system, text, data: { peer: this.name, ...data } });
+    this.#log.keptBack(count, this.#config.maximumPrefixes, this.#leadingSide());
   }
 }
 

@@ -52,3 +52,34 @@ function wholePath({ asPath, as4Path }: Attributes): readonly number[] {
   const exact = as4Path?.flatMap(({ as }) => as) ?? [];
   return exact.length > short.length ? short : [...short.slice(0, short.length - exact.length), ...exact];
 }
+
+/** The table of one peer, for somebody who is told whenever it has changed. */
+export class LearnedTable {
+  readonly #peer: string;
+  readonly #onTable: (table: RouteTable) => void;
+  readonly #routes = new Map<string, ReceivedRoute>();
+  #changed = false;
+
+  constructor(peer: string, onTable: (table: RouteTable) => void) {
+    this.#peer = peer;
+    this.#onTable = onTable;
+  }
+
+  learn(update: ReceivedUpdate): void {
+    this.#changed = learnRoutes(this.#routes, this.#peer, update) || this.#changed;
+  }
+
+  /** The session is gone. */
+  clear(): void {
+    this.#changed ||= this.#routes.size > 0;
+    this.#routes.clear();
+    this.tell();
+  }
+
+  /** Every UPDATE that is at hand was learned. */
+  tell(): void {
+    if (!this.#changed) return;
+    this.#changed = false;
+    this.#onTable(this.#routes);
+  }
+}
