@@ -1,4 +1,4 @@
-// JSON from strangers: looked at, never believed. Pure. Used by the sources that speak it.
+// JSON from strangers: looked at, never believed. Pure. Used by the sources that speak it, and for the list that is kept on disk.
 
 import { joined } from '../lib/bytes.ts';
 

@@ -6,6 +6,7 @@ import { canonicalAddress } from '../lib/address.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import type { Files, Wall } from '../world/world.ts';
 import { showUrl } from '../lib/url.ts';
+import { arrayIn, isObject, parseJson, textIn } from './json.ts';
 
 export interface LastGood {
   readonly service: string;
@@ -48,43 +49,34 @@ export async function readLastGood(
   } catch (thrown) {
     return thrown instanceof SystemError && thrown.code === 'ENOENT' ? null : errorText(thrown);
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch {
-    return 'damaged: not JSON';
-  }
-  return decode(value, service, url);
+  const value = parseJson(bytes);
+  return value === undefined ? 'damaged: not JSON' : decode(value, service, url);
 }
 
 function decode(value: unknown, service: string, url: string): LastGood | string {
-  if (!isRecord(value) || value['version'] !== 1 || !Array.isArray(value['hosts'])) return 'damaged: not a pool list';
-  const { goodAtUnixMs: goodAt, hosts: entries } = value;
+  if (!isObject(value) || value['version'] !== 1 || !Array.isArray(value['hosts'])) return 'damaged: not a pool list';
+  const { goodAtUnixMs: goodAt } = value;
   if (value['service'] !== service) return `of another service, ${JSON.stringify(value['service'])}`;
   if (value['url'] !== showUrl(url)) return `of another source, ${JSON.stringify(value['url'])}`;
   if (!isWall(goodAt)) return 'damaged: no date';
   const hosts: PoolHost[] = [];
   const addresses = new Map<string, string>();
-  for (const entry of entries) {
+  for (const entry of arrayIn(value, 'hosts')) {
     const host = decodeHost(entry);
     if (host === null) return 'damaged: a host without name, weight or state';
     hosts.push(host);
-    const address = isRecord(entry) && typeof entry['address'] === 'string' ? canonicalAddress(entry['address']) : null;
+    const address = canonicalAddress(textIn(entry, 'address'));
     if (address !== null) addresses.set(host.host, address);
   }
   return { service, url, goodAt, hosts, addresses };
 }
 
 function decodeHost(entry: unknown): PoolHost | null {
-  if (!isRecord(entry)) return null;
+  if (!isObject(entry)) return null;
   const { host, weight, enabled } = entry;
   if (typeof host !== 'string' || host === '' || typeof enabled !== 'boolean') return null;
   if (typeof weight !== 'number' || !Number.isInteger(weight) || weight < 0) return null;
   return { host, weight, enabled };
-}
-
-function isRecord(value: unknown): value is { readonly [key: string]: unknown; readonly hosts?: readonly unknown[] } {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isWall(value: unknown): value is Wall {
