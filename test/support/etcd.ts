@@ -16,6 +16,8 @@ export interface EtcdOptions {
   readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa: string | null };
   /** etcdctl's own way in. */
   readonly ctl?: readonly string[];
+  /** A network namespace that has the address. */
+  readonly within?: string;
 }
 
 export class Etcd {
@@ -34,7 +36,7 @@ export class Etcd {
   }
 
   static async start(address: string, options: EtcdOptions = {}): Promise<Etcd> {
-    const [port, peerPort] = await freePorts(address);
+    const [port, peerPort] = options.within === undefined ? await freePorts(address) : [2379, 2380];
     const etcd = new Etcd(address, port, peerPort, options);
     await etcd.start();
     return etcd;
@@ -56,7 +58,8 @@ export class Etcd {
       ...(tls === undefined ? [] : ['--cert-file', tls.cert, '--key-file', tls.key]),
       ...(tls?.clientCa ? ['--client-cert-auth', '--trusted-ca-file', tls.clientCa] : []),
     ];
-    this.#child = spawn('/usr/bin/etcd', args, { stdio: 'ignore' });
+    const [command, ...all] = this.#inside('/usr/bin/etcd', ...args);
+    this.#child = spawn(command, all, { stdio: 'ignore' });
     await eventually('etcd answers', () =>
       this.ctl('get', 'nothing').then(
         () => true,
@@ -88,7 +91,13 @@ export class Etcd {
     const scheme = this.#options.tls === undefined ? 'http' : 'https';
     const all = [`--endpoints=${scheme}://${this.at}`, ...ctl, ...args];
     const env = { ...process.env, ETCDCTL_API: api };
-    return run('/usr/bin/etcdctl', all, { timeout: 10_000, env, maxBuffer: 16 << 20 });
+    const [command, ...given] = this.#inside('/usr/bin/etcdctl', ...all);
+    return run(command, given, { timeout: 10_000, env, maxBuffer: 16 << 20 });
+  }
+
+  #inside(...command: readonly [string, ...string[]]): readonly [string, ...string[]] {
+    const { within } = this.#options;
+    return within === undefined ? command : ['ip', 'netns', 'exec', within, ...command];
   }
 
   /** All of these commands at once. */

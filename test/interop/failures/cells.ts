@@ -2,12 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import { systemAuthorities } from '../../../src/world/real/authorities.ts';
 import { createFiles } from '../../../src/world/real/files.ts';
 import { createHttp } from '../../../src/world/real/http.ts';
 import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
-import { openSocketOptions } from '../../../src/world/real/socket-options.ts';
-import { createStreams } from '../../../src/world/real/streams.ts';
 import { runMonitor } from '../../support/monitor-bench.ts';
 import { DEEDS, type DeedName, hostile, HOSTILE_AT, hostileUdp } from './hostile.ts';
 import { AT, CERTIFICATES, PORTS, type Servers, US } from './servers.ts';
@@ -148,7 +145,6 @@ function partsOf(servers: Servers, { address }: Place) {
     names,
     files: createFiles(),
     http: createHttp(names, trusted, () => {}),
-    streams: createStreams(systemAuthorities(), openSocketOptions()),
   };
 }
 
