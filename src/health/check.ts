@@ -1,6 +1,7 @@
 // One monitor of one server at one address: its state, its counters, what it has to say. Owned by server.ts; the loop that
 // asks is poll.ts or watch.ts.
 
+import type { ServiceConfig } from '../config/types.ts';
 import { hashOf } from '../lib/hash.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Clock, Mono, Self } from '../world/world.ts';
@@ -73,6 +74,8 @@ export class Check implements Asker {
   readonly #series: Series[] = [];
   readonly #history: History;
   #state: MonitorState;
+  #target: Target | null = null;
+  #targetIn: ServiceConfig | null = null;
   #last: Health | null = null;
   #lastAt: Mono | null = null;
   #lastLatencyMs: number | null = null;
@@ -113,10 +116,13 @@ export class Check implements Asker {
     return this.#state;
   }
 
+  /** The same object while it says the same. */
   target(): Target {
     const { config } = this.#service;
     const { host, weight } = this.#probe.server;
-    return {
+    if (this.#target !== null && this.#targetIn === config && this.#target.weight === weight) return this.#target;
+    this.#targetIn = config;
+    this.#target = {
       service: config.name,
       host,
       address: this.#probe.address,
@@ -126,6 +132,7 @@ export class Check implements Asker {
       servicePort: config.port,
       protocol: config.protocol,
     };
+    return this.#target;
   }
 
   intervalMs(ownMs: number): number {
@@ -168,13 +175,15 @@ export class Check implements Asker {
     const now = world.clock.now();
     const before = this.#state;
     const { kind } = this.monitor.module;
-    this.#state = learnResult(before, health, kind === 'watch' ? AT_ONCE : this.#service.config, now);
+    const after = learnResult(before, health, kind === 'watch' ? AT_ONCE : this.#service.config, now);
+    this.#state = after;
     this.#results[health.is]++;
     this.#last = health;
     this.#lastAt = now;
     this.#lastLatencyMs = latencyMs;
-    const after = this.#state;
     this.#history.result(now, health.is, latencyMs, health.is === 'up' ? (health.detail ?? '') : health.reason);
+    // Mostly it says what it said before.
+    if (after === before) return;
     if (isNow(after) !== isNow(before)) this.#history.transition(now, isNow(after), after.blind ?? after.reason);
     if (after.known !== null && after.known !== before.known) this.#transitions[after.known]++;
     const blindnessChanged = (after.blind === null) !== (before.blind === null);

@@ -1,6 +1,7 @@
 // What monitors hand over to be called later: timers, the handlers of streams and sockets. A throw there is a bug of the monitor and
 // must not reach the event loop, where it would end the daemon. Used by tools.ts.
 
+import type { Cut } from '../lib/cut.ts';
 import { errorText, type SystemError } from '../lib/errors.ts';
 import type { Clock, Endpoint, Stream, StreamHandlers, TlsState, UdpHandlers } from '../world/world.ts';
 
@@ -34,15 +35,24 @@ export function unfenced(stream: Stream): Stream {
   return stream instanceof FencedStream ? stream.inner : stream;
 }
 
-/** A stream in its fence. */
-export class FencedStream implements Stream {
+/** A stream in its fence, which stands between it and its handlers too. */
+export class FencedStream implements Stream, StreamHandlers {
   readonly inner: Stream;
-  readonly #onThrow: OnThrow;
+  readonly #onThrow: (stream: FencedStream, error: unknown) => void;
   readonly #ends: 'rst' | null;
+  #handlers: StreamHandlers | null = null;
+  /** Whose check it is. */
+  readonly cut: Cut;
 
   /** `ends`: how it is closed, whatever the monitor says; null: as it says. */
-  constructor(inner: Stream, onThrow: OnThrow, ends: 'rst' | null = null) {
+  constructor(
+    inner: Stream,
+    cut: Cut,
+    onThrow: (stream: FencedStream, error: unknown) => void,
+    ends: 'rst' | null = null,
+  ) {
     this.inner = inner;
+    this.cut = cut;
     this.#onThrow = onThrow;
     this.#ends = ends;
   }
@@ -58,7 +68,8 @@ export class FencedStream implements Stream {
   }
 
   on(handlers: StreamHandlers): void {
-    this.inner.on(new FencedHandlers(handlers, this.#onThrow));
+    this.#handlers = handlers;
+    this.inner.on(this);
   }
   write(bytes: Uint8Array): boolean {
     return this.inner.write(bytes);
@@ -75,28 +86,39 @@ export class FencedStream implements Stream {
   close(how: 'fin' | 'rst'): void {
     this.inner.close(this.#ends ?? how);
   }
-}
-
-class FencedHandlers implements StreamHandlers {
-  readonly #handlers: StreamHandlers;
-  readonly #onThrow: OnThrow;
-
-  constructor(handlers: StreamHandlers, onThrow: OnThrow) {
-    this.#handlers = handlers;
-    this.#onThrow = onThrow;
-  }
 
   onData(bytes: Uint8Array): void {
-    callFenced(() => this.#handlers.onData(bytes), this.#onThrow);
+    try {
+      this.#await(this.#handlers?.onData(bytes));
+    } catch (error) {
+      this.#onThrow(this, error);
+    }
   }
   onEnd(): void {
-    callFenced(() => this.#handlers.onEnd(), this.#onThrow);
+    try {
+      this.#await(this.#handlers?.onEnd());
+    } catch (error) {
+      this.#onThrow(this, error);
+    }
   }
   onDrain(): void {
-    callFenced(() => this.#handlers.onDrain(), this.#onThrow);
+    try {
+      this.#await(this.#handlers?.onDrain());
+    } catch (error) {
+      this.#onThrow(this, error);
+    }
   }
-  onClose(error: SystemError | null): void {
-    callFenced(() => this.#handlers.onClose(error), this.#onThrow);
+  onClose(reason: SystemError | null): void {
+    try {
+      this.#await(this.#handlers?.onClose(reason));
+    } catch (error) {
+      this.#onThrow(this, error);
+    }
+  }
+
+  /** A handler may be an async function. */
+  #await(returned: unknown): void {
+    if (returned instanceof Promise) returned.catch((error: unknown) => this.#onThrow(this, error));
   }
 }
 

@@ -39,23 +39,29 @@ export class Instance {
   /** How old a result may be for somebody who joins. */
   readonly #freshMs: number = Number.POSITIVE_INFINITY;
   readonly #questions = new Map<string, Question>();
+  /** By what the monitor is handed, and hands back with each note: the short way. */
+  readonly #byTarget = new WeakMap<Target, Question>();
 
   constructor(monitor: MonitorToRun, world: World, gates: Gates) {
     this.monitor = monitor;
     const { module } = monitor;
     const options = monitor.options as OptionsOf<readonly OptionRow[]>;
-    const about = (target: Target) => this.#questions.get(keyOf(target))?.askers ?? [];
+    const about = (target: Target): readonly Asker[] => {
+      const known = this.#byTarget.get(target);
+      const question = known?.open === true ? known : this.#questions.get(keyOf(target));
+      return question?.askers ?? [];
+    };
     const notes: Notes = {
       log: (level, target, text) => {
         if (level === 'debug' && world.logsDebug === false) return;
         const said = typeof text === 'string' ? text : text();
         for (const asker of about(target)) asker.log(level, said);
       },
-      observe: (target, name, value, labels) => {
-        for (const asker of about(target)) asker.observe('gauge', name, value, labels ?? {});
+      observe: (target, name, value, labels = NO_LABELS) => {
+        for (const asker of about(target)) asker.observe('gauge', name, value, labels);
       },
-      count: (target, name, labels) => {
-        for (const asker of about(target)) asker.observe('counter', name, 1, labels ?? {});
+      count: (target, name, labels = NO_LABELS) => {
+        for (const asker of about(target)) asker.observe('counter', name, 1, labels);
       },
     };
     // Whose timer it was is not known: none of those under way can be trusted to end.
@@ -86,16 +92,18 @@ export class Instance {
     const key = keyOf(asker.target());
     let question = this.#questions.get(key);
     if (question === undefined) {
-      question = new Question(asker, this.#start);
+      question = new Question(asker, this.#start, this.#byTarget);
       this.#questions.set(key, question);
     } else question.join(asker, this.#freshMs);
-    return new Seat(question, asker, () => this.#questions.delete(key));
+    return new Seat(question, asker, this.#questions, key);
   }
 }
 
 function keyOf({ host, address, port }: Target): string {
   return `${host}\n${address}\n${port}`;
 }
+
+const NO_LABELS: Readonly<Record<string, string>> = {};
 
 /** One loop about one server, and everybody who wants to know. To the loop it is the one that asks. */
 class Question implements LoopContext {
@@ -106,14 +114,21 @@ class Question implements LoopContext {
   readonly loop: Loop;
   /** Never empty while the loop runs. */
   askers: readonly [Asker, ...Asker[]];
-  #last: { readonly health: Health; readonly latencyMs: number; readonly at: Mono } | null = null;
+  /** Somebody wants to know. */
+  open = true;
+  readonly #byTarget: WeakMap<Target, Question>;
+  #target: Target | null = null;
+  #last: Health | null = null;
+  #lastLatencyMs = 0;
+  #lastAt = 0;
 
-  constructor(first: Asker, start: (context: LoopContext) => Loop) {
+  constructor(first: Asker, start: (context: LoopContext) => Loop, byTarget: WeakMap<Target, Question>) {
     this.askers = [first];
     this.clock = first.clock;
     this.ticks = first.ticks;
     this.phase = first.phase;
     this.path = first.path ?? null;
+    this.#byTarget = byTarget;
     this.loop = start(this);
   }
 
@@ -124,20 +139,29 @@ class Question implements LoopContext {
     return this.askers[0].self();
   }
   target(): Target {
-    return this.askers[0].target();
+    const target = this.askers[0].target();
+    if (target !== this.#target) {
+      this.#target = target;
+      this.#byTarget.set(target, this);
+    }
+    return target;
   }
 
   onStart(lateMs: number): void {
     this.askers[0].onStart(lateMs);
   }
   onResult(health: Health, latencyMs: number): void {
-    this.#last = { health, latencyMs, at: this.clock.now() };
+    this.#last = health;
+    this.#lastLatencyMs = latencyMs;
+    this.#lastAt = this.clock.now();
     for (const asker of this.askers) asker.onResult(health, latencyMs);
   }
 
   /** The pace of whoever is in the greatest hurry. */
   intervalMs(ownMs: number): number {
-    return this.askers.reduce((least, asker) => Math.min(least, asker.intervalMs(ownMs)), Number.POSITIVE_INFINITY);
+    let least = Number.POSITIVE_INFINITY;
+    for (const asker of this.askers) least = Math.min(least, asker.intervalMs(ownMs));
+    return least;
   }
 
   onAbandoned(last: boolean): void {
@@ -147,9 +171,11 @@ class Question implements LoopContext {
   join(asker: Asker, freshMs: number): void {
     this.askers = [...this.askers, asker];
     const last = this.#last;
-    if (last !== null && this.clock.now() - last.at <= freshMs) {
+    const at = this.#lastAt;
+    if (last !== null && this.clock.now() - at <= freshMs) {
       this.clock.at(0, () => {
-        if (this.askers.includes(asker) && this.#last === last) asker.onResult(last.health, last.latencyMs);
+        const isLast = this.#last === last && this.#lastAt === at;
+        if (isLast && this.askers.includes(asker)) asker.onResult(last, this.#lastLatencyMs);
       });
     }
     // The others may have slowed it down.
@@ -159,7 +185,7 @@ class Question implements LoopContext {
   /** False if nobody else is left: then the loop has to be stopped. */
   leave(asker: Asker): boolean {
     const [first, ...others] = this.askers.filter((other) => other !== asker);
-    if (first === undefined) return false;
+    if (first === undefined) return (this.open = false);
     this.askers = [first, ...others];
     return true;
   }
@@ -168,12 +194,14 @@ class Question implements LoopContext {
 class Seat implements Asking {
   readonly #question: Question;
   readonly #asker: Asker;
-  readonly #onEmpty: () => void;
+  readonly #questions: Map<string, Question>;
+  readonly #key: string;
 
-  constructor(question: Question, asker: Asker, onEmpty: () => void) {
+  constructor(question: Question, asker: Asker, questions: Map<string, Question>, key: string) {
     this.#question = question;
     this.#asker = asker;
-    this.#onEmpty = onEmpty;
+    this.#questions = questions;
+    this.#key = key;
   }
 
   get busy(): boolean {
@@ -190,7 +218,7 @@ class Seat implements Asking {
 
   stop(): Promise<void> {
     if (this.#question.leave(this.#asker)) return Promise.resolve();
-    this.#onEmpty();
+    this.#questions.delete(this.#key);
     return this.#question.loop.stop();
   }
 }

@@ -1,10 +1,10 @@
 // One Poll monitor of one server, asked again and again: first soon, then on a fixed grid of its own, never two at a time,
 // each time against a deadline. Made by service.ts.
 
-import { CheckCut, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
+import { CheckCut, type Ending, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
 import type { PathSource } from './path.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
-import type { Ticks } from './ticks.ts';
+import type { Alarm, Ticks } from './ticks.ts';
 import type { Clock, Self } from '../world/world.ts';
 
 /** The first check of everything is spread over this time; so is what a reload adds. */
@@ -48,13 +48,24 @@ export interface Loop {
   stop(): Promise<void>;
 }
 
-interface Run {
-  readonly cut: CheckCut;
+/** One check. */
+class Run extends CheckCut {
   readonly startedAt: number;
-  ended: Promise<void> | null;
-  cancelDeadline: (() => void) | null;
-  timedOut: boolean;
-  told: boolean;
+  /** Set as soon as it has begun. */
+  ended: Promise<void> | null = null;
+  timedOut = false;
+  told = false;
+  readonly #cutShort: (run: Run) => void;
+
+  constructor(path: PathSource | null, startedAt: number, cutShort: (run: Run) => void) {
+    super(path);
+    this.startedAt = startedAt;
+    this.#cutShort = cutShort;
+  }
+
+  override onBug(): void {
+    this.#cutShort(this);
+  }
 }
 
 export class PollLoop implements Loop {
@@ -66,13 +77,15 @@ export class PollLoop implements Loop {
   readonly #gridStart: number;
   /** When the next tick is to be. */
   #due: number;
-  #cancelTick: () => void;
+  readonly #next: Alarm;
+  readonly #deadline: Alarm;
   #run: Run | null = null;
   #abandoned = 0;
   #stopped = false;
   #lastStart: number;
   /** The next tick is where the pace wants it. */
   #offGrid = false;
+  #first = true;
 
   constructor(
     context: LoopContext,
@@ -86,10 +99,10 @@ export class PollLoop implements Loop {
     this.#lastStart = context.clock.now();
     this.#gridStart = context.clock.now() + context.phase * this.#intervalMs;
     const first = context.phase * Math.min(FIRST_SPREAD_MS, this.#intervalMs);
-    // The first check comes early; one on the grid right after it would only repeat it.
-    const notBefore = Math.min(FIRST_SPREAD_MS, this.#intervalMs) / 2;
     this.#due = context.clock.now() + first;
-    this.#cancelTick = context.ticks.at(first, () => this.#tick(notBefore));
+    this.#next = context.ticks.alarm(() => this.#tick());
+    this.#deadline = context.ticks.alarm(() => this.#onDeadline());
+    this.#next.set(first);
   }
 
   get busy(): boolean {
@@ -97,13 +110,13 @@ export class PollLoop implements Loop {
   }
 
   fail(bug: string): void {
-    this.#run?.cut.fail(bug);
+    this.#run?.fail(bug);
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#cancelTick();
-    this.#run?.cut.abort();
+    this.#next.clear();
+    this.#run?.abort();
     await this.#run?.ended;
     try {
       this.#instance.forget?.(this.#context.target());
@@ -112,21 +125,23 @@ export class PollLoop implements Loop {
     }
   }
 
-  /** `notBeforeMs`: the next one is at least this far away, whatever the clock's rounding says of the grid. */
-  #tick(notBeforeMs = this.#intervalMs / 8): void {
+  #tick(): void {
     const now = this.#context.clock.now();
-    const steps = Math.floor((now + notBeforeMs - this.#gridStart) / this.#intervalMs) + 1;
+    // The first check comes early; one on the grid right after it would only repeat it. Nor is the clock's rounding to make two
+    // of one.
+    const apartMs = this.#first ? Math.min(FIRST_SPREAD_MS, this.#intervalMs) / 2 : this.#intervalMs / 8;
+    const steps = Math.floor((now + apartMs - this.#gridStart) / this.#intervalMs) + 1;
     const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
-    this.#cancelTick = this.#context.ticks.at(next - now, () => this.#tick());
+    this.#next.set(next - now);
     const lateMs = now - this.#due;
     this.#due = next;
-    this.#offGrid = false;
+    this.#first = this.#offGrid = false;
     const run = this.#run;
     if (run === null) {
       this.#context.onStart(lateMs);
       this.#start(now);
     } else if (run.told) this.#stillStuck(run, now);
-    else if (run.cut.waiting > 0 && now - run.startedAt >= this.#intervalMs)
+    else if (run.waiting > 0 && now - run.startedAt >= this.#intervalMs)
       this.#context.onResult({ is: 'unknown', reason: TOO_MANY }, now - run.startedAt);
   }
 
@@ -137,46 +152,40 @@ export class PollLoop implements Loop {
       this.#context.onAbandoned(this.#abandoned === MAX_ABANDONED);
       this.#start(now);
     } else {
-      const health = judge({ returned: TIMED_OUT, timedOut: true }, run.cut, 0, this.#timeoutMs);
+      const health = judge({ returned: TIMED_OUT, timedOut: true }, run, 0, this.#timeoutMs);
       this.#context.onResult(health, now - run.startedAt);
     }
   }
 
   #start(now: number): void {
-    const cut = new CheckCut(this.#context.path);
-    const run: Run = { cut, startedAt: now, ended: null, cancelDeadline: null, timedOut: false, told: false };
+    const run = new Run(this.#context.path ?? null, now, this.#cutShort);
     this.#lastStart = now;
     this.#run = run;
-    cut.onBug = () => this.#cutShort(run);
-    if (this.#timeoutMs > 0) run.cancelDeadline = this.#context.ticks.at(this.#timeoutMs, () => this.#onDeadline(run));
+    if (this.#timeoutMs > 0) this.#deadline.set(this.#timeoutMs);
     run.ended = this.#check(run);
   }
 
   async #check(run: Run): Promise<void> {
-    let how: { returned: unknown } | { threw: unknown };
+    let ending: Ending;
     try {
-      how = { returned: await this.#instance.check(this.#context.target(), run.cut) };
+      const returned = await this.#instance.check(this.#context.target(), run);
+      ending = { returned, timedOut: run.timedOut };
     } catch (threw) {
-      how = { threw };
+      ending = { threw, timedOut: run.timedOut };
     }
-    this.#settle(run, how);
+    if (this.#run === run) {
+      this.#deadline.clear();
+      this.#run = null;
+    } else this.#abandoned--;
+    this.#tell(run, ending);
   }
 
-  #settle(run: Run, how: { returned: unknown } | { threw: unknown }): void {
-    run.cancelDeadline?.();
-    if (this.#run === run) this.#run = null;
-    else this.#abandoned--;
-    this.#tell(run, how);
-  }
-
-  #tell(run: Run, how: { returned: unknown } | { threw: unknown }): void {
+  #tell(run: Run, ending: Ending): void {
     if (run.told || this.#stopped) return;
     run.told = true;
-    const { clock } = this.#context;
-    const latencyMs = clock.now() - run.startedAt;
+    const latencyMs = this.#context.clock.now() - run.startedAt;
     const lateMs = run.timedOut ? this.#lateMs(latencyMs) : 0;
-    const health = judge({ ...how, timedOut: run.timedOut }, run.cut, lateMs, this.#timeoutMs);
-    this.#context.onResult(health, latencyMs);
+    this.#context.onResult(judge(ending, run, lateMs, this.#timeoutMs), latencyMs);
     this.repace();
   }
 
@@ -192,26 +201,26 @@ export class PollLoop implements Loop {
     this.#offGrid = wantedMs !== this.#intervalMs;
     const due = this.#lastStart + wantedMs;
     const onGrid = Math.floor((due - this.#gridStart) / this.#intervalMs) * this.#intervalMs + this.#gridStart;
-    const { clock, ticks } = this.#context;
-    this.#cancelTick();
-    const now = clock.now();
+    const now = this.#context.clock.now();
     this.#due = Math.max(now, wantedMs < this.#intervalMs ? due : onGrid);
-    this.#cancelTick = ticks.at(this.#due - now, () => this.#tick());
+    this.#first = false;
+    this.#next.set(this.#due - now);
   }
 
-  #onDeadline(run: Run): void {
-    const { clock } = this.#context;
+  #onDeadline(): void {
+    const run = this.#run;
     // Timers run before sockets are read: one more turn, in case the answer is already here and it was us who were late.
-    clock.at(1, () => {
-      if (run.told || this.#stopped || this.#run !== run) return;
+    this.#context.clock.at(1, () => {
+      if (run === null || run.told || this.#stopped || this.#run !== run) return;
       run.timedOut = true;
       this.#cutShort(run);
     });
   }
 
-  #cutShort(run: Run): void {
+  /** One for all runs, each of which gets it. */
+  readonly #cutShort = (run: Run): void => {
     if (run.told || this.#stopped) return;
-    run.cut.abort();
-    this.#context.clock.at(LAST_WORDS_MS, () => this.#tell(run, { returned: TIMED_OUT }));
-  }
+    run.abort();
+    this.#context.clock.at(LAST_WORDS_MS, () => this.#tell(run, { returned: TIMED_OUT, timedOut: run.timedOut }));
+  };
 }

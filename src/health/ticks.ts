@@ -6,42 +6,90 @@ import type { Clock } from '../world/world.ts';
 
 export const TICK_MS = 20;
 
+/** Something that is done on a tick, when it is set; it can be set again and again. */
+export class Alarm {
+  readonly #ticks: Ticks;
+  readonly #ring: () => void;
+  /** Where it waits, and its place there. */
+  #tick: Tick | null = null;
+  #place = 0;
+
+  constructor(ticks: Ticks, ring: () => void) {
+    this.#ticks = ticks;
+    this.#ring = ring;
+  }
+
+  /** As Clock.at, at the first tick that is not before. What it was set to before does not count any more. */
+  set(delayMs: number): void {
+    this.clear();
+    const tick = this.#ticks.after(delayMs);
+    this.#tick = tick;
+    this.#place = tick.due.push(this) - 1;
+  }
+
+  clear(): void {
+    const tick = this.#tick;
+    if (tick === null) return;
+    this.#tick = null;
+    // The last one takes its place.
+    const last = tick.due.pop();
+    if (last !== undefined && last !== this) {
+      tick.due[this.#place] = last;
+      last.#place = this.#place;
+    }
+    if (tick.due.length === 0) this.#ticks.drop(tick);
+  }
+
+  ring(): void {
+    this.#tick = null;
+    this.#ring();
+  }
+}
+
 interface Tick {
-  readonly due: Set<() => void>;
+  /** In ticks since the clock began. */
+  readonly time: number;
+  readonly due: Alarm[];
   readonly cancel: () => void;
 }
 
 export class Ticks {
   readonly #clock: Clock;
-  /** By time, in ticks. */
   readonly #ticks = new Map<number, Tick>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** As Clock.at, at the first tick that is not before. The function must be another one each time it waits. */
-  at(delayMs: number, fn: () => void): () => void {
+  alarm(ring: () => void): Alarm {
+    return new Alarm(this, ring);
+  }
+
+  /** The first tick that is not before. For alarms, as `drop`. */
+  after(delayMs: number): Tick {
     const now = this.#clock.now();
     const time = Math.ceil((now + Math.max(0, delayMs)) / TICK_MS);
-    let tick = this.#ticks.get(time);
-    if (tick === undefined) {
-      const cancel = this.#clock.at(time * TICK_MS - now, () => this.#run(time));
-      this.#ticks.set(time, (tick = { due: new Set(), cancel }));
-    }
-    const { due } = tick;
-    due.add(fn);
-    return () => {
-      if (!due.delete(fn) || due.size > 0 || this.#ticks.get(time)?.due !== due) return;
-      this.#ticks.get(time)?.cancel();
-      this.#ticks.delete(time);
-    };
+    const known = this.#ticks.get(time);
+    if (known !== undefined) return known;
+    const tick = { time, due: [], cancel: this.#clock.at(time * TICK_MS - now, () => this.#run(time)) };
+    this.#ticks.set(time, tick);
+    return tick;
+  }
+
+  /** Nobody waits for it any more. */
+  drop(tick: Tick): void {
+    // One that runs is not among them.
+    if (this.#ticks.get(tick.time) !== tick) return;
+    tick.cancel();
+    this.#ticks.delete(tick.time);
   }
 
   #run(time: number): void {
     const tick = this.#ticks.get(time);
     // What is added from now on, even for this very time, comes in a turn of its own.
     this.#ticks.delete(time);
-    if (tick !== undefined) for (const fn of tick.due) fn();
+    if (tick === undefined) return;
+    // It may get shorter meanwhile, never longer.
+    for (let i = 0; i < tick.due.length; i++) tick.due[i]?.ring();
   }
 }

@@ -42,8 +42,6 @@ export class CheckCut extends Knife {
   bug: string | null = null;
   /** Turns that it waits for. */
   waiting = 0;
-  /** Called when `bug` is set: the loop cuts the check short. */
-  onBug: (() => void) | null = null;
 
   constructor(path: PathSource | null = null) {
     super();
@@ -53,8 +51,11 @@ export class CheckCut extends Knife {
   fail(bug: string): void {
     if (this.bug !== null) return;
     this.bug = bug;
-    this.onBug?.();
+    this.onBug();
   }
+
+  /** `bug` is set: the loop cuts the check short. */
+  onBug(): void {}
 
   protected override call(fn: () => void): void {
     callFenced(fn, (error) => this.fail(bugText(error)));
@@ -86,16 +87,28 @@ export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
 
 /** `onBug`: the monitor `name` threw where nobody can tell for which server. */
 export function makeTools(name: string, world: World, gates: Gates, notes: Notes, onBug: (bug: string) => void): Tools {
+  const onThrow = (stream: FencedStream, error: unknown) => {
+    stream.close('rst');
+    if (stream.cut instanceof CheckCut) stream.cut.fail(bugText(error));
+    else onBug(bugText(error));
+  };
+  // As `guarded`, in one step: there are more of these than of anything else.
   const connected = async (cut: Cut, connect: () => Promise<Stream>) => {
-    const stream = await guarded(gates.connecting, cut, faultOfConnecting, connect, null, inWords);
+    const check = cut instanceof CheckCut ? cut : null;
+    if (!gates.connecting.enterAtOnce(cut)) await turn(gates.connecting, cut, check);
+    let stream: Stream;
+    try {
+      stream = await connect();
+    } catch (thrown) {
+      const error = inWords(thrown);
+      if (check !== null) check.ownFault ??= faultOfConnecting(error, cut);
+      throw error;
+    } finally {
+      gates.connecting.leave();
+    }
     closeIfCut(stream, cut);
-    const onThrow = (error: unknown) => {
-      stream.close('rst');
-      if (cut instanceof CheckCut) cut.fail(bugText(error));
-      else onBug(bugText(error));
-    };
     // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
-    return new FencedStream(stream, onThrow, pathOf(cut) === null ? null : 'rst');
+    return new FencedStream(stream, cut, onThrow, check === null || check.path === null ? null : 'rst');
   };
   const tools: Tools = {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
@@ -209,17 +222,13 @@ function deadline(clock: Clock, whole: Cut, ms: number): ReturnType<Tools['deadl
   };
 }
 
-/**
- * Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. `words`: what is
- * thrown in the place of what `act` throws.
- */
+/** Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. */
 async function guarded<T>(
   gate: Gate,
   cut: Cut,
   faultOf: (error: unknown, cut: Cut) => string | null,
   act: () => Promise<T>,
   notOnPath: string | null = null,
-  words: (error: unknown) => unknown = (error) => error,
 ): Promise<T> {
   const check = cut instanceof CheckCut ? cut : null;
   if (notOnPath !== null && check !== null && check.path !== null) {
@@ -229,8 +238,7 @@ async function guarded<T>(
   if (!gate.enterAtOnce(cut)) await turn(gate, cut, check);
   try {
     return await act();
-  } catch (thrown) {
-    const error = words(thrown);
+  } catch (error) {
     if (check !== null) check.ownFault ??= faultOf(error, cut);
     throw error;
   } finally {
@@ -418,14 +426,14 @@ export function asHealth(value: unknown): Health {
 function asUp(health: Health & { is: 'up' }): Health {
   const detail: unknown = health.detail ?? '';
   if (typeof detail !== 'string') return { is: 'unknown', reason: 'the monitor returned a detail that is no text' };
-  for (const [name, number] of [
-    ['weight', health.weight],
-    ['percent', health.percent],
-  ] as const) {
-    if (number === undefined || (Number.isFinite(number) && number >= 0)) continue;
-    return { is: 'unknown', reason: `the monitor returned ${name} ${bounded(String(number))}` };
-  }
+  const { weight, percent } = health;
+  if (!isShare(weight)) return { is: 'unknown', reason: `the monitor returned weight ${bounded(String(weight))}` };
+  if (!isShare(percent)) return { is: 'unknown', reason: `the monitor returned percent ${bounded(String(percent))}` };
   return detail.length > MAX_REASON ? { ...health, detail: bounded(detail) } : health;
+}
+
+function isShare(number: number | undefined): boolean {
+  return number === undefined || (Number.isFinite(number) && number >= 0);
 }
 
 function bounded(text: string): string {

@@ -2,7 +2,9 @@
 // ReconnectingClientFactory) while the server is down. Made by service.ts.
 
 import type { Health, WatchInstance } from './monitor.ts';
+import type { PathSource } from './path.ts';
 import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED } from './poll.ts';
+import type { Alarm } from './ticks.ts';
 import { asHealth, CheckCut, judge, TIMED_OUT } from './tools.ts';
 
 /** At most one connection in this time, though the server closes each at once. */
@@ -21,22 +23,37 @@ interface Timing {
   readonly maxDelaySeconds: number;
 }
 
-interface Run {
-  readonly cut: CheckCut;
+/** One connection, from the moment that it is wanted. */
+class Run extends CheckCut {
   readonly startedAt: number;
   readonly timeoutMs: number;
   /** Null only until `watch` has returned. */
-  ended: Promise<void> | null;
-  cancelDeadline: (() => void) | null;
-  timedOut: boolean;
+  ended: Promise<void> | null = null;
+  timedOut = false;
+  readonly #cutShort: (run: Run) => void;
+
+  constructor(path: PathSource | null, startedAt: number, timeoutMs: number, cutShort: (run: Run) => void) {
+    super(path);
+    this.startedAt = startedAt;
+    this.timeoutMs = timeoutMs;
+    this.#cutShort = cutShort;
+  }
+
+  override onBug(): void {
+    this.#cutShort(this);
+  }
 }
 
 export class WatchLoop implements Loop {
   readonly #context: LoopContext;
   readonly #instance: WatchInstance;
   readonly #timing: Timing;
-  #cancelStart: (() => void) | null;
+  /** Of the next start, and then of its deadline. */
+  readonly #alarm: Alarm;
+  #timeoutSeconds: number;
   #run: Run | null = null;
+  /** The deadline has passed, and this comes next. */
+  #cancelNext: (() => void) | null = null;
   #delayMs = INITIAL_DELAY_MS;
   #abandoned = 0;
   #stopped = false;
@@ -45,9 +62,9 @@ export class WatchLoop implements Loop {
     this.#context = context;
     this.#instance = instance;
     this.#timing = timing;
-    this.#cancelStart = context.ticks.at(context.phase * FIRST_SPREAD_MS, () =>
-      this.#start(timing.connectTimeoutSeconds),
-    );
+    this.#timeoutSeconds = timing.connectTimeoutSeconds;
+    this.#alarm = context.ticks.alarm(() => (this.#run === null ? this.#start() : this.#onDeadline(this.#run)));
+    this.#alarm.set(context.phase * FIRST_SPREAD_MS);
   }
 
   get busy(): boolean {
@@ -55,26 +72,27 @@ export class WatchLoop implements Loop {
   }
 
   fail(bug: string): void {
-    this.#run?.cut.fail(bug);
+    this.#run?.fail(bug);
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#cancelStart?.();
-    this.#run?.cancelDeadline?.();
-    this.#run?.cut.abort();
+    this.#disarm();
+    this.#run?.abort();
     await this.#run?.ended;
   }
 
-  #start(timeoutSeconds: number): void {
-    const { clock, ticks } = this.#context;
-    const cut = new CheckCut(this.#context.path);
-    const timeoutMs = timeoutSeconds * 1000;
-    const run: Run = { cut, startedAt: clock.now(), timeoutMs, ended: null, cancelDeadline: null, timedOut: false };
+  #disarm(): void {
+    this.#alarm.clear();
+    this.#cancelNext?.();
+    this.#cancelNext = null;
+  }
+
+  #start(): void {
+    const timeoutMs = this.#timeoutSeconds * 1000;
+    const run = new Run(this.#context.path ?? null, this.#context.clock.now(), timeoutMs, this.#cutShort);
     this.#run = run;
-    this.#cancelStart = null;
-    cut.onBug = () => this.#cutShort(run);
-    if (timeoutMs > 0) run.cancelDeadline = ticks.at(timeoutMs, () => this.#onDeadline(run));
+    if (timeoutMs > 0) this.#alarm.set(timeoutMs);
     // Last: it may report before it returns.
     run.ended = this.#watch(run);
   }
@@ -83,7 +101,7 @@ export class WatchLoop implements Loop {
     let how: { returned: unknown } | { threw: unknown };
     try {
       const target = this.#context.target();
-      how = { returned: await this.#instance.watch(target, (health) => this.#onReport(run, health), run.cut) };
+      how = { returned: await this.#instance.watch(target, (health) => this.#onReport(run, health), run) };
     } catch (threw) {
       how = { threw };
     }
@@ -91,30 +109,29 @@ export class WatchLoop implements Loop {
   }
 
   #onReport(run: Run, health: Health): void {
-    if (this.#run !== run || run.cut.aborted) return;
+    if (this.#run !== run || run.aborted) return;
     const latencyMs = this.#context.clock.now() - run.startedAt;
-    run.cancelDeadline?.();
-    run.cancelDeadline = null;
+    this.#disarm();
     const seen = asHealth(health);
     if (seen.is === 'up') this.#delayMs = INITIAL_DELAY_MS;
     this.#context.onResult(seen, latencyMs);
   }
 
   #onDeadline(run: Run): void {
-    const { clock } = this.#context;
     // Timers run before sockets are read: one more turn, in case it is us who were late.
-    run.cancelDeadline = clock.at(1, () => {
+    this.#cancelNext = this.#context.clock.at(1, () => {
       run.timedOut = true;
       this.#cutShort(run);
     });
   }
 
-  #cutShort(run: Run): void {
+  /** One for all runs, each of which gets it. */
+  readonly #cutShort = (run: Run): void => {
     if (this.#run !== run || this.#stopped) return;
-    run.cancelDeadline?.();
-    run.cut.abort();
-    run.cancelDeadline = this.#context.clock.at(LAST_WORDS_MS, () => this.#abandon(run));
-  }
+    this.#disarm();
+    run.abort();
+    this.#cancelNext = this.#context.clock.at(LAST_WORDS_MS, () => this.#abandon(run));
+  };
 
   /** It ignores the cut. The server is down all the same, and asked again, unless too many hang like this. */
   #abandon(run: Run): void {
@@ -125,28 +142,28 @@ export class WatchLoop implements Loop {
     this.#context.onAbandoned(last);
     const heldMs = this.#context.clock.now() - run.startedAt;
     const ending = { returned: TIMED_OUT, timedOut: true };
-    this.#context.onResult(judge(ending, run.cut, this.#lateMs(run, heldMs), run.timeoutMs), heldMs);
+    this.#context.onResult(judge(ending, run, this.#lateMs(run, heldMs), run.timeoutMs), heldMs);
     if (!last) this.#retry(this.#timing.maxDelaySeconds * 1000);
   }
 
   #onEnd(run: Run, how: { returned: unknown } | { threw: unknown }): void {
-    run.cancelDeadline?.();
     if (this.#run !== run) {
       const waits = this.#abandoned-- === MAX_ABANDONED;
       if (waits && !this.#stopped) this.#retry(this.#timing.maxDelaySeconds * 1000);
       return;
     }
+    this.#disarm();
     this.#run = null;
     if (this.#stopped) return;
     const { clock } = this.#context;
     const heldMs = clock.now() - run.startedAt;
     const means = 'returned' in how ? meaningOf(how.returned) : null;
-    if (means === 'unchanged' && !run.timedOut && run.cut.bug === null) {
+    if (means === 'unchanged' && !run.timedOut && run.bug === null) {
       this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
       return;
     }
     const ending = 'threw' in how ? how : { returned: means };
-    const health = judge({ ...ending, timedOut: run.timedOut }, run.cut, this.#lateMs(run, heldMs), run.timeoutMs);
+    const health = judge({ ...ending, timedOut: run.timedOut }, run, this.#lateMs(run, heldMs), run.timeoutMs);
     this.#context.onResult(health, heldMs);
     if (health.is === 'up') this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
     else this.#retry(health.is === 'unknown' ? OWN_FAULT_MAX_DELAY_MS : this.#timing.maxDelaySeconds * 1000);
@@ -164,9 +181,10 @@ export class WatchLoop implements Loop {
   }
 
   #again(delayMs: number, timeoutSeconds: number): void {
+    this.#timeoutSeconds = timeoutSeconds;
     // Not on the next tick: the end of thousands of connections is told sooner.
-    if (delayMs <= 0) this.#start(timeoutSeconds);
-    else this.#cancelStart = this.#context.ticks.at(delayMs, () => this.#start(timeoutSeconds));
+    if (delayMs <= 0) this.#start();
+    else this.#alarm.set(delayMs);
   }
 
   /** Normally distributed, mean 0, deviation 1 (Box and Muller). */
