@@ -10,7 +10,14 @@ import { doubtTls, refuseTls, TLS_ROWS, tlsOptions } from './lib/tls.ts';
 const PATH = '/grpc.health.v1.Health/Check';
 /** The answer that is expected has seven octets. */
 const MAX_BODY_BYTES = 4096;
-const READING = { until: 'body', keepBytes: MAX_BODY_BYTES, maxBodyBytes: MAX_BODY_BYTES, toHead: false } as const;
+const READING = {
+  until: 'body',
+  keepBytes: MAX_BODY_BYTES,
+  maxBodyBytes: MAX_BODY_BYTES,
+  fields: true,
+  toHead: false,
+  skipInterim: true,
+} as const;
 const SERVING = 1;
 /** HealthCheckResponse.ServingStatus. */
 const STATUSES: readonly string[] = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'];
@@ -64,7 +71,7 @@ export default {
       if (typeof stream === 'string') return { is: 'down', reason: stream };
       const connection = new Connection('', stream, true);
       try {
-        const { failure } = await connection.ask(question(o, target), READING, cut);
+        const failure = await connection.ask(question(o, target), READING, cut);
         const { response } = connection;
         if (cut.aborted) {
           return { is: 'down', reason: `no whole answer in ${o.timeout} seconds (${response?.progress ?? ''})` };

@@ -16,7 +16,8 @@ import {
   refuse,
 } from './lib/http-options.ts';
 import type { Options, Question, Statuses } from './lib/http-options.ts';
-import type { Reading, ResponseReader } from './lib/response.ts';
+import type { Http1Reading } from './lib/http1.ts';
+import type { ResponseReader } from './lib/response.ts';
 import { printable, textOf } from './lib/text.ts';
 import { serverNameOf } from './lib/tls.ts';
 
@@ -43,17 +44,21 @@ export default {
   },
 } satisfies Poll<typeof options>;
 
+type Verdict = { is: 'up'; detail?: string } | { is: 'down'; reason: string };
 type Credentials = Pick<TlsOptions, 'ca' | 'certificate' | 'files'>;
 
-/** What is going on in one fetch: where it stands when its time is over. */
-interface Progress {
+const NO_CREDENTIALS: Credentials = {};
+
+/** One fetch: for whom, and where it stands when its time is over. */
+interface Fetch {
+  readonly target: Target;
+  readonly credentials: Credentials;
+  readonly cut: Cut;
   phase: string;
   reader: ResponseReader | null;
   /** The status line that was wanted. */
   line: string;
 }
-
-type Fetched = { readonly line: string } | { readonly failure: string };
 
 class Prober {
   readonly #o: Options;
@@ -61,7 +66,7 @@ class Prober {
   readonly #questions: readonly Question[];
   readonly #statuses: Statuses;
   readonly #expectations: readonly Expectation[];
-  readonly #reading: Reading;
+  readonly #reading: Http1Reading;
   readonly #preface: Uint8Array | null;
   readonly #onlyHttp2: boolean;
   /** Connections that wait for the next check, by target. */
@@ -85,23 +90,33 @@ class Prober {
       keepBytes: expecting ? o['max-body'] : 0,
       maxBodyBytes: expecting && !o['read-body'] ? o['max-body'] : MAX_BODY_BYTES,
       toHead: o.method === 'HEAD',
+      fields: o.redirects > 0,
+      skipInterim: true,
       headIsEnough: (status) => !o['keep-alive'] && !isWanted(this.#statuses, status),
     };
   }
 
-  async check(target: Target, cut: Cut): Promise<{ is: 'up'; detail?: string } | { is: 'down'; reason: string }> {
+  async check(target: Target, cut: Cut): Promise<Verdict> {
     const o = this.#o;
     // Outside of what can make the server look bad: files of ours are our own fault.
-    const credentials = o['tls-ca'] === null && o['tls-certificate'] === null ? {} : await this.#readCredentials(cut);
-    const first = Math.floor(this.#tools.random() * this.#questions.length);
-    const asked = o['check-all'] ? this.#questions : this.#questions.slice(first, first + 1);
-    const fetched = await Promise.all(asked.map((question) => this.#fetch(question, target, credentials, cut)));
-    const failures = fetched.flatMap((one) => ('failure' in one ? [one.failure] : []));
-    if (failures.length > (o['check-all'] ? o['max-failures'] : 0)) return { is: 'down', reason: failures.join('; ') };
-    const [only] = fetched;
-    return fetched.length === 1 && only !== undefined && 'line' in only
-      ? { is: 'up', detail: only.line }
-      : { is: 'up' };
+    const ownFiles = o['tls-ca'] !== null || o['tls-certificate'] !== null;
+    const credentials = ownFiles ? await this.#readCredentials(cut) : NO_CREDENTIALS;
+    const one = this.#questions[Math.floor(this.#tools.random() * this.#questions.length)];
+    if (one === undefined || o['check-all']) return this.#checkAll(target, credentials, cut);
+    const fetch = fetchOf(target, credentials, cut);
+    const failure = await this.#fetch(one, fetch);
+    return failure === null ? { is: 'up', detail: fetch.line } : { is: 'down', reason: failure };
+  }
+
+  async #checkAll(target: Target, credentials: Credentials, cut: Cut): Promise<Verdict> {
+    const fetches = this.#questions.map((question) => ({ question, fetch: fetchOf(target, credentials, cut) }));
+    const ended = await Promise.all(fetches.map(({ question, fetch }) => this.#fetch(question, fetch)));
+    const failures = ended.filter((failure) => failure !== null);
+    if (failures.length > this.#o['max-failures']) return { is: 'down', reason: failures.join('; ') };
+    const [only, ...others] = fetches;
+    return only === undefined || others.length > 0 || failures.length > 0
+      ? { is: 'up' }
+      : { is: 'up', detail: only.fetch.line };
   }
 
   forget(target: Target): void {
@@ -111,41 +126,43 @@ class Prober {
     this.#warned.delete(key);
   }
 
-  /** One fetch, measured. Never rejects. */
-  async #fetch(question: Question, target: Target, credentials: Credentials, cut: Cut): Promise<Fetched> {
+  /** One fetch, measured: null when it went well, otherwise why it did not. Never rejects. */
+  async #fetch(question: Question, fetch: Fetch): Promise<string | null> {
     const { clock } = this.#tools;
     const { timeout, 'max-latency': maxLatency } = this.#o;
     const start = clock.now();
-    const progress: Progress = { phase: 'while connecting', reader: null, line: '' };
     let failure: string | null;
     try {
-      failure = await this.#follow(question, target, credentials, cut, progress);
+      failure = await this.#follow(question, fetch);
     } catch (error) {
       failure = textOf(error);
     }
     const seconds = (clock.now() - start) / 1000;
-    if (cut.aborted) failure = `timed out after ${timeout} s, ${progress.reader?.progress ?? progress.phase}`;
+    if (fetch.cut.aborted) failure = `timed out after ${timeout} s, ${fetch.reader?.progress ?? fetch.phase}`;
     else if (failure === null && maxLatency !== null && seconds > maxLatency)
-      failure = `${progress.line} took ${seconds.toFixed(3)} s, expected at most ${maxLatency} s`;
-    const labels = { result: failure === null ? 'successful' : 'failed', url: question.label };
-    this.#tools.observe(target, 'request_duration_seconds', seconds, labels);
-    return failure === null ? { line: progress.line } : { failure: `${question.label}: ${failure}` };
+      failure = `${fetch.line} took ${seconds.toFixed(3)} s, expected at most ${maxLatency} s`;
+    const labels = failure === null ? question.successful : question.failed;
+    this.#tools.observe(fetch.target, 'request_duration_seconds', seconds, labels);
+    return failure === null ? null : `${question.label}: ${failure}`;
   }
 
   /** Null when it went well, otherwise why it did not. */
-  async #follow(
-    first: Question,
-    target: Target,
-    credentials: Credentials,
-    cut: Cut,
-    progress: Progress,
-  ): Promise<string | null> {
+  async #follow(first: Question, fetch: Fetch): Promise<string | null> {
     let question = first;
     for (let followed = 0; ; followed++) {
-      const connection = await this.#exchange(question, target, credentials, cut, progress);
-      if (typeof connection === 'string') return connection;
-      const next = this.#judge(connection, question, followed, target, progress);
-      this.#keep(target, connection);
+      const kept = this.#o['keep-alive'] ? await this.#onKept(question, fetch) : null;
+      if (typeof kept === 'string') return kept;
+      let connection = kept;
+      if (connection === null) {
+        connection = await this.#dial(question, fetch);
+        const failure = await this.#ask(connection, question, fetch);
+        if (failure !== null) {
+          connection.close();
+          return failure;
+        }
+      }
+      const next = this.#judge(connection, question, followed, fetch);
+      this.#keep(fetch.target, connection);
       if (next === null || typeof next === 'string') return next;
       question = next;
     }
@@ -156,13 +173,12 @@ class Prober {
     { response, certificate }: Connection,
     question: Question,
     followed: number,
-    target: Target,
-    progress: Progress,
+    fetch: Fetch,
   ): Question | string | null {
     if (response === null) return 'nothing was asked';
     if (!isWanted(this.#statuses, response.status)) return this.#redirect(question, response, followed);
-    progress.line = response.line;
-    return this.#judgeBody(response) ?? this.#judgeCertificate(certificate, question, target);
+    fetch.line = response.line;
+    return this.#judgeBody(response) ?? this.#judgeCertificate(certificate, question, fetch.target);
   }
 
   #judgeBody(response: ResponseReader): string | null {
@@ -186,63 +202,49 @@ class Prober {
     const url = new URL(location, question.url.href);
     if (followed >= redirects)
       return `${response.line} to ${url.href.slice(0, 200)} after ${followed} redirects, expected ${this.#statuses.text}`;
-    if (url.origin !== question.url.origin)
+    if (url.origin !== question.origin)
       return `${response.line} to another server, ${url.href.slice(0, 200)}, expected ${this.#statuses.text}`;
     return redirected(this.#o, question, response.status, url);
   }
 
-  /** A request and its response, on a connection that was kept or else on one of its own; or why there is none. */
-  async #exchange(
-    question: Question,
-    target: Target,
-    credentials: Credentials,
-    cut: Cut,
-    progress: Progress,
-  ): Promise<Connection | string> {
-    const kept = this.#take(target, question);
-    if (kept !== null) {
-      const { failure, unseen } = await this.#ask(kept, question, cut, progress);
-      if (failure === null) return kept;
-      kept.close();
-      // It was closed between two checks, which servers may do: that is no failure.
-      if (!unseen || cut.aborted) return failure;
-    }
-    const connection = await this.#dial(question, target, credentials, cut, progress);
-    const { failure } = await this.#ask(connection, question, cut, progress);
-    if (failure === null) return connection;
-    connection.close();
-    return failure;
+  /** A request and its response on a connection that was kept; why it failed, or null if another one is needed. */
+  async #onKept(question: Question, fetch: Fetch): Promise<Connection | string | null> {
+    const kept = this.#take(fetch.target, question);
+    if (kept === null) return null;
+    const failure = await this.#ask(kept, question, fetch);
+    if (failure === null) return kept;
+    kept.close();
+    // It was closed between two checks, which servers may do: that is no failure.
+    return kept.unseen && !fetch.cut.aborted ? null : failure;
   }
 
-  async #ask(connection: Connection, question: Question, cut: Cut, progress: Progress) {
+  #ask(connection: Connection, question: Question, fetch: Fetch): Promise<string | null> {
     const toHead = question.method === 'HEAD';
-    const asking = connection.ask(
-      question,
-      toHead === this.#reading.toHead ? this.#reading : { ...this.#reading, toHead },
-      cut,
-    );
-    progress.reader = connection.response;
+    const reading = toHead === this.#reading.toHead ? this.#reading : { ...this.#reading, toHead };
+    const asking = connection.ask(question, reading, fetch.cut);
+    fetch.reader = connection.response;
     return asking;
   }
 
-  async #dial(
-    question: Question,
-    target: Target,
-    credentials: Credentials,
-    cut: Cut,
-    progress: Progress,
-  ): Promise<Connection> {
-    const { address, port } = target;
-    const preface = this.#preface === null ? {} : { preface: this.#preface };
-    progress.phase = 'while connecting';
-    progress.reader = null;
-    const plain = await this.#tools.connect({ address, port, ...preface }, cut);
-    const { origin, protocol } = question.url;
-    if (protocol === 'http:') return new Connection(origin, plain, this.#onlyHttp2);
-    progress.phase = 'in the TLS handshake';
+  async #dial(question: Question, fetch: Fetch): Promise<Connection> {
+    const { address, port } = fetch.target;
+    fetch.phase = 'while connecting';
+    fetch.reader = null;
+    const preface = this.#preface;
+    const plain = await this.#tools.connect(
+      preface === null ? { address, port } : { address, port, preface },
+      fetch.cut,
+    );
+    return question.secure
+      ? this.#secured(plain, question, fetch)
+      : new Connection(question.origin, plain, this.#onlyHttp2);
+  }
+
+  async #secured(plain: Stream, question: Question, fetch: Fetch): Promise<Connection> {
+    fetch.phase = 'in the TLS handshake';
     let stream: Stream;
     try {
-      stream = await this.#tools.secure(plain, this.#tlsOptions(question, credentials), cut);
+      stream = await this.#tools.secure(plain, this.#tlsOptions(question, fetch.credentials), fetch.cut);
     } catch (error) {
       throw new Error(`TLS: ${textOf(error)}`, { cause: error });
     }
@@ -251,7 +253,7 @@ class Prober {
       stream.close('rst');
       throw new Error('expected HTTP/2, the server did not choose it in TLS');
     }
-    return new Connection(origin, stream, alpn === 'h2');
+    return new Connection(question.origin, stream, alpn === 'h2');
   }
 
   #tlsOptions({ url }: Question, credentials: Credentials): TlsOptions {
@@ -265,12 +267,11 @@ class Prober {
     };
   }
 
-  #take(target: Target, question: Question): Connection | null {
-    if (!this.#o['keep-alive']) return null;
-    const connections = this.#kept.get(keyOf(target)) ?? [];
-    const at = connections.findIndex(({ origin }) => origin === question.url.origin);
-    const [found] = at < 0 ? [] : connections.splice(at, 1);
-    if (found === undefined || found.canCarry(question.body.length)) return found ?? null;
+  #take(target: Target, { origin, body }: Question): Connection | null {
+    const connections = this.#kept.get(keyOf(target));
+    const at = connections?.findIndex((connection) => connection.origin === origin) ?? -1;
+    const [found] = at < 0 ? [] : (connections?.splice(at, 1) ?? []);
+    if (found === undefined || found.canCarry(body.length)) return found ?? null;
     found.close();
     return null;
   }
@@ -281,9 +282,10 @@ class Prober {
       return;
     }
     const key = keyOf(target);
-    const connections = this.#kept.get(key) ?? [];
+    let connections = this.#kept.get(key);
+    if (connections === undefined) this.#kept.set(key, (connections = []));
     if (connections.length >= this.#questions.length) connections.shift()?.close();
-    this.#kept.set(key, [...connections, connection]);
+    connections.push(connection);
   }
 
   #judgeCertificate(certificate: TlsCertificate | null, { label }: Question, target: Target): string | null {
@@ -322,6 +324,10 @@ class Prober {
       files: [ca, certificate, key].filter((path) => path !== null),
     };
   }
+}
+
+function fetchOf(target: Target, credentials: Credentials, cut: Cut): Fetch {
+  return { target, credentials, cut, phase: 'while connecting', reader: null, line: '' };
 }
 
 function validity({ subject, validTo }: TlsCertificate, left: number): string {

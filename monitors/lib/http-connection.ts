@@ -1,28 +1,23 @@
 // A connection to an HTTP server that carries one request after the other, in either version. Used by http.ts and grpc.ts.
 
-import type { Cut, Stream, TlsCertificate } from 'anybal/monitor';
-import { Http1Reader } from './http1.ts';
+import type { Cut, Stream, StreamHandlers, TlsCertificate } from 'anybal/monitor';
+import { Http1Reader, type Http1Reading } from './http1.ts';
 import { Http2Client } from './http2.ts';
 import type { Question } from './http-options.ts';
-import type { Reading, ResponseReader, Verdict } from './response.ts';
+import type { ResponseReader, Verdict } from './response.ts';
 
-/** How one request ended. */
-export interface Answer {
-  /** What there is to say against it as a response; null: as much was read as was wanted. */
-  readonly failure: string | null;
-  /** The server had closed a connection that was used before, or refuses to, without having looked at the request. */
-  readonly unseen: boolean;
-}
-
-export class Connection {
+export class Connection implements StreamHandlers {
   /** Scheme, host and port of the URL that it was opened for. */
   readonly origin: string;
   readonly certificate: TlsCertificate | null;
+  /** The server had closed it before the last request, or refused that, without having looked at it. */
+  unseen = false;
   readonly #stream: Stream;
   readonly #http2: Http2Client | null;
   #reader: ResponseReader | null = null;
   /** Of the request under way. */
-  #settle: ((answer: Answer) => void) | null = null;
+  #settle: ((failure: string | null) => void) | null = null;
+  #forget: (() => void) | null = null;
   #open = true;
   #resting = false;
   #requests = 0;
@@ -32,12 +27,7 @@ export class Connection {
     this.#stream = stream;
     this.#http2 = http2 ? new Http2Client() : null;
     this.certificate = stream.tls?.certificate ?? null;
-    stream.on({
-      onData: (bytes) => this.#onData(bytes),
-      onEnd: () => this.#onEnd(null),
-      onDrain() {},
-      onClose: (error) => this.#onEnd(error),
-    });
+    stream.on(this);
   }
 
   /** The response of the last request, as far as it has come; null before the first one. */
@@ -58,17 +48,17 @@ export class Connection {
     return this.#open && this.#resting && (this.#http2?.fits(bodyBytes) ?? true);
   }
 
-  /** Resolves when as much of the response came as `reading` wants, or there will be no more. Cutting ends it. */
-  ask(question: Pick<Question, 'fields' | 'body' | 'bytes'>, reading: Reading, cut: Cut): Promise<Answer> {
+  /**
+   * Resolves when as much of the response came as `reading` wants, or there will be no more: with what there is to say against
+   * it as a response, null: nothing. Cutting ends it.
+   */
+  ask(question: Pick<Question, 'fields' | 'body' | 'bytes'>, reading: Http1Reading, cut: Cut): Promise<string | null> {
     return new Promise((resolve) => {
-      const forget = cut.onAbort(() => this.#answer('cut short', false));
-      this.#settle = (answer) => {
-        forget();
-        resolve(answer);
-      };
+      this.#settle = resolve;
+      this.#forget = cut.onAbort(() => this.#answer('cut short', false));
       this.#requests++;
       this.#resting = false;
-      this.#reader = this.#http2 ?? new Http1Reader({ ...reading, skipInterim: true });
+      this.#reader = this.#http2 ?? new Http1Reader(reading);
       if (cut.aborted) this.#answer('cut short', false);
       else if (!this.#open) this.#answer('closed by the server before any answer', this.#requests > 1);
       else this.#stream.write(this.#http2?.request(question.fields, question.body, reading) ?? question.bytes);
@@ -83,11 +73,14 @@ export class Connection {
 
   #answer(failure: string | null, unseen: boolean): void {
     const settle = this.#settle;
+    if (settle === null) return;
     this.#settle = null;
-    settle?.({ failure, unseen });
+    this.#forget?.();
+    this.unseen = unseen;
+    settle(failure);
   }
 
-  #onData(bytes: Uint8Array): void {
+  onData(bytes: Uint8Array): void {
     const asked = this.#settle !== null;
     // HTTP/1 says nothing unasked; HTTP/2 does.
     const reader = asked ? this.#reader : this.#http2;
@@ -102,8 +95,14 @@ export class Connection {
     else if (!asked && !reader.reusable) this.close();
   }
 
+  onEnd(): void {
+    this.onClose(null);
+  }
+
+  onDrain(): void {}
+
   /** The server sends no more, or (with an error) the connection is gone. */
-  #onEnd(error: { readonly code: string; readonly message: string } | null): void {
+  onClose(error: Lost | null): void {
     const reader = this.#reader;
     if (reader !== null && this.#settle !== null) {
       const unseen = reader.untouched && this.#requests > 1;
@@ -114,7 +113,12 @@ export class Connection {
   }
 }
 
-function ended(error: { readonly code: string; readonly message: string } | null, progress: string): string {
+interface Lost {
+  readonly code: string;
+  readonly message: string;
+}
+
+function ended(error: Lost | null, progress: string): string {
   if (error === null) return `closed by the server ${progress}`;
   return error.code === 'ECONNRESET' ? `reset by the server ${progress}` : `lost ${progress}: ${error.message}`;
 }

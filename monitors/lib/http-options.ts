@@ -215,8 +215,13 @@ type Refusal = { readonly option: (typeof options)[number]['name']; readonly why
 /** What is asked for, and how it is called. */
 export interface Question {
   readonly url: URL;
+  readonly origin: string;
+  readonly secure: boolean;
   /** As configured: the label in metrics and reasons. */
   readonly label: string;
+  /** Of metrics. */
+  readonly successful: Readonly<Record<string, string>>;
+  readonly failed: Readonly<Record<string, string>>;
   readonly method: string;
   readonly body: Uint8Array;
   /** `Host` or `:authority`. */
@@ -399,5 +404,17 @@ function question(o: Options, label: string, url: URL, method: string, body: Uin
     [':authority', authority],
     [':path', path],
   ];
-  return { url, label, method, body, authority, bytes, fields: [...pseudo, ...more] };
+  return {
+    url,
+    origin: url.origin,
+    secure: url.protocol === 'https:',
+    label,
+    successful: { result: 'successful', url: label },
+    failed: { result: 'failed', url: label },
+    method,
+    body,
+    authority,
+    bytes,
+    fields: [...pseudo, ...more],
+  };
 }

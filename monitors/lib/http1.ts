@@ -1,9 +1,12 @@
 // Reads one HTTP/1 response (RFC 9112), in bounded memory whatever comes. Used by proxyfetch.ts and http.ts.
 
+import { type Framing, usualFraming, usualStatusLine } from './http1-head.ts';
 import { Kept, type Reading, type ResponseReader, type Verdict } from './response.ts';
 import { printable } from './text.ts';
 
 const MAX_HEAD_BYTES = 64 * 1024;
+const NO_FIELDS: readonly string[] = [];
+const NOTHING = new Uint8Array(0);
 const BEGINNING = 'HTTP/';
 /** Of a line that is not HTTP. */
 const MOST_SHOWN = 200;
@@ -17,15 +20,18 @@ export interface Http1Reading extends Reading {
 
 export class Http1Reader implements ResponseReader {
   readonly #reading: Http1Reading;
-  readonly #kept: Kept;
+  /** Null: nothing is to be kept. */
+  readonly #kept: Kept | null;
   #in: 'head' | 'length' | 'close' | 'chunk size' | 'chunk' | 'trailer' = 'head';
   #text = '';
   /** Bytes that heads may still have. */
   #headLeft = MAX_HEAD_BYTES;
   #status = 0;
   #line = '';
-  #fields: readonly string[] = [];
+  #fields: readonly string[] = NO_FIELDS;
   #persistent = false;
+  #chunked = false;
+  #length: Framing['length'] = null;
   /** Bytes left of the body or chunk. */
   #left = 0;
   #seen = 0;
@@ -35,7 +41,7 @@ export class Http1Reader implements ResponseReader {
 
   constructor(reading: Http1Reading) {
     this.#reading = reading;
-    this.#kept = new Kept(reading.keepBytes);
+    this.#kept = reading.keepBytes > 0 ? new Kept(reading.keepBytes) : null;
   }
 
   get status(): number {
@@ -71,37 +77,36 @@ export class Http1Reader implements ResponseReader {
   }
 
   body(): Uint8Array {
-    return this.#kept.joined();
+    return this.#kept?.joined() ?? NOTHING;
   }
 
   push(bytes: Uint8Array): Verdict {
     if (this.#complete) return null;
     if (bytes.length > 0) this.#untouched = false;
-    let rest = bytes;
-    while (rest.length > 0) {
+    let at = 0;
+    while (at < bytes.length) {
       let verdict: Verdict;
       if (this.#in === 'head') {
-        const before = this.#text.length;
-        this.#text += LATIN1.decode(rest);
-        const taken = this.#head(before);
+        let taken: number | Verdict = at === 0 ? this.#usualHead(bytes) : 0;
+        if (taken === 0) taken = this.#anyHead(bytes, at);
         if (typeof taken !== 'number') return taken;
-        rest = rest.subarray(taken - before);
-        this.#text = '';
+        at += taken;
         verdict = this.#status === 0 ? undefined : this.#bodyBegins();
       } else if (this.#in === 'chunk size' || this.#in === 'trailer') {
-        const end = rest.indexOf(10);
-        this.#text += LATIN1.decode(end < 0 ? rest : rest.subarray(0, end));
+        const end = bytes.indexOf(10, at);
+        this.#text += LATIN1.decode(bytes.subarray(at, end < 0 ? bytes.length : end));
         if (this.#text.length > MAX_HEAD_BYTES) return `${this.#line}, but a line of the chunked body never ends`;
         if (end < 0) return undefined;
-        rest = rest.subarray(end + 1);
+        at = end + 1;
         verdict = this.#chunkLine(this.#text.trim());
         this.#text = '';
       } else {
-        const taken = this.#in === 'close' ? rest.length : Math.min(rest.length, this.#left);
-        verdict = this.#bodyBytes(rest.subarray(0, taken));
-        rest = rest.subarray(taken);
+        const left = bytes.length - at;
+        const taken = this.#in === 'close' ? left : Math.min(left, this.#left);
+        verdict = this.#bodyCame(bytes, at, at + taken);
+        at += taken;
       }
-      if (verdict === null) this.#surplus = rest.length > 0;
+      if (verdict === null) this.#surplus = at < bytes.length;
       if (verdict !== undefined) return verdict;
     }
     return undefined;
@@ -122,7 +127,35 @@ export class Http1Reader implements ResponseReader {
     return null;
   }
 
-  /** How much of the text the head takes, once it is there; before that what there is to say. */
+  /** How much of `bytes` the head takes, null when its first line is enough; 0: it must be read as any other. */
+  #usualHead(bytes: Uint8Array): number | null {
+    const { until, fields } = this.#reading;
+    // Some of it came before, or it will be asked for as text.
+    if (this.#text !== '' || fields === true) return 0;
+    const first = usualStatusLine(bytes);
+    if (first === null) return 0;
+    const framing = until === 'line' ? null : usualFraming(bytes, first.size, first.persistent);
+    if (until !== 'line' && framing === null) return 0;
+    this.#status = first.status;
+    this.#line = first.line;
+    if (framing === null) return null;
+    this.#persistent = framing.persistent;
+    this.#chunked = framing.chunked;
+    this.#length = framing.length;
+    return framing.end;
+  }
+
+  /** How much of `bytes` the head takes, once all of it is there; before that what there is to say. */
+  #anyHead(bytes: Uint8Array, start: number): number | Verdict {
+    const before = this.#text.length;
+    this.#text += LATIN1.decode(bytes.subarray(start));
+    const taken = this.#head(before);
+    if (typeof taken !== 'number') return taken;
+    this.#text = '';
+    return taken - before;
+  }
+
+  /** As #anyHead, of the text. */
   #head(before: number): number | Verdict {
     if (this.#reading.until === 'line' && this.#text.includes('\n')) {
       const wrong = this.#statusLine(this.#text.slice(0, this.#text.indexOf('\n')).replace(/\r$/, ''));
@@ -143,7 +176,7 @@ export class Http1Reader implements ResponseReader {
     if (this.#interim) {
       if (this.#headLeft <= 0) return 'the response headers never end';
       this.#status = 0;
-    } else this.#fields = fields;
+    } else this.#takeFields(fields);
     return taken;
   }
 
@@ -166,37 +199,44 @@ export class Http1Reader implements ResponseReader {
     return null;
   }
 
+  #takeFields(fields: readonly string[]): void {
+    this.#fields = fields;
+    this.#persistent = persistent(this.header('connection'), this.#persistent);
+    this.#chunked = this.header('transfer-encoding').some((value) => /\bchunked$/i.test(value));
+    const [length, ...others] = this.header('content-length');
+    if (length === undefined) return;
+    // RFC 9112 §6.3: differing or unreadable lengths cannot be recovered from.
+    const wrong = !/^\d{1,15}$/.test(length) || others.some((other) => other !== length);
+    this.#length = wrong ? printable([length, ...others].join(', ')) : Number(length);
+  }
+
   /** The head is there: what comes behind it? (RFC 9112 §6.3) */
   #bodyBegins(): Verdict {
     const { until, toHead, headIsEnough } = this.#reading;
     if (headIsEnough?.(this.#status) === true) return null;
-    this.#persistent = persistent(this.header('connection'), this.#persistent);
     if (toHead || this.#status === 204 || this.#status === 304) return this.#done();
     if (until === 'head') return null;
-    if (this.header('transfer-encoding').some((value) => /\bchunked$/i.test(value))) {
+    if (this.#chunked) {
       this.#in = 'chunk size';
-      return undefined;
-    }
-    const [length, ...others] = this.header('content-length');
-    if (length === undefined) {
+    } else if (this.#length === null) {
       this.#in = 'close';
-      return undefined;
+    } else if (typeof this.#length === 'string') {
+      return `${this.#line}, but Content-Length is ${this.#length}`;
+    } else {
+      this.#in = 'length';
+      this.#left = this.#length;
+      if (this.#left === 0) return this.#done();
     }
-    // RFC 9112 §6.3: differing or unreadable lengths cannot be recovered from.
-    if (!/^\d{1,15}$/.test(length) || others.some((other) => other !== length)) {
-      return `${this.#line}, but Content-Length is ${printable([length, ...others].join(', '))}`;
-    }
-    this.#in = 'length';
-    this.#left = Number(length);
-    return this.#left === 0 ? this.#done() : undefined;
+    return undefined;
   }
 
-  #bodyBytes(bytes: Uint8Array): Verdict {
-    this.#kept.add(bytes);
-    this.#seen += bytes.length;
+  #bodyCame(bytes: Uint8Array, from: number, to: number): Verdict {
+    const count = to - from;
+    this.#kept?.add(bytes.subarray(from, to));
+    this.#seen += count;
     if (this.#seen > this.#reading.maxBodyBytes) return null;
     if (this.#in === 'close') return undefined;
-    this.#left -= bytes.length;
+    this.#left -= count;
     if (this.#left > 0) return undefined;
     if (this.#in === 'length') return this.#done();
     // The two bytes of the line end behind the chunk read as an empty size line.

@@ -15,6 +15,8 @@ export interface Reading {
   readonly maxBodyBytes: number;
   /** Of 'body': statuses whose body is of no interest. */
   readonly headIsEnough?: (status: number) => boolean;
+  /** `header` will be asked. Not given: it need not know any. */
+  readonly fields?: boolean;
   /** It answers a HEAD: there is no body, whatever the fields say. */
   readonly toHead: boolean;
 }
@@ -33,7 +35,7 @@ export interface ResponseReader {
   readonly bodyBytes: number;
   /** It was read to its end, and the connection can carry another one. */
   readonly reusable: boolean;
-  /** Values of a field by its name in lower case, in their order. */
+  /** Values of a field by its name in lower case, in their order: where they were wanted. */
   header(name: string): readonly string[];
   /** What was kept of the body. */
   body(): Uint8Array;

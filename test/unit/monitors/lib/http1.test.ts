@@ -129,6 +129,18 @@ describe('The HTTP/1 reader', () => {
         'Transfer-Encoding: chunked\r\n',
         '\r\n',
       ],
+      ...[
+        'HTTP/1.0 404 Not  Found \r\n',
+        'HTTP/1.1 200\n',
+        'Connection: Close\r\n',
+        'connection:\tkeep-alive \r\n',
+        'Connection: Upgrade, close\r\n',
+        'Content-Length:5 \n',
+        'Content\rLength: 5\r\n',
+        'transfer-encoding: gzip, CHUNKED\r\n',
+        'Server: x\r\n',
+        ' Content-Length: 7\r\n',
+      ],
       ...['\n', '5\r\n', '0\r\n', 'ffffffffffff\r\n', ': \r\n', 'hello', '\r', 'Content-Length: 99999999999\r\n'],
     );
     const noise = fc.uint8Array({ maxLength: 40 }).map((some) => Buffer.from(some).toString('latin1'));
@@ -150,11 +162,70 @@ describe('The HTTP/1 reader', () => {
           const atOnce = whole.push(all);
           expect(verdict).to.equal(atOnce);
           expect(dripping.status).to.equal(whole.status);
+          expect(dripping.line).to.equal(whole.line);
+          expect(dripping.bodyBytes).to.equal(whole.bodyBytes);
+          if (verdict === null) expect(dripping.body()).to.deep.equal(whole.body());
           expect(dripping.body().length).to.be.at.most(50);
           expect([dripping.progress, dripping.line, String(dripping.end())].join('').length).to.be.at.most(1500);
         },
       ),
       { seed: 9112, numRuns: 2000 },
+    );
+  });
+
+  it('says the same of a head that it makes text of and of one that it need not', () => {
+    const lines = fc.constantFrom(
+      ...[
+        'Connection: Close',
+        'connection:\tkeep-alive ',
+        'Connection: Upgrade, close',
+        'CONNECTION: ',
+        'Connection: closed',
+      ],
+      ...['Content-Length:2 ', 'content-length: 2', 'Content-Length: 0', 'Content-Length: +2', 'Content-Length: 2, 2'],
+      ...['Content\rLength: 9', 'Content-Length : 9', ' Content-Length: 9', 'Content-Length', 'Content-Length: 2\r'],
+      ...['Transfer-Encoding: chunked', 'transfer-encoding: gzip, CHUNKED', 'Transfer-Encoding: identity', 'Server: x'],
+    );
+    const first = fc.constantFrom(
+      ...[
+        'HTTP/1.1 200 OK',
+        'HTTP/1.0 200 OK',
+        'HTTP/1.1 200',
+        'HTTP/1.1 200 ',
+        'HTTP/1.0 404 Not  Found ',
+        'HTTP/2.0 200 OK',
+      ],
+      ...[
+        'HTTP/1.1 20 OK',
+        'HTTP/1.1 2000 OK',
+        'HTTP/1.1 200OK',
+        'http/1.1 200 OK',
+        'HTTP/1.2 204 ?',
+        'HTTP/1.1 304 \x80\xff',
+      ],
+      `HTTP/1.1 500 ${'x'.repeat(300)}`,
+    );
+    fc.assert(
+      fc.property(
+        first,
+        fc.array(lines, { maxLength: 4 }),
+        fc.constantFrom('\r\n', '\n'),
+        fc.constantFrom('ok', 'oktwo', '2\r\nok\r\n0\r\n\r\n', ''),
+        fc.constantFrom('line', 'head', 'body'),
+        (top, fields, newline, body, until) => {
+          const all = bytes([top, ...fields, '', body].join(newline));
+          const said = [true, false].map((asText) => {
+            const reader = reading({ until, fields: asText });
+            const verdict = reader.push(all);
+            const { status, line, bodyBytes, reusable } = reader;
+            // When it has ended there is nothing more to tell.
+            const far = verdict === undefined ? [reader.progress, reader.end()] : [];
+            return { verdict, status, line, bodyBytes, reusable, far, body: bodyOf(reader) };
+          });
+          expect(said[1]).to.deep.equal(said[0]);
+        },
+      ),
+      { seed: 9112, numRuns: 4000 },
     );
   });
 });
