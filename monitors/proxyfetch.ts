@@ -2,9 +2,19 @@
 // says; the URL gives scheme, Host and path. Options, request, verdicts and wording are PyBal's, with one repair: `timeout`
 // covers the whole check, connecting included.
 
-import type { Cut, OptionRow, OptionsOf, Poll, Target, TlsOptions, Tools } from 'anybal/monitor';
+import type {
+  Cut,
+  OptionRow,
+  OptionsOf,
+  Poll,
+  Stream,
+  StreamHandlers,
+  Target,
+  TlsOptions,
+  Tools,
+} from 'anybal/monitor';
 import { failing } from './lib/doubt.ts';
-import { Http1Reader } from './lib/http1.ts';
+import { Http1Reader, type Http1Reading } from './lib/http1.ts';
 import type { Verdict } from './lib/response.ts';
 import { textOf } from './lib/text.ts';
 import { serverNameOf } from './lib/tls.ts';
@@ -83,6 +93,14 @@ export default {
   create: (o, tools) => {
     const wanted = REDIRECTS.includes(o.http_status) ? REDIRECTS : SUCCESSES;
     const questions = o.url.map(questionOf);
+    const reading: Http1Reading = {
+      until: 'body',
+      keepBytes: 0,
+      maxBodyBytes: MAX_BODY_BYTES,
+      toHead: false,
+      skipInterim: false,
+      headIsEnough: (status) => !wanted.includes(status),
+    };
     let surprising = !wanted.includes(o.http_status);
     return {
       async check(target, cut) {
@@ -90,12 +108,14 @@ export default {
           surprising = false;
           tools.log('warn', target, `http_status ${o.http_status} is not supported: 200, 201 and 202 count as success`);
         }
-        const first = Math.floor(tools.random() * o.url.length);
-        const asked = o.check_all ? questions : questions.slice(first, first + 1);
-        const answers = await Promise.all(asked.map((question) => fetch(o, tools, target, question, wanted, cut)));
-        const failures = answers.filter((failure) => failure !== null);
-        const allowed = o.check_all ? o.max_failures : 0;
-        return failures.length <= allowed ? { is: 'up' } : { is: 'down', reason: failures.join('\n') };
+        const one = questions[Math.floor(tools.random() * questions.length)];
+        if (one !== undefined && !o.check_all) {
+          const failure = await fetch(o, tools, target, one, reading, cut);
+          return failure === null ? { is: 'up' } : { is: 'down', reason: failure };
+        }
+        const asked = questions.map((question) => fetch(o, tools, target, question, reading, cut));
+        const failures = (await Promise.all(asked)).filter((failure) => failure !== null);
+        return failures.length <= o.max_failures ? { is: 'up' } : { is: 'down', reason: failures.join('\n') };
       },
     };
   },
@@ -132,14 +152,14 @@ async function fetch(
   tools: Tools,
   target: Target,
   question: Question,
-  wanted: readonly number[],
+  reading: Http1Reading,
   cut: Cut,
 ): Promise<string | null> {
   const { url } = question;
   const start = tools.clock.now();
   let failure: string | null;
   try {
-    failure = await get(tools, target, question, wanted, cut);
+    failure = await get(tools, target, question, reading, cut);
   } catch (error) {
     failure = textOf(error);
   }
@@ -156,35 +176,57 @@ async function get(
   tools: Tools,
   { address, port }: Target,
   { tls, request }: Question,
-  wanted: readonly number[],
+  reading: Http1Reading,
   cut: Cut,
 ): Promise<string | null> {
   const stream = await tools.connect(tls === null ? { address, port } : { address, port, tls }, cut);
-  return new Promise((resolve) => {
-    const reader = new Http1Reader({
-      until: 'body',
-      keepBytes: 0,
-      maxBodyBytes: MAX_BODY_BYTES,
-      toHead: false,
-      skipInterim: false,
-      headIsEnough: (status) => !wanted.includes(status),
-    });
-    let forget = () => {};
-    const settle = (verdict: Verdict) => {
-      if (verdict === undefined) return;
-      forget();
-      resolve(verdict === null && !wanted.includes(reader.status) ? reader.line : verdict);
-      stream.close('rst');
-    };
-    stream.on({
-      onData: (bytes) => settle(reader.push(bytes)),
-      onEnd: () => settle(reader.end()),
-      onDrain() {},
-      onClose: (error) => settle(error === null ? reader.end() : LOST),
-    });
-    forget = cut.onAbort(() => settle('cancelled'));
+  return new Promise((resolve) => new Exchange(stream, request, reading, cut, resolve));
+}
+
+/** The request and its response. */
+class Exchange implements StreamHandlers {
+  readonly #stream: Stream;
+  readonly #reader: Http1Reader;
+  readonly #reading: Http1Reading;
+  readonly #resolve: (failure: string | null) => void;
+  /** Null while there is nothing to forget, the cut may have come already. */
+  #forget: (() => void) | null = null;
+
+  constructor(
+    stream: Stream,
+    request: Uint8Array,
+    reading: Http1Reading,
+    cut: Cut,
+    resolve: (failure: string | null) => void,
+  ) {
+    this.#stream = stream;
+    this.#reader = new Http1Reader(reading);
+    this.#reading = reading;
+    this.#resolve = resolve;
+    stream.on(this);
+    this.#forget = cut.onAbort(() => this.#settle('cancelled'));
     if (!cut.aborted) stream.write(request);
-  });
+  }
+
+  #settle(verdict: Verdict): void {
+    if (verdict === undefined) return;
+    this.#forget?.();
+    const { line, status } = this.#reader;
+    // Of a status that is not wanted.
+    this.#resolve(verdict === null && this.#reading.headIsEnough?.(status) === true ? line : verdict);
+    this.#stream.close('rst');
+  }
+
+  onData(bytes: Uint8Array): void {
+    this.#settle(this.#reader.push(bytes));
+  }
+  onEnd(): void {
+    this.#settle(this.#reader.end());
+  }
+  onDrain(): void {}
+  onClose(error: Error | null): void {
+    this.#settle(error === null ? this.#reader.end() : LOST);
+  }
 }
 
 const LOST = 'Connection to the other side was lost in a non-clean fashion: Connection lost.';

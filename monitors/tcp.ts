@@ -85,7 +85,10 @@ export default {
       const tls = o.tls ? await tlsOptions(o, tools, cut) : null;
       const stream = await connected(o, tools, target, tls, cut);
       if (typeof stream === 'string') return { is: 'down', reason: stream };
-      const complaint = await converse(o, stream, cut);
+      // Mostly there is nothing to say or hear.
+      const silent = o.send.length === 0 && o.expect.length === 0;
+      if (silent) stream.close(o.close === 'fin' ? 'fin' : 'rst');
+      const complaint = silent ? null : await converse(o, stream, cut);
       const ms = tools.clock.now() - start;
       if (complaint !== null) return { is: 'down', reason: complaint };
       const limit = o['max-latency'];
@@ -106,7 +109,7 @@ async function connected(
   cut: Cut,
 ): Promise<Stream | string> {
   try {
-    return await tools.connect({ address, port, ...(tls === null ? {} : { tls }) }, cut);
+    return await tools.connect(tls === null ? { address, port } : { address, port, tls }, cut);
   } catch (error) {
     return noConnection(error, cut, o.timeout, o.tls);
   }
@@ -170,7 +173,6 @@ function converse(o: Options, stream: Stream, cut: Cut): Promise<string | null> 
     });
     forget = cut.onAbort(() => settle(missing(`in ${o.timeout} seconds never said`)));
     if (!open) return;
-    if (turns === 0) return settle(null);
     speak();
     listen();
   });
