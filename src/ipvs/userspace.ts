@@ -3,8 +3,9 @@
 // kernel's; not for production, as each byte passes through the event loop. TCP only; rr and wrr, everything else as wrr.
 
 import { printEndpoint } from '../lib/address.ts';
-import { knifeWithin, Knife } from '../lib/cut.ts';
+import { Knife } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
+import { cutAfter } from '../lib/in-time.ts';
 import type { Log } from '../log/record.ts';
 import type { Clock, Kernel, Listener, Stream, Streams } from '../world/world.ts';
 import { ipvsadmLine } from './ipvsadm.ts';
@@ -137,14 +138,12 @@ class Forwarder implements UserspaceIpvs {
 
   /** Resolves when both sides are closed. */
   async #forward(client: Stream, { address, port }: IpvsDestination): Promise<void> {
-    const { knife, release } = knifeWithin(this.#closing);
-    const cancel = this.#parts.clock.at(CONNECT_TIMEOUT_MS, () => knife.abort());
+    const within = cutAfter(this.#parts.clock, CONNECT_TIMEOUT_MS, this.#closing);
     let server: Stream;
     try {
-      server = await this.#parts.streams.connect({ address, port }, knife);
+      server = await this.#parts.streams.connect({ address, port }, within.cut);
     } finally {
-      cancel();
-      release();
+      within.release();
     }
     await splice(client, server, this.#closing);
   }

@@ -1,7 +1,7 @@
 // A bound on waiting: a call that never settles must not take its caller with it.
 
 import type { Clock } from '../world/world.ts';
-import type { Cut } from './cut.ts';
+import { type Cut, knifeWithin } from './cut.ts';
 import { SystemError } from './errors.ts';
 
 /** The promise's own outcome; null when `ms` passed, or the cut came, first. What the promise does later is up to who keeps it. */
@@ -37,6 +37,23 @@ export function inTime<T>(
         resolve(null);
       }) ?? forget;
   });
+}
+
+/** A Cut that is also cut after `ms`. Call `release` when done. */
+export function cutAfter(
+  clock: Pick<Clock, 'at'>,
+  ms: number,
+  outer: Cut,
+): { readonly cut: Cut; readonly release: () => void } {
+  const { knife, release } = knifeWithin(outer);
+  const disarm = clock.at(ms, () => knife.abort());
+  return {
+    cut: knife,
+    release() {
+      disarm();
+      release();
+    },
+  };
 }
 
 /** The promise's own outcome, or ETIMEDOUT after `ms`. */

@@ -3,8 +3,9 @@
 
 import type { SourceAccess } from '../config/types.ts';
 import { canonicalAddress, type Family, familyOf } from '../lib/address.ts';
-import { type Cut, knifeWithin } from '../lib/cut.ts';
+import type { Cut } from '../lib/cut.ts';
 import { SystemError } from '../lib/errors.ts';
+import { cutAfter } from '../lib/in-time.ts';
 import { readK8sUrl } from '../lib/pool-url.ts';
 import { unescaped } from '../lib/url.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
@@ -102,21 +103,19 @@ class K8sNodes implements Feed {
       timeoutSeconds: `${WATCH_SECONDS}`,
     };
     const request = await this.#request(query);
-    const { knife, release } = knifeWithin(cut);
-    const disarm = this.#world.clock.at(WATCH_SECONDS * 1000 + WATCH_GRACE_MS, () => knife.abort());
+    const within = cutAfter(this.#world.clock, WATCH_SECONDS * 1000 + WATCH_GRACE_MS, cut);
     try {
       const end = await followJson(
         (onData, until) => this.#world.http.stream(request, onData, until),
         MAX_BYTES,
         (value) => this.#hear(value, onChange),
-        knife,
+        within.cut,
       );
       if ('found' in end || end.ended.status === 410) return 'gap';
       if (end.ended.status !== 200) throw new Error(refusal(end.ended));
       return 'on';
     } finally {
-      disarm();
-      release();
+      within.release();
     }
   }
 

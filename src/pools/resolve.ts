@@ -2,8 +2,9 @@
 // while DNS still answers it, and while DNS answers nothing. Literal addresses are their own answer. Used by service-pool.ts.
 
 import { canonicalAddress, familyOf, type Family } from '../lib/address.ts';
-import { knifeWithin, Knife, type Cut } from '../lib/cut.ts';
+import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
+import { cutAfter } from '../lib/in-time.ts';
 import type { World } from '../world/world.ts';
 
 const LOOKUP_TIMEOUT_MS = 10_000;
@@ -135,10 +136,9 @@ export class Resolver {
   }
 
   async #resolve(host: string, family: Family, cut: Cut): Promise<readonly string[] | string> {
-    const { knife, release } = knifeWithin(cut);
-    const disarm = this.#world.clock.at(LOOKUP_TIMEOUT_MS, () => knife.abort());
+    const within = cutAfter(this.#world.clock, LOOKUP_TIMEOUT_MS, cut);
     try {
-      const answer = await this.#world.names.resolve(host, family, knife);
+      const answer = await this.#world.names.resolve(host, family, within.cut);
       const addresses = answer
         .map(canonicalAddress)
         .filter((address) => address !== null && unusable(address, family) === null);
@@ -148,11 +148,10 @@ export class Resolver {
         ? `no IPv${family} address`
         : `no usable IPv${family} address among ${answer.slice(0, 4).join(', ')}`;
     } catch (thrown) {
-      if (knife.aborted && !cut.aborted) return `no answer within ${LOOKUP_TIMEOUT_MS / 1000} s`;
+      if (within.cut.aborted && !cut.aborted) return `no answer within ${LOOKUP_TIMEOUT_MS / 1000} s`;
       throw thrown;
     } finally {
-      disarm();
-      release();
+      within.release();
     }
   }
 

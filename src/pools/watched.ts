@@ -2,8 +2,9 @@
 // copy is the store (a lost watch, a gap, a check that does not add up) has everything read again, so the worst that a watch
 // can do is to be late. The stores are in etcd-v3.ts, etcd-v2.ts and k8s.ts.
 
-import { type Cut, Knife, knifeWithin } from '../lib/cut.ts';
+import { type Cut, Knife } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
+import { cutAfter } from '../lib/in-time.ts';
 import type { Mono, World } from '../world/world.ts';
 import { type Entry, MAX_HOSTS } from './parse.ts';
 import { backOffMs, type Answer, type Source } from './source.ts';
@@ -159,16 +160,15 @@ export class WatchedSource implements Source {
 
   /** In pages, of which a store that is broken may have any number. */
   async #list(cut: Cut): Promise<Listing> {
-    const { knife, release } = knifeWithin(cut);
-    const disarm = this.#world.clock.at(LIST_MS, () => knife.abort());
+    const within = cutAfter(this.#world.clock, LIST_MS, cut);
     try {
-      return await this.#feed.list(knife);
+      return await this.#feed.list(within.cut);
     } catch (thrown) {
-      if (knife.aborted && !cut.aborted) throw new Error(`not listed within ${LIST_MS / 1000} s`, { cause: thrown });
+      if (within.cut.aborted && !cut.aborted)
+        throw new Error(`not listed within ${LIST_MS / 1000} s`, { cause: thrown });
       throw thrown;
     } finally {
-      disarm();
-      release();
+      within.release();
     }
   }
 

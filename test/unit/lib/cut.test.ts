@@ -2,6 +2,8 @@
 
 import { expect } from 'chai';
 import { Knife, knifeWithin } from '../../../src/lib/cut.ts';
+import { cutAfter } from '../../../src/lib/in-time.ts';
+import { FakeClock } from '../../support/fake-world.ts';
 
 describe('lib/cut', () => {
   it('tells every listener once, at once, and those that come later when they come', () => {
@@ -69,6 +71,16 @@ describe('lib/cut', () => {
       release();
       outer.abort();
       expect(knife.aborted).to.equal(false);
+    });
+
+    it('is cut by time too, and leaves no timer once released', async () => {
+      const clock = new FakeClock();
+      const [late, done] = [cutAfter(clock, 100, new Knife()), cutAfter(clock, 100, new Knife())];
+      done.release();
+      await clock.advance(99);
+      expect(late.cut.aborted).to.equal(false);
+      await clock.advance(1);
+      expect([late.cut.aborted, done.cut.aborted, clock.pending]).to.deep.equal([true, false, 0]);
     });
   });
 });
