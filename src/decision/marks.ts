@@ -239,17 +239,23 @@ function entryOf(mark: number, { address, forward, port }: Destination): IpvsEnt
   };
 }
 
-/** What the kernel has that looks like ours: left from before a restart, and perhaps wanted as soon as the pools are known. */
+/**
+ * What the kernel has that looks like ours: left from before a restart, and perhaps wanted as soon as the pools are known. If
+ * somebody has changed where it leads, it is nobody's, and its ports are spared all the same.
+ */
 function retiredIn({ kernel, now }: Facts, path: PathConfig): Marks['retired'] {
   const retired = new Map<string, PathMark & { readonly until: Mono }>();
   for (const { service, destinations } of kernel.ipvs.values()) {
-    const [destination, ...more] = destinations.values();
-    if (service.protocol !== 'fwmark' || destination === undefined || more.length > 0) continue;
+    if (service.protocol !== 'fwmark') continue;
+    const nobody: Destination = { address: service.address, forward: 'dr', port: 0 };
+    const [destination = nobody, ...more] = destinations.values();
     const mark = markAt(path, service.fwmark - path.firstMark, destination);
-    const [ours] = mark.entry.destinations.values();
-    const alike = sameService(mark.entry.service, service) && ours !== undefined && sameDestination(ours, destination);
-    if (!alike || !fits(path, mark)) continue;
-    retired.set(labelOf(textOf(destination), mark), { ...mark, until: untilOf(now, path) });
+    if (!sameService(mark.entry.service, service) || !fits(path, mark)) continue;
+    const [wanted] = mark.entry.destinations.values();
+    const [found] = destinations.values();
+    const alike = wanted !== undefined && found !== undefined && more.length === 0 && sameDestination(wanted, found);
+    const entry = alike ? mark.entry : { service: mark.entry.service, destinations: new Map() };
+    retired.set(labelOf(textOf(destination), mark), { ...mark, entry, until: untilOf(now, path) });
   }
   return retired;
 }

@@ -20,6 +20,8 @@ export type Packet = 'syn' | 'data' | 'fin' | 'rst' | 'datagram';
 
 interface Entry {
   readonly to: Forwarded;
+  /** Of the connection that made it. */
+  readonly mark: number;
   until: number;
 }
 
@@ -43,7 +45,7 @@ export class ConnectionTable {
     if (live !== null && (live.to.address !== marked?.address || live.to.method !== marked.method)) this.misled();
     const found = live?.to ?? marked;
     if (found === null) return null;
-    const entry = live ?? { to: found, until: Number.NEGATIVE_INFINITY };
+    const entry = live ?? { to: found, mark, until: Number.NEGATIVE_INFINITY };
     this.#entries.set(key, entry);
     return {
       to: entry.to,
@@ -59,6 +61,11 @@ export class ConnectionTable {
 
   clear(): void {
     this.#entries.clear();
+  }
+
+  /** Entries of other marks than these are over. */
+  forget(isKnown: (mark: number) => boolean): void {
+    for (const [key, { mark }] of this.#entries) if (!isKnown(mark)) this.#entries.delete(key);
   }
 
   #secondsOf(packet: Packet): number {

@@ -1,6 +1,7 @@
 // A simulated machine: what survives a crash of the process that runs on it (kernel tables, disk, addresses) and the World
 // that each run of that process is handed.
 
+import { fwmarkKey } from '../../src/ipvs/table.ts';
 import { SystemError } from '../../src/lib/errors.ts';
 import type { MonitorModule } from '../../src/health/monitor.ts';
 import type { LogRecord } from '../../src/log/record.ts';
@@ -120,6 +121,16 @@ export class Machine {
 
   #wall(): number {
     return this.site.wall() + this.wallSkewMs;
+  }
+
+  /**
+   * The kernel's table is the only record of marks that survives a restart. Whose ports somebody made it forget meanwhile, nobody
+   * can spare: those connections are over by the time of the start.
+   */
+  forgetLostMarks(): void {
+    this.host.connections.forget(
+      (mark) => this.kernel.table.has(fwmarkKey(mark, 4)) || this.kernel.table.has(fwmarkKey(mark, 6)),
+    );
   }
 
   #ownAddresses(): readonly HostAddress[] {

@@ -154,6 +154,7 @@ export class Scene {
     if (director.running || !director.machine.host.power) return;
     this.site.journal.write(director.name, 'starts');
     this.laws.starting(director);
+    director.machine.forgetLostMarks();
     director.start();
     this.#away.get(director.name)?.();
     this.#away.delete(director.name);

@@ -31,6 +31,8 @@ export const BROKEN = [
 
 export type ServerState = 'serving' | (typeof BROKEN)[number];
 
+/** So little of an answer is no answer: `HTTP/1.1 20`. */
+const CUT_BYTES = 11;
 /** Between the octets of a server that drips: no answer is complete before a check is over. */
 const DRIP_MS = 2000;
 const GARBAGE = text(Uint8Array.from({ length: 3000 }, (_, i) => (i * 151 + 7) & 0xff));
@@ -135,7 +137,7 @@ export class RealServer {
   }
 
   #condition() {
-    return { well: this.#state === 'serving', share: agentShare(this.plan.host) };
+    return { well: this.#state !== 'erring', share: agentShare(this.plan.host) };
   }
 
   #accept(stream: Stream, speaker: Speaker): void {
@@ -172,7 +174,7 @@ export class RealServer {
       case 'stuck':
         return;
       case 'cutting':
-        stream.write(octets(whole.slice(0, whole.length / 3)));
+        stream.write(octets(whole.slice(0, Math.min(whole.length / 3, CUT_BYTES))));
         this.#life.after(1, () => stream.close('rst'));
         return;
       case 'resetting':

@@ -169,8 +169,10 @@ export class Truth {
     return this.#blindness(director, service).some(({ to }) => to === null || to >= since);
   }
 
-  #blindness(director: string, { name, monitors, sshMode, feed }: ServicePlan): readonly Span[] {
+  #blindness(director: string, { name, monitors, sshMode, feed, via }: ServicePlan): readonly Span[] {
     const kinds = [...HINDERS];
+    // Whoever takes a path away has the check under way say nothing: the next one comes an interval later.
+    if (via !== 'server') kinds.push('vandal');
     if (monitors.includes('SSH') && sshMode === 'login') kinds.push('keys');
     if (monitors.includes('File')) kinds.push('clock', ...(feed === 'url' ? (['source'] as const) : []));
     return [...this.#spansOf(director, kinds), ...(this.#spans.get(feedOf(name)) ?? [])];
@@ -230,7 +232,9 @@ export class Truth {
       !director.machine.host.power;
     const through = (monitor: MonitorName): boolean =>
       service.via === 'server' || NOT_ON_PATH.includes(monitor) || server.host.takes(service.forward);
-    const good = service.monitors.filter((monitor) => reachable && server.isUpFor(monitor) && through(monitor)).length;
+    // Whoever writes a document has ways of his own.
+    const reached = (monitor: MonitorName): boolean => monitor === 'File' || (reachable && through(monitor));
+    const good = service.monitors.filter((monitor) => reached(monitor) && server.isUpFor(monitor)).length;
     const up = good >= service.needed;
     const key = `${director.name} ${service.name} ${server.plan.host}`;
     const seen = this.#seen.get(key);

@@ -117,6 +117,29 @@ describe('decision/marks', () => {
     expect(after.decision.desired.keep.has(fwmarkKey(one.mark, 4))).to.equal(true);
   });
 
+  it('spares the ports of a mark that somebody had changed before a restart, and gives it to nobody', () => {
+    const before = sceneOf([asked('path')]);
+    before.list(['cp1', 'cp2']);
+    before.settle();
+    const [one, two] = [markOf(before, 'dr 10.9.0.1:0'), markOf(before, 'dr 10.9.0.2:0')];
+    const [other] = two.entry.destinations.values();
+    if (other === undefined) throw new Error('no destination');
+    const changed = [
+      { service: one.entry.service, destinations: new Map() },
+      { service: two.entry.service, destinations: new Map([[other.key, { ...other, weight: 7 }]]) },
+    ];
+    const after = sceneOf([asked('path')], {}, ({ kernel }) => {
+      for (const entry of changed) kernel.set(entry.service.key, entry);
+    });
+    const keys = changed.map(({ service }) => service.key);
+    expect([...after.decision.desired.keep]).to.include.members(keys);
+    after.list(['cp1', 'cp2']);
+    const ports = portsOf([markOf(after, 'dr 10.9.0.1:0'), markOf(after, 'dr 10.9.0.2:0'), one, two]);
+    expect(ports.size).to.equal(4 * 8);
+    after.pass(HOLD_MS);
+    expect([...after.decision.desired.keep]).not.to.include.members(keys);
+  });
+
   it('leaves marks that somebody else uses to him', () => {
     const strangers = Array.from({ length: 38 }, (_, i) => marked(1000 + i, '192.0.2.1', 'wlc'));
     const scene = sceneOf([asked('path')], {}, ({ kernel }) => {
