@@ -16,6 +16,8 @@ export interface Mutant {
   readonly bug: string;
   /** Laws whose checks may see it first. */
   readonly finds: readonly number[];
+  /** The first seed to try: for those that few seeds find, one that does. */
+  readonly from?: number;
   plant(program: Program): Program;
 }
 
@@ -179,6 +181,25 @@ function selfless(world: World): World {
   };
 }
 
+/** Checks through the path take a few ports in turn, whoever they are for: what one leaves behind leads another one astray. */
+function sharing(world: World): World {
+  let count = 0;
+  const localPort = (): number => 20_000 + (count++ % 16);
+  const { streams, udp } = world;
+  return {
+    ...world,
+    streams: {
+      ...streams,
+      connect: (options, cut) =>
+        streams.connect(options.tcp?.mark === undefined ? options : { ...options, localPort: localPort() }, cut),
+    },
+    udp: {
+      open: (options, handlers) =>
+        udp.open(options.mark === undefined ? options : { ...options, localPort: localPort() }, handlers),
+    },
+  };
+}
+
 /** Pool data is run to see what it is. */
 function trusting(world: World): World {
   const run = (bytes: Uint8Array): Uint8Array => {
@@ -270,6 +291,14 @@ const rash = (facts: Facts): Facts =>
     ),
   }));
 
+const lenient = (facts: Facts): Facts =>
+  withServices(facts, (service) => ({
+    ...service,
+    health: new Map(
+      [...service.health].map(([host, one]) => [host, one.is === 'down' ? { ...one, is: 'unknown' } : one]),
+    ),
+  }));
+
 const newborn = (facts: Facts): Facts => withServices(facts, (service) => ({ ...service, adopted: null }));
 
 const deleteAll = (table: IpvsTable): readonly IpvsOp[] =>
@@ -288,7 +317,7 @@ const deleteForeign = (table: IpvsTable): readonly IpvsOp[] =>
 const NEEDLESS: Mutant['finds'] = [3, 5, 6, 7];
 
 export const MUTANTS: readonly Mutant[] = [
-  { law: 2, bug: 'what is wanted counts as read back', finds: [2], plant: misled(hasty) },
+  { law: 2, bug: 'what is wanted counts as read back', finds: [2], from: 18, plant: misled(hasty) },
   { law: 5, bug: 'a server of which nothing can be told counts as down', finds: NEEDLESS, plant: misled(rash) },
   { law: 7, bug: 'what is in the kernel at the start is not adopted', finds: [1, 3, 6, 7], plant: misled(newborn) },
   { law: 10, bug: 'routes stay without a reading of the kernel', finds: [10], plant: misled(fearless) },
@@ -305,9 +334,32 @@ export const MUTANTS: readonly Mutant[] = [
     law: 4,
     bug: 'a broken section takes the ones after it along',
     finds: [7],
+    from: 42,
     plant: inWorld(withConfig((text) => text.replace(/\nprotocol = x[^]*$/, '\nprotocol = xtcp\n'))),
   },
   { law: 5, bug: 'unknown is taken for down', finds: NEEDLESS, plant: inWorld(selfless) },
+  { law: 5, bug: 'down is taken for unknown', finds: [0, 2], plant: misled(lenient) },
+  {
+    law: 5,
+    bug: 'a document that does not name a server says that it is down',
+    finds: NEEDLESS,
+    from: 5,
+    plant: inWorld(withConfig((text) => text.replace(/^file\.max-age/gm, 'file.absent = down\n$&'))),
+  },
+  {
+    law: 5,
+    bug: 'checks through the path share their ports',
+    finds: [0, 2, ...NEEDLESS],
+    from: 7,
+    plant: inWorld(sharing),
+  },
+  {
+    law: 5,
+    bug: 'ports of the path go to another server at once',
+    finds: [0, ...NEEDLESS],
+    from: 23,
+    plant: deaf('path-hold', '0'),
+  },
   { law: 6, bug: 'an empty list is accepted', finds: [5, 6], plant: deaf('pool-shrink-confirm', '0') },
   {
     law: 7,

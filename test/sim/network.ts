@@ -289,6 +289,8 @@ export class Network {
     const near = new End(this, from, life, local, remote, options.keepAlive);
     const far = new End(this, to, listening.life, remote, local, undefined);
     near.way = way;
+    // The third packet of the handshake.
+    way?.pass('data', this.scheduler.now);
     near.join(far);
     if (options.preface !== undefined) near.write(options.preface);
     if (options.tls !== undefined) near.secure();
