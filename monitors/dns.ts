@@ -134,7 +134,7 @@ export default {
 
 /** What is wrong with the answer, or null. */
 function complaintOf(message: Message, o: Options, wanted: readonly string[]): string | null {
-  const question = printQuestion({ name: o.name, type: o.type as TypeName, recursion: o.recursion, ednsSize: 0 });
+  const question = printQuestion({ name: o.name, type: o.type as TypeName });
   if (!o.rcode.includes(message.rcode)) return `answered ${message.rcode} to ${question}, not ${o.rcode.join(' or ')}`;
   if (o.authoritative && !message.authoritative) return `the answer to ${question} is not authoritative`;
   if (message.rcode !== 'NOERROR') return null;

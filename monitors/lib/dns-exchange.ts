@@ -35,7 +35,7 @@ export async function ask(tools: Tools, target: Target, exchange: Exchange, cut:
 }
 
 /** `NAME TYPE`, as in the reasons. */
-export function printQuestion({ name, type }: Question): string {
+export function printQuestion({ name, type }: Pick<Question, 'name' | 'type'>): string {
   return `${name} ${type}`;
 }
 

@@ -1,5 +1,5 @@
-// TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by tcp.ts, smtp.ts and grpc.ts; http.ts
-// and proxyfetch.ts, which have their server's name from a URL, use `serverNameOf`.
+// TLS as an option of a monitor: the rows, and what they mean to `connect` and `secure`. Used by tcp.ts, smtp.ts and grpc.ts;
+// http.ts and proxyfetch.ts, which have their server's name from a URL, use `serverNameOf`.
 
 import type { Cut, OptionRow, OptionsOf, TlsOptions, Tools } from 'anybal/monitor';
 import { idle } from './doubt.ts';

@@ -7,7 +7,10 @@ import { type Frame, notificationOf, openOf } from './message.ts';
 import { ProtocolError } from './notification.ts';
 import { type LocalOpen, negotiate } from './open.ts';
 
-/** `local`: our OPEN on this connection; null: not sent yet. Throws ProtocolError where the frame's header does not fit its type. */
+/**
+ * `local`: our OPEN on this connection; null: not sent yet. Throws ProtocolError where the frame's header does not fit
+ * its type.
+ */
 export function eventOf(frame: Frame, local: LocalOpen | null): Event {
   switch (frame.type) {
     case MESSAGE.open:

@@ -101,7 +101,10 @@ export const GLOBAL_OPTIONS = [
 
 export type GlobalOptions = OptionsOf<typeof GLOBAL_OPTIONS>;
 
-/** Of a service for all of its monitors, those of time for all that are asked in intervals; `proxyfetch.via` says otherwise for one. */
+/**
+ * Of a service for all of its monitors, those of time for all that are asked in intervals; `proxyfetch.via` says
+ * otherwise for one.
+ */
 export const EVERY_MONITOR_OPTIONS = [
   {
     name: 'via',

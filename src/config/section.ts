@@ -81,7 +81,10 @@ export function peek(section: Section, row: OptionRow): unknown {
   }
 }
 
-/** The values of all rows; null if any is missing or wrong. `prefixes` stand before each row's name (`proxyfetch.`), the first that is there counts. */
+/**
+ * The values of all rows; null if any is missing or wrong. `prefixes` stand before each row's name (`proxyfetch.`), the
+ * first that is there counts.
+ */
 export function readOptions<R extends readonly OptionRow[]>(
   rows: R,
   section: Section,

@@ -215,7 +215,10 @@ export interface GlobalConfig {
   readonly path: PathConfig;
 }
 
-/** A service's section that could not be used as it stands. `running` is its last good reading; without one its kernel objects are frozen. */
+/**
+ * A service's section that could not be used as it stands. `running` is its last good reading; without one its kernel
+ * objects are frozen.
+ */
 export interface Quarantined {
   readonly name: string;
   readonly place: Place;

@@ -132,7 +132,10 @@ function labelOf(target: string, { mark }: PathMark): string {
   return `${target} ${mark}`;
 }
 
-/** Everything that the wanted marks follow from: of each service with path checks, three objects that are shared while they are the same. */
+/**
+ * Everything that the wanted marks follow from: of each service with path checks, three objects that are shared while
+ * they are the same.
+ */
 function basisOf({ services }: Facts, path: PathConfig): readonly unknown[] {
   const parts: unknown[] = [JSON.stringify(path)];
   for (const known of services.values()) {

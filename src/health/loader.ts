@@ -24,7 +24,8 @@ export class MonitorRefused extends Error {
 /**
  * The module that configuration calls `name`, in any case: file `<name>.mjs` or `.js`, else one that has it as an alias.
  * `directories` come before the built-in monitors, in their order. Null: there is none, and so it is for what is no name.
- * `onStranger`: a file is about to be loaded that is not built in. A module is read once: a file that changed is seen after a restart. Rejects with MonitorRefused.
+ * `onStranger`: a file is about to be loaded that is not built in. A module is read once: a file that changed is seen
+ * after a restart. Rejects with MonitorRefused.
  */
 export async function loadMonitor(
   name: string,

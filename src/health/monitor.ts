@@ -110,7 +110,10 @@ interface Common<R extends readonly OptionRow[]> {
   readonly options: R;
   /** false: it asks otherwise than by `tools.connect` and `tools.datagram`, so `via = path` means nothing for it. */
   readonly viaPath?: false;
-  /** What is wrong with options whose rows are all right, each alone. Shown with the option's file and line; refuses the section. */
+  /**
+   * What is wrong with options whose rows are all right, each alone. Shown with the option's file and line; refuses the
+   * section.
+   */
   refuse?(options: OptionsOf<R>): readonly { readonly option: R[number]['name']; readonly why: string }[];
   /**
    * What is odd about options that it takes all the same: they have no effect, or hardly the one that was meant. Shown as a
@@ -132,7 +135,10 @@ export interface PollInstance {
   forget?(target: Target): void;
 }
 
-/** Asked every `interval` seconds, with a deadline of `timeout` seconds; both are options of the monitor, or `timing` says otherwise. */
+/**
+ * Asked every `interval` seconds, with a deadline of `timeout` seconds; both are options of the monitor, or `timing`
+ * says otherwise.
+ */
 export interface Poll<R extends readonly OptionRow[] = readonly OptionRow[]> extends Common<R> {
   readonly kind: 'poll';
   create(options: OptionsOf<R>, tools: Tools): PollInstance;

@@ -23,8 +23,9 @@ export function givenTo(monitor: string, error: unknown): void {
 }
 
 /**
- * The monitor whose error this is, by its name or file as far as is known; null: ours. An exception is a monitor's only when nothing of ours stands in its stack, since
- * what it went through was left half done. A rejection goes through nothing: there it is enough that a monitor took part.
+ * The monitor whose error this is, by its name or file as far as is known; null: ours. An exception is a monitor's only
+ * when nothing of ours stands in its stack, since what it went through was left half done. A rejection goes through
+ * nothing: there it is enough that a monitor took part.
  */
 export function culpritOf(thrown: unknown, origin: Origin, { root, strangers }: Grounds): string | null {
   const given = thrown instanceof Error && GIVEN in thrown ? thrown[GIVEN] : null;

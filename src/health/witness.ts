@@ -23,7 +23,10 @@ export class PathWitness {
     this.#world = world;
   }
 
-  /** Why a check says nothing that began with the path `before` (null: not known) and ended with `now`; null: it counts. Never rejects. */
+  /**
+   * Why a check says nothing that began with the path `before` (null: not known) and ended with `now`; null: it counts.
+   * Never rejects.
+   */
   async doubt(before: Path | null, now: Path | string): Promise<string | null> {
     if (typeof now === 'string') return now;
     const { key } = now.found.service;

@@ -28,7 +28,10 @@ export interface Feed {
   /** However well these go, everything is read again after so long. */
   readonly rereadMs: number;
   list(cut: Cut): Promise<Listing>;
-  /** Follow what happens after `at`. Resolves when that has ended: 'on' if it can go on from there, 'gap' if something may be missing. */
+  /**
+   * Follow what happens after `at`. Resolves when that has ended: 'on' if it can go on from there, 'gap' if something
+   * may be missing.
+   */
   watch(at: string, onChange: OnChange, cut: Cut): Promise<'on' | 'gap'>;
   /** Is the copy, of `size` keys, what the store has? */
   verify(at: string, size: number, cut: Cut): Promise<boolean>;

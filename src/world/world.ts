@@ -159,7 +159,10 @@ export interface Listener {
 }
 
 export interface Streams {
-  /** Resolves when connected (and TLS is up, as in `secure`). Rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, or ECANCELED when cut. */
+  /**
+   * Resolves when connected (and TLS is up, as in `secure`). Rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, or
+   * ECANCELED when cut.
+   */
   connect(options: ConnectOptions, cut: Cut): Promise<Stream>;
   /**
    * Begin TLS as a client on a connected stream (STARTTLS). The stream given is used up, whatever comes of it: its handlers are
@@ -266,7 +269,10 @@ export interface ServiceRecord {
 }
 
 export interface Names {
-  /** All addresses of one family, CNAMEs followed, hosts file first. Rejects: ENOTFOUND (the name has none), ETIMEOUT, EAI_AGAIN. */
+  /**
+   * All addresses of one family, CNAMEs followed, hosts file first. Rejects: ENOTFOUND (the name has none), ETIMEOUT,
+   * EAI_AGAIN.
+   */
   resolve(host: string, family: Family, cut: Cut): Promise<readonly string[]>;
   /** The SRV records of a name, in any order. Rejects as `resolve`. */
   resolveService(name: string, cut: Cut): Promise<readonly ServiceRecord[]>;
@@ -376,7 +382,10 @@ export interface CommandResult {
 }
 
 export interface Processes {
-  /** Own session and process group, stdin empty. Cutting kills the group and rejects with ECANCELED. Rejects: ENOENT, EACCES, EMFILE, EAGAIN. */
+  /**
+   * Own session and process group, stdin empty. Cutting kills the group and rejects with ECANCELED. Rejects: ENOENT,
+   * EACCES, EMFILE, EAGAIN.
+   */
   run(command: Command, cut: Cut): Promise<CommandResult>;
 }
 
