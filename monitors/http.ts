@@ -47,7 +47,7 @@ export default {
 type Verdict = { is: 'up'; detail?: string } | { is: 'down'; reason: string };
 type Credentials = Pick<TlsOptions, 'ca' | 'certificate' | 'files'>;
 
-const NO_CREDENTIALS: Credentials = {};
+const NO_CREDENTIALS: Readonly<Credentials> = {};
 
 /** One fetch: for whom, and where it stands when its time is over. */
 interface Fetch {

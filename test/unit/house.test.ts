@@ -304,7 +304,7 @@ describe('the house', () => {
         if (isOutside(file)) continue;
         for (const [i, line] of code.split('\n').entries()) {
           const changeable =
-            /^(export )?const \w+(: (?!Readonly)[^=]+)? = (new (Map|Set|WeakMap|WeakSet|Array)\b|\[\];|\{\};)/;
+            /^(export )?const \w+(: (?!Readonly|readonly )[^=]+)? = (new (Map|Set|WeakMap|WeakSet|Array)\b|\[\];|\{\};)/;
           if (/^(export )?(let|var)\b/.test(line) || changeable.test(line)) found.push(`${file}:${i + 1}`);
         }
       }
