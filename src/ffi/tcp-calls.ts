@@ -38,7 +38,7 @@ export interface TcpCalls {
 }
 
 /** Of one batch: what promises make of it comes behind all of it, and must not come late. */
-const MOST_EVENTS = 64;
+export const MOST_EVENTS = 64;
 
 /** Linux's numbers: asm-generic/socket.h, sys/epoll.h. */
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;

@@ -3,12 +3,18 @@
 // Made by quick-stream.ts.
 
 import { type Waker, wakeOn } from '../../ffi/event-loop.ts';
-import type { TcpCalls } from '../../ffi/tcp-calls.ts';
+import { MOST_EVENTS, type TcpCalls } from '../../ffi/tcp-calls.ts';
 
 /** sys/epoll.h */
 export const EPOLL = { in: 0x1, out: 0x4, error: 0x8, hangUp: 0x10, peerEnd: 0x2000 } as const;
 const EPOLLET = 0x80000000;
 const EVENTS = EPOLLET | EPOLL.in | EPOLL.out | EPOLL.peerEnd;
+
+/**
+ * In one turn of the loop, all but what nobody has the time for: a check whose deadline has passed waits for one more turn, in case
+ * its answer is here already. Behind each batch stands what promises make of it.
+ */
+const MOST_BATCHES = 256;
 
 export interface Watched {
   /** Something has changed: EPOLL's bits. Never called from within `watch`. */
@@ -88,9 +94,14 @@ export class Poller {
       this.#again = [];
       for (const watched of again) watched.onTurn();
     }
+    this.#take(MOST_BATCHES);
+  }
+
+  #take(batches: number): void {
     const { taken } = this.#calls;
-    // What a full batch leaves behind wakes the loop again: Node's own sockets have their turn before.
     const count = this.#calls.take(this.#epoll);
+    // What the last batch leaves behind wakes the loop again: Node's own sockets have their turn before.
+    if (count === MOST_EVENTS && batches > 1) queueMicrotask(() => this.#take(batches - 1));
     for (let at = 0; at < count; at++) {
       const fd = taken.key(at, 0);
       if (this.#generations[fd] !== taken.key(at, 1)) continue;

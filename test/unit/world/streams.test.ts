@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { setImmediate as turn } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, TLSSocket } from 'node:tls';
@@ -503,6 +504,21 @@ describe('A quick stream', () => {
     await world.clock.sleep(30);
     expect(heard).to.deep.equal(['old hello']);
     for (const stream of again) stream.close('rst');
+  });
+
+  it('is heard in the next turn, however many others are: a deadline that has passed waits for no more', async () => {
+    const count = 500;
+    const streams = await Promise.all(Array.from({ length: count }, () => withQuickOnes.connect(at, new Knife())));
+    const sockets: Socket[] = [];
+    while (sockets.length < count) sockets.push(await accepted());
+    let heard = 0;
+    for (const stream of streams) stream.on({ onData: () => void heard++, onEnd() {}, onDrain() {}, onClose() {} });
+    await turn();
+    for (const socket of sockets) socket.write('x');
+    await turn();
+    await turn();
+    for (const stream of streams) stream.close('rst');
+    expect(heard).to.equal(count);
   });
 
   it('whose handler throws takes nothing from the others', async () => {
