@@ -49,6 +49,26 @@ describe('vip/path-settings', () => {
     expect(await found({})).to.deep.equal([]);
   });
 
+  it('finds ports that other connections may get, wherever the VIP is', async () => {
+    const ports = async (range: string, reserved: string, over: Partial<ServiceConfig> = {}) => {
+      const fake = new FakeWorld();
+      fake.write('/proc/sys/net/ipv4/ip_local_port_range', range);
+      fake.write('/proc/sys/net/ipv4/ip_local_reserved_ports', reserved);
+      const config = configWith([serviceConfig({ monitors, vipPresence: 'route', ...over })], {
+        global: { path: { ...PATH, sources: [] } },
+      });
+      return pathSettings(fake.files, config, new Map());
+    };
+    expect(await ports('32768\t60999\n', '\n')).to.deep.equal([]);
+    expect(await ports('15000\t60999\n', '\n')).to.deep.equal([
+      'path-ports 10000 20000: the kernel gives 15000-20000 to other connections too: ' +
+        'add them to net.ipv4.ip_local_reserved_ports, or move net.ipv4.ip_local_port_range',
+    ]);
+    expect(await ports('15000\t60999\n', '22,10000-20000\n')).to.deep.equal([]);
+    expect(await ports('15000\t60999\n', '15001-20000\n')).to.have.length(1);
+    expect(await ports('15000\t60999\n', '\n', { monitors: [] })).to.deep.equal([]);
+  });
+
   it('misses a source that is not on this host', async () => {
     expect(await found(GOOD, {}, '192.0.2.99')).to.deep.equal([
       'path-source 192.0.2.99 is on no interface of this host',
