@@ -1,6 +1,7 @@
 // IdleConnection: keep one idle TCP connection to the real server. Established is up, lost is down, both at once; a clean
 // close says nothing until the reconnect fails. Nothing is sent and what arrives is ignored. Options and meaning are
-// PyBal's; only `connect-timeout` (fixed to 30 s there) is ours.
+// PyBal's; only `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a proxy without
+// a backend may, is up for ever: it is counted, and somebody has to ask it a question.
 
 import type { Cut, OptionRow, OptionsOf, Target, Tools, Watch } from 'anybal/monitor';
 import { endpoint, textOf } from './lib/text.ts';
@@ -13,7 +14,10 @@ const options = [
     max: 3600,
     default: 3,
     pybal: '0.1',
-    doc: 'Connect timeout of the immediate reconnect after the server closed the connection cleanly.',
+    doc:
+      'Connect timeout of the immediate reconnect after the server closed the connection cleanly. Such a close says nothing ' +
+      '(PyBal): a server that accepts and closes at once is up for ever, so let this not be the only monitor. How often it ' +
+      'did is the metric pybal_monitor_idleconnection_connections_closed_total.',
   },
   {
     name: 'max-delay',
@@ -87,6 +91,7 @@ export default {
           onClose(error) {
             forget();
             if (error === null) {
+              tools.count(target, 'connections_closed_total');
               tools.log('debug', target, `Connection to ${endpoint(target)} closed, reconnecting.`);
               resolve({ means: 'unchanged' });
               return;

@@ -92,6 +92,7 @@ describe('IdleConnection', () => {
     await bench.result(2);
     expect(bench.results).to.deep.equal([{ is: 'up' }, { is: 'up' }]);
     expect(server.seen.connections).to.equal(2);
+    expect(bench.measured).to.deep.equal(['connections_closed_total undefined']);
   });
 
   it('is down when the server closes cleanly and takes no other', async () => {
