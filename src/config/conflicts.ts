@@ -80,6 +80,11 @@ export function withoutNextHop(peer: PeerConfig, services: readonly ServiceConfi
   });
 }
 
+/** Services that are to be announced, of a family that no peer takes. */
+export function unheard(peers: readonly PeerConfig[], services: readonly ServiceConfig[]): readonly ServiceConfig[] {
+  return services.filter(({ bgp, family }) => bgp && peers.every(({ families }) => !families.includes(family)));
+}
+
 function differs(vip: string, mine: string | number | null, other: string | number | null, its: string): string {
   return `${mine ?? 'none'} here, ${other ?? 'none'} in ${its}: services on ${vip} must agree`;
 }

@@ -11,6 +11,7 @@ import {
   peerConflict,
   roleConflict,
   serviceConflict,
+  unheard,
   withoutNextHop,
 } from './conflicts.ts';
 import { globalConfig, readGlobal } from './global.ts';
@@ -111,6 +112,7 @@ function decodeSections(input: Input): {
       ...before,
       ...outcomes.flatMap((outcome) => outcome.complaints),
       ...nextHopComplaints(scanned.file, globals, ownPeers, services),
+      ...unheardComplaints(scanned.file, peers, settled),
       ...globals.flatMap(({ section }) =>
         rest.length > 0 ? [] : said(scanned.file, section, 'warning', null, 'there are no services in this file'),
       ),
@@ -306,6 +308,23 @@ function nextHopComplaints(
       return said(file, section, 'error', `${prefix}nexthop-ipv${family}`, message);
     }),
   );
+}
+
+function unheardComplaints(
+  file: string,
+  peers: readonly PeerConfig[],
+  settled: readonly Outcome<ServiceConfig>[],
+): readonly Complaint[] {
+  if (peers.length === 0) return [];
+  const services = unheard(
+    peers,
+    settled.flatMap(({ value }) => value ?? []),
+  );
+  return settled.flatMap(({ section, value }) => {
+    if (value === null || !services.includes(value)) return [];
+    const message = `no peer takes IPv${value.family} routes: ${value.vip} is announced to nobody`;
+    return said(file, section, 'warning', 'ip', message);
+  });
 }
 
 async function loadModules(sections: readonly Section[], load: DecodeOptions['monitor']): Promise<Modules> {

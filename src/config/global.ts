@@ -10,6 +10,9 @@ import type { GlobalConfig } from './types.ts';
 /** Several monitors may have a connection to one VIP, and a port may be busy for a moment after its last one. */
 const PORTS_PER_SERVER = 8;
 
+/** unix(7): sun_path, less the octet at its end. */
+const MAX_SOCKET_PATH = 107;
+
 /** What [global] says, and the options that its peers take from it. Null: it can not be used. */
 export function readGlobal(section: Section, report: Report): GlobalOptions | null {
   const options = readOptions(GLOBAL_OPTIONS, section, report);
@@ -26,6 +29,12 @@ export function readGlobal(section: Section, report: Report): GlobalOptions | nu
   const families = (options['bgp-local-address'] ?? []).map(familyOf);
   if (new Set(families).size < families.length)
     report.error('bgp-local-address', 'two addresses of one family: give each peer its own local-address');
+  // RFC 6286 §2.1
+  if (options['bgp-router-id'] === '0.0.0.0') report.error('bgp-router-id', '0.0.0.0 is no router id');
+  if (options.bgp && options.instrumentation && options.instrumentation_port === options['bgp-local-port'])
+    report.error('instrumentation_port', `${options.instrumentation_port} is bgp-local-port too`);
+  if (new TextEncoder().encode(options['control-socket']).length > MAX_SOCKET_PATH)
+    report.error('control-socket', `is longer than ${MAX_SOCKET_PATH} octets, as the path of a socket can not be`);
   checkPath(options, report);
   return report.failed ? null : options;
 }

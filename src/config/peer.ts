@@ -1,7 +1,7 @@
 // The peers of bgp-peer-address, and the [peer …] sections, to PeerConfigs. What a section does not say comes from the
 // bgp-… options of [global]. Called by decode.ts and, for what [global] says of all peers, by global.ts. Pure.
 
-import { canonicalAddress, familyOf } from '../lib/address.ts';
+import { addressBytes, canonicalAddress, familyOf } from '../lib/address.ts';
 import { passwordComplaint } from '../lib/secrets.ts';
 import { NO_BFD_OF_ITS_OWN, readBfd } from './bfd.ts';
 import { readCommunity, readExtendedCommunity, readLargeCommunity } from './communities.ts';
@@ -35,6 +35,7 @@ export function readGlobalPeers(
       continue;
     }
     checkAddress('bgp-peer-address', address, report);
+    checkNextHops('bgp-peer-address', address, [global['bgp-nexthop-ipv4'], global['bgp-nexthop-ipv6']], report);
     const localAs = global['bgp-local-asn'];
     if (localAs === null) {
       report.error('bgp-local-asn', 'is required when bgp is on');
@@ -74,6 +75,7 @@ export function readPeer(section: Section, global: GlobalOptions, file: string, 
     return null;
   }
   const session = sessionConfig(sessionOf(global, own), own, localAs, (option) => option, report);
+  checkNextHops('peer-address', address, [session.nextHopIpv4, session.nextHopIpv6], report);
   const place = { file, line: section.line };
   const peer = { name, place, address, localAddress, localAs, ...session, bfd: readBfd(global, own, report) };
   return report.failed ? null : peer;
@@ -122,7 +124,15 @@ function sessionConfig(
   checkTimers(options, tell);
   if (options.ttl !== null && options.ttl !== 255 && options['ttl-security'] > 0)
     tell.error('ttl', `is always 255 with ${named('ttl-security')}`);
+  for (const option of ['nexthop-ipv4', 'nexthop-ipv6'] as const) {
+    const address = options[option];
+    if (address !== null && !isHost(address)) tell.error(option, `${address} is the address of no host`);
+  }
   const peerAs = options['peer-as'];
+  // RFC 4271 §5.1.5: LOCAL_PREF is for peers of our own AS. Prepending is for all others.
+  if (peerAs !== null && peerAs !== localAs)
+    idle('local-pref', options['local-pref'], `AS ${peerAs} is not ours`, tell);
+  if (peerAs === localAs) idle('prepend', options.prepend, 'the peer is in our own AS', tell);
   const holdTimeSeconds = options['hold-time'];
   const bandwidth = options['link-bandwidth'];
   return {
@@ -156,6 +166,10 @@ function sessionConfig(
     ttl: options.ttl,
     dscp: options.dscp,
   };
+}
+
+function idle(option: 'local-pref' | 'prepend', value: number | null, why: string, tell: Tell): void {
+  if (value !== null && value > 0) tell.warning(option, `has no effect: ${why}`);
 }
 
 interface Tell {
@@ -215,11 +229,26 @@ function checkAddress(option: string | null, address: string, report: Report): v
     );
   else if (!isLinkLocal(address) && address.includes('%'))
     report.error(option, `${address} is not link-local and has no interface`);
+  else if (!isHost(address)) report.error(option, `${address} is the address of no host`);
+}
+
+/** RFC 4271 §5.1.3: no route leads to whom it is told. */
+function checkNextHops(option: string, address: string, nextHops: readonly (string | null)[], report: Report): void {
+  if (nextHops.includes(address))
+    report.error(option, `${address} is the next hop too, which must be this director and not the router`);
+}
+
+/** Not unspecified, multicast or broadcast. */
+function isHost(address: string): boolean {
+  const [first = 0, ...rest] = addressBytes(address);
+  if (rest.length === 3) return first > 0 && first < 224;
+  return first !== 0xff && (first !== 0 || rest.some((byte) => byte !== 0));
 }
 
 function checkLocalAddress(local: string, address: string, report: Report): void {
   if (familyOf(local) !== familyOf(address))
     report.error('local-address', `${local} is of the other family than ${address}`);
+  else if (!isHost(local)) report.error('local-address', `${local} is the address of no host`);
   else if (isLinkLocal(local) !== isLinkLocal(address))
     report.error('local-address', `${local} and ${address}: both are link-local, or none`);
   else if (isLinkLocal(local) && local.split('%')[1] !== address.split('%')[1])

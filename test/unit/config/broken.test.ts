@@ -1037,6 +1037,54 @@ const CASES: readonly Case[] = [
       '9: [web] ip: 198.51.100.1 is a local address of BGP, which can not be a virtual IP',
     ],
   ],
+  ...['0.0.0.0', '224.0.0.1', '255.255.255.255', '::', 'ff02::1'].map(
+    (address): Case => [
+      `a peer at ${address}`,
+      bgp(`bgp-peer-address = ${address}`),
+      [
+        '1: warning: [global] not usable: the file is refused',
+        `5: [global] bgp-peer-address: ${address} is the address of no host`,
+      ],
+      null,
+    ],
+  ),
+  [
+    'a next hop that is the router, a next hop that is none',
+    `${bgp()}\n[peer 192.0.2.10]\n[peer r2]\npeer-address = 192.0.2.2\nnexthop-ipv6 = ff02::1\n${web()}`,
+    [
+      '5: [peer 192.0.2.10] peer-address: 192.0.2.10 is the next hop too, which must be this director and not the router',
+      '5: warning: [peer 192.0.2.10] not usable: the peer is left out',
+      '6: warning: [peer r2] not usable: the peer is left out',
+      '8: [peer r2] nexthop-ipv6: ff02::1 is the address of no host',
+    ],
+    ['web'],
+  ],
+  [
+    'a router id of nobody, a port for two, the path of no socket',
+    `${bgp(PEER, 'bgp-router-id = 0.0.0.0', 'instrumentation = yes', 'instrumentation_port = 179', `control-socket = /${'x'.repeat(200)}`)}`,
+    [
+      '1: warning: [global] not usable: the file is refused',
+      '6: [global] bgp-router-id: 0.0.0.0 is no router id',
+      '8: [global] instrumentation_port: 179 is bgp-local-port too',
+      '9: [global] control-socket: is longer than 107 octets, as the path of a socket can not be',
+    ],
+    null,
+  ],
+  [
+    'attributes that the peer never sees',
+    `${bgp()}\n[peer r1]\npeer-address = 192.0.2.1\npeer-as = 64700\nlocal-pref = 100\n[peer r2]\npeer-address = 192.0.2.2\npeer-as = 64600\nprepend = 2\n${web()}`,
+    [
+      '8: warning: [peer r1] local-pref: has no effect: AS 64700 is not ours',
+      '12: warning: [peer r2] prepend: has no effect: the peer is in our own AS',
+    ],
+    ['web'],
+  ],
+  [
+    'a service of a family that no peer takes',
+    `${bgp(PEER, 'bgp-families = ipv6')}\n${web()}`,
+    ['9: warning: [web] ip: no peer takes IPv4 routes: 198.51.100.1 is announced to nobody'],
+    ['web'],
+  ],
   [
     'a peer section without a next hop',
     `[global]\nbgp = yes\nbgp-local-asn = 64600\n[peer 192.0.2.1]\n${web()}`,

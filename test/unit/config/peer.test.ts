@@ -25,7 +25,8 @@ scheduler = wrr
 `;
 
 async function peerOf(peer: string, global = ''): Promise<PeerConfig | undefined> {
-  return (await configOf(conf(peer, global))).peers[0];
+  // Announced, it would want a peer of its family.
+  return (await configOf(`${conf(peer, global)}bgp = no\n`)).peers[0];
 }
 
 async function complaintsOf(text: string): Promise<readonly string[]> {
