@@ -6,18 +6,24 @@ import type { Path } from '../decision/decision.ts';
 import type { IpvsTable, ServiceKey } from '../ipvs/table.ts';
 import { equal } from '../lib/equal.ts';
 import { errorText } from '../lib/errors.ts';
-import { within } from '../lib/in-time.ts';
+import { inTime, within } from '../lib/in-time.ts';
 import type { World } from '../world/world.ts';
 
-/** From one reading to the next: after it, all ask together. A failure of thousands must not read the table thousands of times. */
+/** From one reading to the next: whoever comes in between asks together. A failure of thousands is not thousands of readings. */
 const GAP_MS = 100;
+/** And many times as long as a reading takes: a large table must not keep the loop busy. */
+const GAP_FACTOR = 20;
+const MAX_GAP_MS = 2000;
 const PATIENCE_MS = 1000;
 
 export class PathWitness {
   readonly #world: Pick<World, 'clock' | 'ipvs'>;
   /** The reading that is about to begin, and what it is to read. */
   #next: { readonly keys: Set<ServiceKey>; readonly table: Promise<IpvsTable> } | null = null;
-  #lastAt = Number.NEGATIVE_INFINITY;
+  /** When it may begin. */
+  #notBefore = Number.NEGATIVE_INFINITY;
+  /** The one before; never rejects. */
+  #before: Promise<unknown> = Promise.resolve();
 
   constructor(world: Pick<World, 'clock' | 'ipvs'>) {
     this.#world = world;
@@ -33,7 +39,9 @@ export class PathWitness {
     const changed = `the path's service (${key}) was changed by somebody during the check`;
     if (before !== null && before.found !== now.found) return changed;
     try {
-      const table = await within(this.#world.clock, PATIENCE_MS + GAP_MS, 'list IPVS', this.#read(key));
+      const { clock } = this.#world;
+      const waitMs = Math.max(GAP_MS, this.#notBefore - clock.now());
+      const table = await within(clock, waitMs + PATIENCE_MS, 'list IPVS', this.#read(key));
       return equal(table.get(key), now.found) ? null : changed;
     } catch (error) {
       return `it is not known whether the path is there: ${errorText(error)}`;
@@ -51,11 +59,17 @@ export class PathWitness {
 
   async #soon(keys: ReadonlySet<ServiceKey>): Promise<IpvsTable> {
     const { clock, ipvs } = this.#world;
-    const waitMs = this.#lastAt + GAP_MS - clock.now();
+    await inTime(clock, PATIENCE_MS, this.#before);
     // One turn at least: whoever ended with the same tick joins.
-    await clock.sleep(Math.max(1, waitMs));
+    await clock.sleep(Math.max(1, this.#notBefore - clock.now()));
     this.#next = null;
-    this.#lastAt = clock.now();
-    return ipvs.list([...keys]);
+    const start = clock.now();
+    const table = ipvs.list([...keys]);
+    const ended = (): void => {
+      const now = clock.now();
+      this.#notBefore = now + Math.min(MAX_GAP_MS, Math.max(GAP_MS, GAP_FACTOR * (now - start)));
+    };
+    this.#before = table.then(ended, ended);
+    return table;
   }
 }

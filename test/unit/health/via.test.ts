@@ -186,6 +186,30 @@ describe('A service whose monitors go through the path', () => {
     await runner.stop();
   });
 
+  it('reads a table that takes long seldom, and never twice at a time', async () => {
+    let underWay = 0;
+    let most = 0;
+    const slow = async () => {
+      most = Math.max(most, ++underWay);
+      await fake.clock.sleep(50);
+      underWay--;
+      return [FOUND];
+    };
+    const { fake, runner, configure, told, readings } = stage(
+      () => false,
+      () => WAY,
+      () => slow(),
+    );
+    const hosts = Array.from({ length: 50 }, (_, i) => `cp${i}`);
+    configure([CONNECT], { via: 'path', hosts });
+    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(3500);
+    expect(told().filter((fact) => fact.endsWith(' up'))).to.have.length(50);
+    expect(readings()).to.be.within(1, 3);
+    expect(most).to.equal(1);
+    await runner.stop();
+  });
+
   it('says which address it tries out, so that a path is made to it', async () => {
     const { facts, fake, runner, configure } = stage(() => false);
     configure([CONNECT], { via: 'path' });
