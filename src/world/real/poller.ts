@@ -100,8 +100,6 @@ export class Poller {
   #take(batches: number): void {
     const { taken } = this.#calls;
     const count = this.#calls.take(this.#epoll);
-    // What the last batch leaves behind wakes the loop again: Node's own sockets have their turn before.
-    if (count === MOST_EVENTS && batches > 1) queueMicrotask(() => this.#take(batches - 1));
     for (let at = 0; at < count; at++) {
       const fd = taken.key(at, 0);
       if (this.#generations[fd] !== taken.key(at, 1)) continue;
@@ -114,5 +112,8 @@ export class Poller {
         });
       }
     }
+    // What the last batch leaves behind wakes the loop again: Node's own sockets have their turn before. A tick that a microtask
+    // asks for comes when there are no microtasks any more.
+    if (count === MOST_EVENTS && batches > 1) queueMicrotask(() => process.nextTick(() => this.#take(batches - 1)));
   }
 }
