@@ -68,6 +68,7 @@ const SUITES = {
   sim: { mocha: ['--parallel', '--jobs', '2', '--timeout', '600000', 'dist/test/sim/**/*.sim.test.js'] },
   interop: { mocha: ['--timeout', '60000', 'dist/test/interop/**/*.test.js'] },
   lab: { node: ['dist/test/lab/main.js'] },
+  ao: { node: ['dist/test/lab/ao/main.js'] },
 };
 
 const TASKS = {
@@ -75,6 +76,7 @@ const TASKS = {
   unit: () => setUp() || suites(['unit']),
   interop: () => setUp() || debian() || suites(['interop']),
   lab: () => setUp() || debian() || suites(['lab']),
+  ao: () => setUp() || debian() || suites(['ao']),
   test: () => setUp() || debian() || lint() || suites(Object.keys(SUITES)),
   sim: () => setUp() || run(['dist/test/sim/main.js', ...rest]),
   'fuzz-bgp': () => setUp() || run(['dist/test/fuzz/bgp.js', ...rest]),

@@ -14,13 +14,23 @@ export interface BirdRoute {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
+/** Commands with the arguments that come first. */
+export interface BirdPrograms {
+  readonly daemon: readonly [command: string, ...args: string[]];
+  readonly client: readonly [command: string, ...args: string[]];
+}
+
+const INSTALLED: BirdPrograms = { daemon: ['/usr/sbin/bird'], client: ['/usr/sbin/birdc'] };
+
 export class Bird {
   readonly #namespace: Namespace;
+  readonly #programs: BirdPrograms;
   readonly #folder: string;
   #child: ChildProcess;
 
-  constructor(namespace: Namespace, config: string) {
+  constructor(namespace: Namespace, config: string, programs = INSTALLED) {
     this.#namespace = namespace;
+    this.#programs = programs;
     this.#folder = mkdtempSync(join(tmpdir(), 'anybal-bird-'));
     writeFileSync(join(this.#folder, 'bird.conf'), config);
     this.#child = this.#start();
@@ -28,15 +38,25 @@ export class Bird {
 
   #start(): ChildProcess {
     const at = (name: string) => join(this.#folder, name);
-    return this.#namespace.spawn('/usr/sbin/bird', '-f', '-c', at('bird.conf'), '-s', at('ctl'), '-P', at('pid'));
+    const [daemon, ...first] = this.#programs.daemon;
+    return this.#namespace.spawn(daemon, ...first, '-f', '-c', at('bird.conf'), '-s', at('ctl'), '-P', at('pid'));
   }
 
   async ask(command: string): Promise<string> {
-    return output('/usr/sbin/birdc', '-r', '-s', join(this.#folder, 'ctl'), command);
+    const [client, ...first] = this.#programs.client;
+    return output(client, ...first, '-r', '-s', join(this.#folder, 'ctl'), command);
   }
 
   async command(command: string): Promise<string> {
-    return output('/usr/sbin/birdc', '-s', join(this.#folder, 'ctl'), command);
+    const [client, ...first] = this.#programs.client;
+    return output(client, ...first, '-s', join(this.#folder, 'ctl'), command);
+  }
+
+  /** Another configuration, taken over at run time. */
+  async configure(config: string): Promise<void> {
+    writeFileSync(join(this.#folder, 'bird.conf'), config);
+    const answer = await this.command('configure');
+    if (!/Reconfigur/.test(answer)) throw new Error(`BIRD: ${answer.trim()}`);
   }
 
   /** 'Established', 'Active' …, or '' while BIRD does not answer. */

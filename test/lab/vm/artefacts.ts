@@ -1,5 +1,5 @@
-// What a lab VM boots: Debian's kernel unpacked to a bare ELF, its modules, and an initrd with the few of them that the
-// root file system, IPVS and the namespaces need. Called by vm.ts. Everything is kept in `.cache/lab` of the checkout,
+// What a lab VM boots: a kernel of Debian's, as a bare ELF where it can be, its modules, and an initrd with the few of them that the
+// root file system, the namespaces and the lab's subject need. Called by vm.ts. Everything is kept in `.cache/lab` of the checkout,
 // one folder per kernel package and one initrd per recipe, so a new kernel or a changed recipe builds anew.
 
 import { execFileSync } from 'node:child_process';
@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { aptOf, run } from './debian.ts';
 
 export interface Artefacts {
   /** Bare ELF, booted by PVH: no decompression in the emulated machine. */
@@ -40,31 +41,32 @@ export const checkout: string = (() => {
 /** The lab's scripts for the guest are not compiled: they are taken from the source folder. */
 export const vmSource: string = join(checkout, 'test/lab/vm');
 
-/**
- * Loaded by the initrd, in this order, each with its dependencies before it. crc32c_generic comes first because
- * libcrc32c finds it at run time only, which depmod does not see.
- */
-const initrdModules = [
-  'crc32c_generic',
-  'virtio_pci',
-  'virtio_console',
-  '9p',
-  '9pnet_virtio',
-  'overlay',
-  'veth',
-  'dummy',
-  'nlmon',
-  'af_packet',
-  'ipip',
-  'ip6_tunnel',
-  'bridge',
-  'nf_conntrack',
-  'nf_tables',
-  'ip_vs',
-  ...['rr', 'wrr', 'lc', 'wlc', 'sh', 'dh', 'mh', 'sed', 'nq', 'lblc', 'lblcr', 'fo', 'ovf'].map(
-    (name) => `ip_vs_${name}`,
-  ),
-];
+/** Which kernel, and what of it the initrd loads. */
+export interface Kernel {
+  /** null: the one that this machine's release has. */
+  readonly suite: string | null;
+  /** In this order, each with its dependencies before it. */
+  readonly modules: readonly string[];
+}
+
+/** The root file system, and wires between namespaces. */
+const basicModules = ['virtio_pci', 'virtio_console', '9p', '9pnet_virtio', 'overlay', 'veth', 'dummy'];
+
+/** crc32c_generic comes first because libcrc32c finds it at run time only, which depmod does not see. */
+export const ipvsKernel: Kernel = {
+  suite: null,
+  modules: [
+    'crc32c_generic',
+    ...basicModules,
+    ...['nlmon', 'af_packet', 'ipip', 'ip6_tunnel', 'bridge', 'nf_conntrack', 'nf_tables', 'ip_vs'],
+    ...['rr', 'wrr', 'lc', 'wlc', 'sh', 'dh', 'mh', 'sed', 'nq', 'lblc', 'lblcr', 'fo', 'ovf'].map(
+      (name) => `ip_vs_${name}`,
+    ),
+  ],
+};
+
+/** Linux 7.2 and later; that of bookworm and trixie is built without TCP-AO. */
+export const tcpAoKernel: Kernel = { suite: 'trixie-backports', modules: basicModules };
 
 /** Command → Debian package that has it. */
 const tools: Readonly<Record<string, string>> = {
@@ -88,63 +90,62 @@ export function requireTools(wanted: Readonly<Record<string, string>>): void {
 }
 
 /** Finds or builds what the VM boots. Throws with a sentence when a tool is missing or the kernel cannot be had. */
-export function prepareArtefacts(): Artefacts {
+export function prepareArtefacts(kernel: Kernel): Artefacts {
   requireTools(tools);
+  const folder = prepareKernel(kernel, labCache());
+  const initrd = prepareInitrd(folder, kernel.modules);
+  return { kernel: join(folder, 'vmlinux'), initrd, modules: join(folder, 'lib/modules') };
+}
+
+/** Where everything is kept that can be made again. */
+export function labCache(): string {
   const cache = join(checkout, '.cache/lab');
   mkdirSync(cache, { recursive: true });
-  const kernelFolder = prepareKernel(cache);
-  const initrd = prepareInitrd(kernelFolder);
-  return { kernel: join(kernelFolder, 'vmlinux'), initrd, modules: join(kernelFolder, 'lib/modules') };
+  return cache;
 }
 
 /** The folder `.cache/lab/<package>_<version>` with vmlinux and lib/modules. */
-function prepareKernel(cache: string): string {
-  const { name, version } = kernelPackage();
-  const folder = join(cache, `${name}_${version.replaceAll(':', '.')}`);
+function prepareKernel({ suite }: Kernel, cache: string): string {
+  const apt = aptOf(suite, cache);
+  // The cloud flavour has no 9p.
+  const name = apt.depends('linux-image-amd64').find((each) => each.startsWith('linux-image-'));
+  if (name === undefined) throw new Error('linux-image-amd64 depends on no kernel');
+  const folder = join(cache, `${name}_${apt.version(name).replaceAll(':', '.')}`);
   if (existsSync(folder)) return folder;
   // Built aside and renamed: a broken build is never taken for a finished one.
   const work = mkdtempSync(join(cache, 'kernel-'));
   try {
-    // A private download folder is writable for root only: apt would complain about its sandbox user.
-    run('apt-get', ['-o', 'APT::Sandbox::User=root', 'download', `${name}=${version}`], work);
-    const deb = readdirSync(work).find((file) => file.endsWith('.deb'));
-    if (deb === undefined) throw new Error(`apt-get download ${name} left no package`);
-    run('dpkg-deb', ['-x', deb, 'tree'], work);
-    rmSync(join(work, deb));
-    const kernelVersion = readdirSync(join(work, 'tree/lib/modules'))[0];
+    const tree = join(work, 'tree');
+    // Later kernels come in parts.
+    apt.unpack([name, ...apt.depends(name).filter((each) => /^linux-(base|binary|modules)-\d/.test(each))], tree);
+    if (!existsSync(join(tree, 'lib/modules'))) {
+      mkdirSync(join(tree, 'lib'), { recursive: true });
+      renameSync(join(tree, 'usr/lib/modules'), join(tree, 'lib/modules'));
+    }
+    const kernelVersion = readdirSync(join(tree, 'lib/modules'))[0];
     if (kernelVersion === undefined) throw new Error(`${name} has no modules`);
     // modules.dep is made by the package's postinst, which we do not run.
-    run('depmod', ['-b', join(work, 'tree'), kernelVersion], work);
-    writeFileSync(join(work, 'tree/vmlinux'), bareElf(readFileSync(join(work, `tree/boot/vmlinuz-${kernelVersion}`))));
-    rmSync(join(work, 'tree/boot'), { recursive: true });
-    rmSync(join(work, 'tree/usr'), { recursive: true, force: true });
-    chmodSync(join(work, 'tree'), 0o755);
-    renameSync(join(work, 'tree'), folder);
+    run('depmod', ['-b', tree, kernelVersion], work);
+    const images = [join(tree, `boot/vmlinuz-${kernelVersion}`), join(tree, `lib/modules/${kernelVersion}/vmlinuz`)];
+    const image = images.find((path) => existsSync(path));
+    if (image === undefined) throw new Error(`${name} has no kernel`);
+    writeFileSync(join(tree, 'vmlinux'), bootable(readFileSync(image)));
+    for (const needless of ['boot', 'usr']) rmSync(join(tree, needless), { recursive: true, force: true });
+    chmodSync(tree, 0o755);
+    renameSync(tree, folder);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
   return folder;
 }
 
-/** The package that linux-image-amd64 depends on: the cloud flavour has no 9p. */
-function kernelPackage(): { name: string; version: string } {
-  const find = (): string | undefined =>
-    /Depends: (linux-image-\S+)/.exec(run('apt-cache', ['depends', 'linux-image-amd64'], '/'))?.[1];
-  let name = find();
-  if (name === undefined && process.getuid?.() === 0) {
-    run('apt-get', ['update'], '/');
-    name = find();
-  }
-  if (name === undefined) throw new Error('apt knows no linux-image-amd64: apt-get update (Debian, amd64)');
-  const version = /^Version: (\S+)$/m.exec(run('apt-cache', ['show', '--no-all-versions', name], '/'))?.[1];
-  if (version === undefined) throw new Error(`apt knows no version of ${name}`);
-  return { name, version };
-}
-
-/** The xz payload of a vmlinuz, unpacked: emulated decompression would cost more than two seconds per boot. */
-function bareElf(vmlinuz: Buffer): Buffer {
+/**
+ * The xz payload of a vmlinuz, unpacked: emulated decompression would cost more than two seconds per boot. With another compression,
+ * which is quicker, it unpacks itself.
+ */
+function bootable(vmlinuz: Buffer): Buffer {
   const start = vmlinuz.indexOf(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]));
-  if (start < 0) throw new Error('the kernel image holds no xz stream');
+  if (start < 0) return vmlinuz;
   return execFileSync('xz', ['-dc', '--single-stream'], {
     input: vmlinuz.subarray(start),
     maxBuffer: 256 << 20,
@@ -152,9 +153,9 @@ function bareElf(vmlinuz: Buffer): Buffer {
   });
 }
 
-function prepareInitrd(kernelFolder: string): string {
+function prepareInitrd(kernelFolder: string, modules: readonly string[]): string {
   const init = readFileSync(join(vmSource, 'init.sh'));
-  const recipe = createHash('sha256').update(init).update(initrdModules.join()).digest('hex').slice(0, 12);
+  const recipe = createHash('sha256').update(init).update(modules.join()).digest('hex').slice(0, 12);
   const initrd = join(kernelFolder, `initrd-${recipe}.gz`);
   if (existsSync(initrd)) return initrd;
   const work = mkdtempSync(join(kernelFolder, 'initrd-'));
@@ -165,9 +166,9 @@ function prepareInitrd(kernelFolder: string): string {
     }
     cpSync(find('busybox'), join(root, 'bin/busybox'));
     writeFileSync(join(root, 'init'), init, { mode: 0o755 });
-    const order = moduleOrder(kernelFolder);
-    for (const path of order) cpSync(path, join(root, 'modules', basename(path)));
-    writeFileSync(join(root, 'modules/order'), order.map((path) => `${basename(path)}\n`).join(''));
+    const order = moduleOrder(kernelFolder, modules);
+    for (const path of order) writeFileSync(join(root, 'modules', plainName(path)), moduleBytes(path));
+    writeFileSync(join(root, 'modules/order'), order.map((path) => `${plainName(path)}\n`).join(''));
     const files = execFileSync('find', ['.'], { cwd: root });
     const archive = execFileSync('cpio', ['-o', '-H', 'newc', '--quiet', '-R', '0:0'], {
       cwd: root,
@@ -184,7 +185,7 @@ function prepareInitrd(kernelFolder: string): string {
 }
 
 /** Files of the initrd's modules, dependencies first. A module that is built in has no file and is left out. */
-function moduleOrder(kernelFolder: string): readonly string[] {
+function moduleOrder(kernelFolder: string, wanted: readonly string[]): readonly string[] {
   const modules = join(kernelFolder, 'lib/modules');
   const base = join(modules, readdirSync(modules)[0] ?? '');
   const dependencies = new Map<string, readonly string[]>();
@@ -202,12 +203,22 @@ function moduleOrder(kernelFolder: string): readonly string[] {
     for (const need of dependencies.get(path) ?? []) add(need);
     order.push(path);
   };
-  for (const name of initrdModules) {
+  for (const name of wanted) {
     const path = pathByName.get(name);
     if (path !== undefined) add(path);
     else if (!builtIn.has(name)) throw new Error(`the kernel has no module ${name}`);
   }
   return order.map((path) => join(base, path));
+}
+
+/** As insmod takes it. */
+function moduleBytes(path: string): Buffer {
+  if (!path.endsWith('.xz')) return readFileSync(path);
+  return execFileSync('xz', ['-dc', path], { maxBuffer: 64 << 20 });
+}
+
+function plainName(path: string): string {
+  return basename(path).replace(/\.xz$/, '');
 }
 
 function moduleName(path: string): string {
@@ -223,14 +234,4 @@ function basename(path: string): string {
 function find(tool: string): string {
   const folder = (process.env['PATH'] ?? '').split(delimiter).find((each) => existsSync(join(each, tool)));
   return join(folder ?? '/usr/bin', tool);
-}
-
-function run(command: string, args: readonly string[], cwd: string): string {
-  try {
-    const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' };
-    return execFileSync(command, args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-  } catch (error) {
-    const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
-    throw new Error(`${command} ${args.join(' ')} failed: ${stderr.split('\n').at(-1) ?? ''}`, { cause: error });
-  }
 }

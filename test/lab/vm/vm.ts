@@ -6,11 +6,13 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkout, prepareArtefacts, vmSource } from './artefacts.ts';
+import { checkout, ipvsKernel, type Kernel, prepareArtefacts, vmSource } from './artefacts.ts';
 
 export interface VmOptions {
   /** Looked up in the guest's PATH, which is root's. No shell. */
   readonly command: readonly string[];
+  /** Default: the one with IPVS. */
+  readonly kernel?: Kernel;
   /** Default: the checkout. */
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -40,7 +42,7 @@ const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Boots, runs, powers off. Throws when something needed is missing, naming the Debian packages. Leaves nothing behind. */
 export async function runInVm(options: VmOptions): Promise<VmResult> {
-  const artefacts = prepareArtefacts();
+  const artefacts = prepareArtefacts(options.kernel ?? ipvsKernel);
   const runShare = mkdtempSync(join(tmpdir(), 'anybal-vm-'));
   const consoleFile = join(runShare, 'console.log');
   const started = performance.now();
