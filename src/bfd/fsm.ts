@@ -52,6 +52,8 @@ export interface State {
   readonly transmitSequence: number;
   /** bfd.RcvAuthSeq; null: bfd.AuthSeqKnown is 0. */
   readonly receiveSequence: number | null;
+  /** Packets that told of a change since the last periodic one. */
+  readonly early: number;
 }
 
 export type Event =
@@ -83,6 +85,11 @@ export type Step = readonly [State, readonly Action[]];
 
 /** §6.8.3: not less than this while not up. */
 export const SLOW_TX_US = 1_000_000;
+/**
+ * Two sides that tell each other of every change at once, with packets of both under way, can go up and down for ever, as fast as
+ * packets travel. A handshake with its polls takes half of this; what comes after it waits for the next period, which jitter sets.
+ */
+export const MAX_EARLY = 8;
 
 /** `transmitSequence`: random (§6.8.1). */
 export function initialState(config: FsmConfig, transmitSequence: number): State {
@@ -96,6 +103,7 @@ export function initialState(config: FsmConfig, transmitSequence: number): State
     poll: 'none',
     transmitSequence,
     receiveSequence: null,
+    early: 0,
   };
 }
 
@@ -163,7 +171,8 @@ function received(config: FsmConfig, before: State, packet: Packet, sequence: nu
   if (before.poll === 'polling' && packet.final) state = { ...state, ...settled(state) };
   if (state.is === 'AdminDown') return [state, [...repace(config, before, state), ...listen(state)]];
   state = shaken(config, state, packet.state);
-  const [next, actions] = finish(config, before, state);
+  const waits = state.early >= MAX_EARLY && transmitIntervalUs(state) !== null;
+  const [next, actions] = waits ? wait(config, before, state) : finish(config, before, state);
   // §6.5: answered at once, whatever the timer says.
   const [answered, answer] = packet.poll ? transmit(config, next, 'final') : [next, []];
   return [answered, [...actions, ...answer, ...listen(answered)]];
@@ -257,13 +266,23 @@ function slow(us: number): number {
 
 /** What follows from any change: tell our own side, tell the other side at once, keep the transmit timer at its interval. */
 function finish(config: FsmConfig, before: State, state: State): Step {
-  const changed: Action[] = before.is === state.is ? [] : [{ do: 'changed', from: before.is, to: state.is }];
+  const changed = changeOf(before, state);
   if (!saysTheSame(before, state)) {
     // §6.8.7: changed contents are not kept until the next period.
     const [sent, actions] = transmit(config, state, 'change');
     return [sent, [...changed, ...actions]];
   }
   return [state, [...changed, ...repace(config, before, state)]];
+}
+
+/** As `finish`, but the other side is told with the next period, which is under way. */
+function wait(config: FsmConfig, before: State, state: State): Step {
+  const pacing = transmitIntervalUs(before) === null ? repace(config, before, state) : [];
+  return [state, [...changeOf(before, state), ...pacing]];
+}
+
+function changeOf(before: State, state: State): readonly Action[] {
+  return before.is === state.is ? [] : [{ do: 'changed', from: before.is, to: state.is }];
 }
 
 /** §6.8.7: a new interval counts from now on. */
@@ -307,7 +326,9 @@ function transmit(config: FsmConfig, state: State, why: 'periodic' | 'change' | 
     auth: null,
   };
   const send: Action = { do: 'send', packet, sequence: state.transmitSequence };
-  return [{ ...state, transmitSequence }, final ? [send] : [send, pace(config, us)]];
+  if (final) return [{ ...state, transmitSequence }, [send]];
+  const early = why === 'periodic' ? 0 : state.early + 1;
+  return [{ ...state, transmitSequence, early }, [send, pace(config, us)]];
 }
 
 /** §6.8.7: 75 to 100 % of the interval; to 90 % where the other side counts to one. */
