@@ -4,7 +4,7 @@
 import type { Log } from '../log/record.ts';
 import type { Kernel } from '../world/world.ts';
 import { ipvsadmLine } from './ipvsadm.ts';
-import { applyToMemory, type MemoryTable, pick } from './memory.ts';
+import { applyToMemory, type MemoryTable, pick, type Unseen } from './memory.ts';
 import type { IpvsOp, IpvsTable, ServiceKey } from './table.ts';
 
 type IpvsKernel = Kernel<IpvsTable, IpvsOp, ServiceKey>;
@@ -21,10 +21,11 @@ export function dryRunIpvs(real: Pick<IpvsKernel, 'list'> | null, log: Log): Ipv
     list: async (keys) => pick(await load(), keys),
     apply: async (ops) => {
       const memory = await load();
+      const unseen: Unseen = new Map();
       return ops.map((op) => {
         const text = `ipvsadm ${ipvsadmLine(op)}`;
         log({ level: 'info', system: 'dry-run', text, data: { event: 'dry-run', op: op.do } });
-        return applyToMemory(memory, op);
+        return applyToMemory(memory, op, unseen);
       });
     },
   };

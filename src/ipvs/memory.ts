@@ -16,8 +16,11 @@ import {
 
 export type MemoryTable = Map<ServiceKey, IpvsEntry>;
 
-/** Do `op`. Entries are replaced, never changed: one that was handed out stays as it was. */
-export function applyToMemory(table: MemoryTable, op: IpvsOp): null | SystemError {
+/** Destinations that nobody has seen yet: many changes at once copy those of a service once. To be cleared when the table is handed out. */
+export type Unseen = Map<ServiceKey, Map<DestinationKey, IpvsDestination>>;
+
+/** Do `op`. Entries are replaced, never changed, unless they are `unseen`: one that was handed out stays as it was. */
+export function applyToMemory(table: MemoryTable, op: IpvsOp, unseen: Unseen = new Map()): null | SystemError {
   const refusal = refusalOf(table, op);
   if (refusal !== null) return new SystemError(refusal, ipvsadmLine(op));
   const { key } = op.service;
@@ -33,7 +36,9 @@ export function applyToMemory(table: MemoryTable, op: IpvsOp): null | SystemErro
     case 'add-destination':
     case 'set-destination':
     case 'delete-destination': {
-      const changed = new Map(destinations);
+      const mine = unseen.get(key);
+      const changed = mine === undefined || mine !== destinations ? new Map(destinations) : mine;
+      unseen.set(key, changed);
       if (op.do === 'delete-destination') changed.delete(op.destination.key);
       else changed.set(op.destination.key, op.destination);
       table.set(key, { service: table.get(key)?.service ?? op.service, destinations: changed });

@@ -9,7 +9,7 @@ import { cutAfter } from '../lib/in-time.ts';
 import type { Log } from '../log/record.ts';
 import type { Clock, Kernel, Listener, Stream, Streams } from '../world/world.ts';
 import { ipvsadmLine } from './ipvsadm.ts';
-import { applyToMemory, type MemoryTable, pick } from './memory.ts';
+import { applyToMemory, type MemoryTable, pick, type Unseen } from './memory.ts';
 import { splice } from './splice.ts';
 import type { IpvsDestination, IpvsOp, IpvsService, IpvsTable, ServiceKey } from './table.ts';
 
@@ -44,6 +44,7 @@ class Forwarder implements UserspaceIpvs {
   readonly #parts: UserspaceParts;
   readonly #maxConnections: number;
   readonly #table: MemoryTable = new Map();
+  readonly #unseen: Unseen = new Map();
   readonly #served = new Map<ServiceKey, Served>();
   readonly #closing = new Knife();
   #connections = 0;
@@ -55,6 +56,7 @@ class Forwarder implements UserspaceIpvs {
   }
 
   list(keys?: readonly ServiceKey[]): Promise<IpvsTable> {
+    this.#unseen.clear();
     return Promise.resolve(pick(this.#table, keys));
   }
 
@@ -79,7 +81,7 @@ class Forwarder implements UserspaceIpvs {
       if (refusal !== null) return refusal;
     }
     const before = this.#table.get(key)?.service;
-    const error = applyToMemory(this.#table, op);
+    const error = applyToMemory(this.#table, op, this.#unseen);
     if (op.do === 'delete-service' || !this.#table.has(key)) await this.#unlisten(key);
     if (error === null && (op.do === 'add-service' || op.do === 'set-service')) this.#warn(op.service, before);
     return error;

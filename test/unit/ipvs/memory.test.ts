@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { applyToMemory, type MemoryTable, pick } from '../../../src/ipvs/memory.ts';
+import { applyToMemory, type MemoryTable, pick, type Unseen } from '../../../src/ipvs/memory.ts';
 import { dryRunIpvs } from '../../../src/ipvs/dry-run.ts';
 import { destinationKey, type IpvsDestination, type IpvsService, serviceKey } from '../../../src/ipvs/table.ts';
 import type { LogRecord } from '../../../src/log/record.ts';
@@ -36,6 +36,24 @@ describe('ipvs/memory', () => {
     applyToMemory(table, { do: 'delete-destination', service, destination });
     expect(before.get(service.key)?.destinations.size).to.equal(1);
     expect(table.get(service.key)?.destinations.size).to.equal(0);
+  });
+
+  it('copies the destinations of a service once for many changes at once, and again when they were handed out', () => {
+    const table: MemoryTable = new Map();
+    const unseen: Unseen = new Map();
+    const add = (address: string) => {
+      const added = { ...destination, key: destinationKey(address, 80), address };
+      expect(applyToMemory(table, { do: 'add-destination', service, destination: added }, unseen)).to.equal(null);
+      return table.get(service.key)?.destinations;
+    };
+    applyToMemory(table, { do: 'add-service', service }, unseen);
+    const first = add('10.2.0.1');
+    expect(add('10.2.0.2')).to.equal(first);
+    const before = pick(table);
+    unseen.clear();
+    expect(add('10.2.0.3')).to.not.equal(first);
+    expect(before.get(service.key)?.destinations.size).to.equal(2);
+    expect(table.get(service.key)?.destinations.size).to.equal(3);
   });
 
   it('keeps the destinations of a service that changes', () => {

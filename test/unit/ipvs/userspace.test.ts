@@ -95,6 +95,18 @@ describe('ipvs/userspace', () => {
   const get = (service: IpvsService): Promise<string> =>
     received(connect({ host: service.address, port: service.port }));
 
+  it('leaves a table that it has listed as it was, whatever comes then', async () => {
+    const [one, two] = [destinationAt('127.0.0.1', 1), destinationAt('127.0.0.1', 2)];
+    const service = await serve([one]);
+    const listed = await forwarder.list();
+    await forwarder.apply([
+      { do: 'add-destination', service, destination: two },
+      { do: 'delete-destination', service, destination: one },
+    ]);
+    expect([...(listed.get(service.key)?.destinations.keys() ?? [])]).to.deep.equal([one.key]);
+    expect([...((await forwarder.list()).get(service.key)?.destinations.keys() ?? [])]).to.deep.equal([two.key]);
+  });
+
   it('forwards to the real servers in turn and gives weight 0 nothing', async () => {
     const named = (name: string) => realServer('127.0.0.1', (socket) => socket.end(name));
     const [a, b, c] = [await named('a'), await named('b'), await named('c')];
