@@ -9,8 +9,11 @@ import type { Site } from './site.ts';
 import { octets } from './speakers.ts';
 import { agentShare, FEED_SERVER, type ServicePlan } from './topology.ts';
 
-/** stale: nobody writes any more. absent: it names nobody that we ask for. unknown: it says so of everybody. */
-const OF_FEEDS = ['stale', 'gone', 'empty', 'truncated', 'garbage', 'absent', 'unknown'] as const;
+/**
+ * stale: nobody writes any more. partial: every second server is missing. absent: it names nobody that we ask for. unknown: it
+ * says so of everybody.
+ */
+const OF_FEEDS = ['stale', 'gone', 'empty', 'truncated', 'garbage', 'partial', 'absent', 'unknown'] as const;
 const OF_FILES = ['unreadable'] as const;
 const OF_URLS = ['error 500', 'hang', 'cut off', 'redirect'] as const;
 
@@ -124,7 +127,8 @@ export class Feeds {
   #document({ feedJson }: ServicePlan, fault: FeedFault | null = null): string {
     // The clock that all should have; a director's own may be wrong.
     const seconds = Math.floor(this.#site.wall() / 1000);
-    const states = [...this.#servers.values()].map(({ plan: { host }, state }) => {
+    const named = [...this.#servers.values()].filter((_, i) => fault !== 'partial' || i % 2 === 1);
+    const states = named.map(({ plan: { host }, state }) => {
       const name = fault === 'absent' ? `not-${host}` : host;
       const said = fault === 'unknown' ? 'unknown' : state === 'serving' ? 'up' : 'down';
       return { name, said, share: said === 'up' ? `${agentShare(host)}%` : '', why: said === 'down' ? state : '' };

@@ -470,7 +470,9 @@ export class Laws {
           listed !== undefined &&
           now.weight > destination.weight &&
           isStepTo(service, weightOf(service, listed), now.weight);
-        if (now === undefined || (now.weight !== destination.weight && !further)) {
+        // Where not all of its monitors must be up, one that is down has no say in its weight.
+        const without = service.needed < service.monitors.length && now?.weight === listed?.weight;
+        if (now === undefined || (now.weight !== destination.weight && !further && !without)) {
           this.violate(9, name, `${destination.key} of ${service.name} is not repaired after ${within} ms`);
           return;
         }

@@ -213,8 +213,6 @@ const MONITORS: readonly (readonly MonitorName[])[] = [
 const DATAGRAMS: readonly MonitorName[] = ['DNS', 'DNSQuery', 'UDP'];
 /** They never go through the path. */
 export const NOT_ON_PATH: readonly MonitorName[] = ['Agent', 'File', 'Ping', 'RunCommand'];
-/** What they say of a server's weight counts while they are up themselves. */
-const WEIGHING: readonly MonitorName[] = ['Agent', 'File'];
 
 /** Services share VIPs now and then; each VIP and port is there once. */
 export function drawService(random: Random, index: number): ServicePlan {
@@ -255,10 +253,7 @@ export function drawService(random: Random, index: number): ServicePlan {
     monitors,
     presence,
     via: presence === 'route' && !(monitors.includes('SSH') && sshMode === 'login') ? via : 'server',
-    needed:
-      monitors.length > 1 && !monitors.some((name) => WEIGHING.includes(name)) && random.chance(0.4)
-        ? random.int(1, monitors.length - 1)
-        : monitors.length,
+    needed: monitors.length > 1 && random.chance(0.4) ? random.int(1, monitors.length - 1) : monitors.length,
     fastSeconds: random.chance(0.3) ? 1 : null,
     slowSeconds: random.chance(0.3) ? random.pick([30, 60]) : null,
     slowStartSeconds: random.chance(0.3) ? random.pick([9, 30, 60]) : 0,
