@@ -3,7 +3,7 @@
 // PyBal's; only `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a proxy without
 // a backend may, is up for ever: it is counted, and somebody has to ask it a question.
 
-import type { Cut, OptionRow, OptionsOf, Target, Tools, Watch } from 'anybal/monitor';
+import type { Cut, Health, OptionRow, OptionsOf, Stream, StreamHandlers, Target, Tools, Watch } from 'anybal/monitor';
 import { endpoint, textOf } from './lib/text.ts';
 
 const options = [
@@ -82,33 +82,54 @@ export default {
       const stream = await connect(o, tools, target, cut);
       if (typeof stream === 'string') return { means: { is: 'down', reason: stream } };
       report({ is: 'up' });
-      return new Promise((resolve) => {
-        let forget = () => {};
-        stream.on({
-          onData: ignore,
-          onDrain: ignore,
-          onEnd: () => stream.close('fin'),
-          onClose(error) {
-            forget();
-            if (error === null) {
-              tools.count(target, 'connections_closed_total');
-              tools.log('debug', target, `Connection to ${endpoint(target)} closed, reconnecting.`);
-              resolve({ means: 'unchanged' });
-              return;
-            }
-            tools.log('info', target, `Connection to ${endpoint(target)} lost.`);
-            tools.count(target, 'connections_lost_total', { reason: 'ConnectionLost' });
-            const reason = 'Connection to the other side was lost in a non-clean fashion: Connection lost.';
-            resolve({ means: { is: 'down', reason } });
-          },
-        });
-        forget = cut.onAbort(() => stream.close('rst'));
-      });
+      return new Promise((resolve) => new Held(tools, target, stream, resolve).begin(cut));
     },
   }),
 } satisfies Watch<typeof options>;
 
-function ignore(): void {}
+type End = { readonly means: Health | 'unchanged' };
+
+/** A connection that is held. There are thousands, so it is one small object. */
+class Held implements StreamHandlers {
+  readonly #tools: Tools;
+  readonly #target: Target;
+  readonly #stream: Stream;
+  readonly #resolve: (end: End) => void;
+
+  constructor(tools: Tools, target: Target, stream: Stream, resolve: (end: End) => void) {
+    this.#tools = tools;
+    this.#target = target;
+    this.#stream = stream;
+    this.#resolve = resolve;
+  }
+
+  begin(cut: Cut): void {
+    this.#stream.on(this);
+    // It need not be forgotten: the cut is gone when the connection is.
+    cut.onAbort(() => this.#stream.close('rst'));
+  }
+
+  onData(): void {}
+  onDrain(): void {}
+  onEnd(): void {
+    this.#stream.close('fin');
+  }
+  onClose(error: Error | null): void {
+    const where = `Connection to ${endpoint(this.#target)}`;
+    if (error === null) {
+      this.#tools.count(this.#target, 'connections_closed_total');
+      this.#tools.log('debug', this.#target, () => `${where} closed, reconnecting.`);
+      this.#resolve({ means: 'unchanged' });
+      return;
+    }
+    this.#tools.log('info', this.#target, `${where} lost.`);
+    this.#tools.count(this.#target, 'connections_lost_total', LOST);
+    const reason = 'Connection to the other side was lost in a non-clean fashion: Connection lost.';
+    this.#resolve({ means: { is: 'down', reason } });
+  }
+}
+
+const LOST = { reason: 'ConnectionLost' };
 
 /** The connection, or why there is none. */
 async function connect(o: OptionsOf<typeof options>, tools: Tools, target: Target, cut: Cut) {

@@ -4,7 +4,7 @@
 import { CheckCut, type Ending, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
 import type { PathSource } from './path.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
-import type { Alarm, Ticks } from './ticks.ts';
+import type { Alarm, Sleeper, Ticks } from './ticks.ts';
 import type { Clock, Self } from '../world/world.ts';
 
 /** The first check of everything is spread over this time; so is what a reload adds. */
@@ -55,20 +55,20 @@ class Run extends CheckCut {
   ended: Promise<void> | null = null;
   timedOut = false;
   told = false;
-  readonly #cutShort: (run: Run) => void;
+  readonly #loop: PollLoop;
 
-  constructor(path: PathSource | null, startedAt: number, cutShort: (run: Run) => void) {
+  constructor(path: PathSource | null, startedAt: number, loop: PollLoop) {
     super(path);
     this.startedAt = startedAt;
-    this.#cutShort = cutShort;
+    this.#loop = loop;
   }
 
   override onBug(): void {
-    this.#cutShort(this);
+    this.#loop.cutShort(this);
   }
 }
 
-export class PollLoop implements Loop {
+export class PollLoop implements Loop, Sleeper {
   readonly #context: LoopContext;
   readonly #instance: PollInstance;
   readonly #intervalMs: number;
@@ -100,8 +100,8 @@ export class PollLoop implements Loop {
     this.#gridStart = context.clock.now() + context.phase * this.#intervalMs;
     const first = context.phase * Math.min(FIRST_SPREAD_MS, this.#intervalMs);
     this.#due = context.clock.now() + first;
-    this.#next = context.ticks.alarm(() => this.#tick());
-    this.#deadline = context.ticks.alarm(() => this.#onDeadline());
+    this.#next = context.ticks.alarm(this);
+    this.#deadline = context.ticks.alarm(this);
     this.#next.set(first);
   }
 
@@ -123,6 +123,11 @@ export class PollLoop implements Loop {
     } catch {
       // A bug in the monitor. There is nothing left that it could spoil, and nobody to tell.
     }
+  }
+
+  onAlarm(alarm: Alarm): void {
+    if (alarm === this.#next) this.#tick();
+    else this.#onDeadline();
   }
 
   #tick(): void {
@@ -158,7 +163,7 @@ export class PollLoop implements Loop {
   }
 
   #start(now: number): void {
-    const run = new Run(this.#context.path ?? null, now, this.#cutShort);
+    const run = new Run(this.#context.path ?? null, now, this);
     this.#lastStart = now;
     this.#run = run;
     if (this.#timeoutMs > 0) this.#deadline.set(this.#timeoutMs);
@@ -213,14 +218,14 @@ export class PollLoop implements Loop {
     this.#context.clock.at(1, () => {
       if (run === null || run.told || this.#stopped || this.#run !== run) return;
       run.timedOut = true;
-      this.#cutShort(run);
+      this.cutShort(run);
     });
   }
 
-  /** One for all runs, each of which gets it. */
-  readonly #cutShort = (run: Run): void => {
+  /** For its runs. */
+  cutShort(run: Run): void {
     if (run.told || this.#stopped) return;
     run.abort();
     this.#context.clock.at(LAST_WORDS_MS, () => this.#tell(run, { returned: TIMED_OUT, timedOut: run.timedOut }));
-  };
+  }
 }

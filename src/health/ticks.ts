@@ -6,17 +6,22 @@ import type { Clock } from '../world/world.ts';
 
 export const TICK_MS = 20;
 
-/** Something that is done on a tick, when it is set; it can be set again and again. */
+/** Whom an alarm wakes. An object and not a function, of which there would be one for each alarm. */
+export interface Sleeper {
+  onAlarm(alarm: Alarm): void;
+}
+
+/** Wakes somebody on a tick, when it is set; it can be set again and again. */
 export class Alarm {
   readonly #ticks: Ticks;
-  readonly #ring: () => void;
+  readonly #sleeper: Sleeper;
   /** Where it waits, and its place there. */
   #tick: Tick | null = null;
   #place = 0;
 
-  constructor(ticks: Ticks, ring: () => void) {
+  constructor(ticks: Ticks, sleeper: Sleeper) {
     this.#ticks = ticks;
-    this.#ring = ring;
+    this.#sleeper = sleeper;
   }
 
   /** As Clock.at, at the first tick that is not before. What it was set to before does not count any more. */
@@ -42,7 +47,7 @@ export class Alarm {
 
   ring(): void {
     this.#tick = null;
-    this.#ring();
+    this.#sleeper.onAlarm(this);
   }
 }
 
@@ -61,8 +66,8 @@ export class Ticks {
     this.#clock = clock;
   }
 
-  alarm(ring: () => void): Alarm {
-    return new Alarm(this, ring);
+  alarm(sleeper: Sleeper): Alarm {
+    return new Alarm(this, sleeper);
   }
 
   /** The first tick that is not before. For alarms, as `drop`. */

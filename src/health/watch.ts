@@ -4,7 +4,7 @@
 import type { Health, WatchInstance } from './monitor.ts';
 import type { PathSource } from './path.ts';
 import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED } from './poll.ts';
-import type { Alarm } from './ticks.ts';
+import type { Alarm, Sleeper } from './ticks.ts';
 import { asHealth, CheckCut, judge, TIMED_OUT } from './tools.ts';
 
 /** At most one connection in this time, though the server closes each at once. */
@@ -27,24 +27,24 @@ interface Timing {
 class Run extends CheckCut {
   readonly startedAt: number;
   readonly timeoutMs: number;
-  /** Null only until `watch` has returned. */
-  ended: Promise<void> | null = null;
   timedOut = false;
-  readonly #cutShort: (run: Run) => void;
+  /** For who waits for its end. */
+  onEnded: (() => void) | null = null;
+  readonly #loop: WatchLoop;
 
-  constructor(path: PathSource | null, startedAt: number, timeoutMs: number, cutShort: (run: Run) => void) {
+  constructor(path: PathSource | null, startedAt: number, timeoutMs: number, loop: WatchLoop) {
     super(path);
     this.startedAt = startedAt;
     this.timeoutMs = timeoutMs;
-    this.#cutShort = cutShort;
+    this.#loop = loop;
   }
 
   override onBug(): void {
-    this.#cutShort(this);
+    this.#loop.cutShort(this);
   }
 }
 
-export class WatchLoop implements Loop {
+export class WatchLoop implements Loop, Sleeper {
   readonly #context: LoopContext;
   readonly #instance: WatchInstance;
   readonly #timing: Timing;
@@ -63,7 +63,7 @@ export class WatchLoop implements Loop {
     this.#instance = instance;
     this.#timing = timing;
     this.#timeoutSeconds = timing.connectTimeoutSeconds;
-    this.#alarm = context.ticks.alarm(() => (this.#run === null ? this.#start() : this.#onDeadline(this.#run)));
+    this.#alarm = context.ticks.alarm(this);
     this.#alarm.set(context.phase * FIRST_SPREAD_MS);
   }
 
@@ -78,8 +78,18 @@ export class WatchLoop implements Loop {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#disarm();
-    this.#run?.abort();
-    await this.#run?.ended;
+    const run = this.#run;
+    if (run === null) return;
+    const ended = new Promise<void>((resolve) => {
+      run.onEnded = resolve;
+    });
+    run.abort();
+    await ended;
+  }
+
+  onAlarm(): void {
+    if (this.#run === null) this.#start();
+    else this.#onDeadline(this.#run);
   }
 
   #disarm(): void {
@@ -90,22 +100,25 @@ export class WatchLoop implements Loop {
 
   #start(): void {
     const timeoutMs = this.#timeoutSeconds * 1000;
-    const run = new Run(this.#context.path ?? null, this.#context.clock.now(), timeoutMs, this.#cutShort);
+    const run = new Run(this.#context.path ?? null, this.#context.clock.now(), timeoutMs, this);
     this.#run = run;
     if (timeoutMs > 0) this.#alarm.set(timeoutMs);
-    // Last: it may report before it returns.
-    run.ended = this.#watch(run);
+    this.#watch(run);
   }
 
-  async #watch(run: Run): Promise<void> {
-    let how: { returned: unknown } | { threw: unknown };
+  /** No async function: it would be held as long as the connection. */
+  #watch(run: Run): void {
+    const report = (health: Health) => this.#onReport(run, health);
+    let ending: Promise<unknown>;
     try {
-      const target = this.#context.target();
-      how = { returned: await this.#instance.watch(target, (health) => this.#onReport(run, health), run) };
+      ending = Promise.resolve(this.#instance.watch(this.#context.target(), report, run));
     } catch (threw) {
-      how = { threw };
+      ending = Promise.reject(threw);
     }
-    this.#onEnd(run, how);
+    ending.then(
+      (returned: unknown) => this.#onEnd(run, { returned }),
+      (threw: unknown) => this.#onEnd(run, { threw }),
+    );
   }
 
   #onReport(run: Run, health: Health): void {
@@ -121,17 +134,17 @@ export class WatchLoop implements Loop {
     // Timers run before sockets are read: one more turn, in case it is us who were late.
     this.#cancelNext = this.#context.clock.at(1, () => {
       run.timedOut = true;
-      this.#cutShort(run);
+      this.cutShort(run);
     });
   }
 
-  /** One for all runs, each of which gets it. */
-  readonly #cutShort = (run: Run): void => {
+  /** For its runs. */
+  cutShort(run: Run): void {
     if (this.#run !== run || this.#stopped) return;
     this.#disarm();
     run.abort();
     this.#cancelNext = this.#context.clock.at(LAST_WORDS_MS, () => this.#abandon(run));
-  };
+  }
 
   /** It ignores the cut. The server is down all the same, and asked again, unless too many hang like this. */
   #abandon(run: Run): void {
@@ -147,6 +160,7 @@ export class WatchLoop implements Loop {
   }
 
   #onEnd(run: Run, how: { returned: unknown } | { threw: unknown }): void {
+    run.onEnded?.();
     if (this.#run !== run) {
       const waits = this.#abandoned-- === MAX_ABANDONED;
       if (waits && !this.#stopped) this.#retry(this.#timing.maxDelaySeconds * 1000);

@@ -19,7 +19,7 @@ function lab() {
   const say = (what: string) => () => void said.push(`${what} at ${world.clock.now() - start}`);
   const ticks = new Ticks(counting);
   const at = (delayMs: number, fn: () => void) => {
-    const alarm = ticks.alarm(fn);
+    const alarm = ticks.alarm({ onAlarm: fn });
     alarm.set(delayMs);
     return () => alarm.clear();
   };
