@@ -9,7 +9,7 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parseArgs } from 'node:util';
-import type { Fact } from '../src/decision/facts.ts';
+import type { Fact, PoolHost } from '../src/decision/facts.ts';
 import { TICK_MS } from '../src/health/ticks.ts';
 import { HealthRunner } from '../src/health/runner.ts';
 import { loadMonitor } from '../src/health/loader.ts';
@@ -70,9 +70,25 @@ interface Setup {
   readonly seen: { up: number; down: number; firstDownAtMs: number };
 }
 
-async function setUp(row: Omit<Row, 'name'>, servers: number): Promise<Setup> {
+interface Host {
+  readonly pooled: PoolHost;
+  readonly address: string;
+}
+
+function hostsOf(count: number): readonly Host[] {
+  return Array.from({ length: count }, (_, i) => ({
+    pooled: { host: `cp${i}`, weight: 1, enabled: true },
+    // In one piece, as the resolver gives it.
+    address: addressOf(i).split('.').join('.'),
+  }));
+}
+
+async function setUp(row: Omit<Row, 'name'>, hosts: readonly Host[]): Promise<Setup> {
   const timetable = new Timetable();
-  const streams = new MemoryStreams(row.says === null ? null : new TextEncoder().encode(row.says), servers === HELD);
+  const streams = new MemoryStreams(
+    row.says === null ? null : new TextEncoder().encode(row.says),
+    hosts.length === HELD,
+  );
   const seen = { up: 0, down: 0, firstDownAtMs: 0 };
   const sink = createLogSink({
     to: { path: '/dev/null' },
@@ -97,12 +113,11 @@ async function setUp(row: Omit<Row, 'name'>, servers: number): Promise<Setup> {
   const runner = new HealthRunner(world, onFact, () => 'enabled/up/pooled');
   const module = await loadMonitor(row.monitor, []);
   if (module === null) throw new Error(`there is no monitor ${row.monitor}`);
-  const hosts = Array.from({ length: servers }, (_, i) => ({ host: `cp${i}`, weight: 1, enabled: true }));
   const config = serviceConfig({ name: 'bench', realPort: 80, monitorsNeeded: 1 });
   const interval = module.kind === 'poll' ? { interval: 1 } : {};
   const options = withDefaults(module, { ...row.options, ...interval });
-  runner.configure([{ config, monitors: [{ module, options }], hosts }]);
-  for (const [i, { host }] of hosts.entries()) runner.candidate('bench', host, addressOf(i));
+  runner.configure([{ config, monitors: [{ module, options }], hosts: hosts.map(({ pooled }) => pooled) }]);
+  for (const { pooled, address } of hosts) runner.candidate('bench', pooled.host, address);
   return { streams, timetable, runner, seen };
 }
 
@@ -117,7 +132,7 @@ async function step({ streams, timetable }: Setup): Promise<void> {
 }
 
 async function measureRow(row: Row): Promise<void> {
-  const setup = await setUp(row, SERVERS);
+  const setup = await setUp(row, hostsOf(SERVERS));
   const { streams } = setup;
   while (streams.asked < WARM_UP_CHECKS) await step(setup);
   const laps: number[] = [];
@@ -169,11 +184,12 @@ function median(values: readonly number[]): number {
 async function measureHeld(): Promise<void> {
   const collect = collector();
   const row = { monitor: 'IdleConnection', options: {}, says: null };
-  const empty = await setUp(row, 1);
+  const empty = await setUp(row, hostsOf(1));
   await step(empty);
+  const hosts = hostsOf(HELD);
   collect();
   const before = process.memoryUsage().heapUsed;
-  const setup = await setUp(row, HELD);
+  const setup = await setUp(row, hosts);
   while (setup.seen.up < HELD) await step(setup);
   for (let i = 0; i < 20; i++) await turn();
   collect();

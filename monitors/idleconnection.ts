@@ -78,12 +78,19 @@ export default {
     maxDelaySeconds: o['max-delay'],
   }),
   create: (o, tools) => ({
-    async watch(target, report, cut) {
-      const stream = await connect(o, tools, target, cut);
-      if (typeof stream === 'string') return { means: { is: 'down', reason: stream } };
-      report({ is: 'up' });
-      return new Promise((resolve) => new Held(tools, target, stream, resolve).begin(cut));
-    },
+    // Not async: of what is held by the thousand, one promise is enough.
+    watch: (target, report, cut) =>
+      new Promise((resolve, reject) => {
+        const held = connect(o, tools, target, cut).then((stream) => {
+          if (typeof stream === 'string') {
+            resolve({ means: { is: 'down', reason: stream } });
+          } else {
+            report(UP);
+            new Held(tools, target, stream, resolve).begin(cut);
+          }
+        });
+        held.catch(reject);
+      }),
   }),
 } satisfies Watch<typeof options>;
 
@@ -129,18 +136,20 @@ class Held implements StreamHandlers {
   }
 }
 
+const UP: Health = { is: 'up' };
 const LOST = { reason: 'ConnectionLost' };
 
 /** The connection, or why there is none. */
 async function connect(o: OptionsOf<typeof options>, tools: Tools, target: Target, cut: Cut) {
-  const keepAlive = {
-    idleSeconds: o['keepalive-idle'],
-    intervalSeconds: o['keepalive-interval'],
-    retries: o['keepalive-retries'],
-  };
+  const { address, port } = target;
   try {
-    const { address, port } = target;
-    return await tools.connect({ address, port, ...(o.keepalive ? { keepAlive } : {}) }, cut);
+    if (!o.keepalive) return await tools.connect({ address, port }, cut);
+    const keepAlive = {
+      idleSeconds: o['keepalive-idle'],
+      intervalSeconds: o['keepalive-interval'],
+      retries: o['keepalive-retries'],
+    };
+    return await tools.connect({ address, port, keepAlive }, cut);
   } catch (error) {
     tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);
     tools.count(target, 'connections_failed_total', { reason: exceptionName(error) });

@@ -69,9 +69,13 @@ export class Check implements Asker {
   readonly path: PathSource | null;
   readonly #probe: Probe;
   readonly #asking: Asking;
-  readonly #results = { up: 0, down: 0, unknown: 0 };
-  readonly #transitions = { up: 0, down: 0 };
-  readonly #series: Series[] = [];
+  /** How many results there were, and how often the verdict changed to what. */
+  #up = 0;
+  #down = 0;
+  #unknown = 0;
+  #ups = 0;
+  #downs = 0;
+  #series: Series[] | null = null;
   readonly #history: History;
   #state: MonitorState;
   #target: Target | null = null;
@@ -177,7 +181,9 @@ export class Check implements Asker {
     const { kind } = this.monitor.module;
     const after = learnResult(before, health, kind === 'watch' ? AT_ONCE : this.#service.config, now);
     this.#state = after;
-    this.#results[health.is]++;
+    if (health.is === 'up') this.#up++;
+    else if (health.is === 'down') this.#down++;
+    else this.#unknown++;
     this.#last = health;
     this.#lastAt = now;
     this.#lastLatencyMs = latencyMs;
@@ -185,7 +191,8 @@ export class Check implements Asker {
     // Mostly it says what it said before.
     if (after === before) return;
     if (isNow(after) !== isNow(before)) this.#history.transition(now, isNow(after), after.blind ?? after.reason);
-    if (after.known !== null && after.known !== before.known) this.#transitions[after.known]++;
+    if (after.known === 'up' && before.known !== 'up') this.#ups++;
+    if (after.known === 'down' && before.known !== 'down') this.#downs++;
     const blindnessChanged = (after.blind === null) !== (before.blind === null);
     if (blindnessChanged) this.#onBlindness(after.blind);
     const downAgain = before.inherited && !after.inherited && after.known === 'down';
@@ -243,6 +250,7 @@ export class Check implements Asker {
   }
 
   observe(kind: Observation['kind'], name: string, value: number, labels: Readonly<Record<string, string>>): void {
+    this.#series ??= [];
     const known = this.#series.find((series) => series.name === name && sameLabels(series.given, labels));
     if (known !== undefined) {
       known.value = kind === 'counter' ? known.value + value : value;
@@ -267,10 +275,10 @@ export class Check implements Asker {
       lastAt: this.#lastAt,
       lastLatencyMs: this.#lastLatencyMs,
       busy: this.#asking.busy,
-      results: { ...this.#results },
-      transitions: { ...this.#transitions },
+      results: { up: this.#up, down: this.#down, unknown: this.#unknown },
+      transitions: { up: this.#ups, down: this.#downs },
       abandoned: this.#abandoned,
-      observations: this.#series.map(({ metric, kind, labels, value }) => ({ metric, kind, labels, value })),
+      observations: (this.#series ?? []).map(({ metric, kind, labels, value }) => ({ metric, kind, labels, value })),
     };
   }
 
@@ -284,7 +292,7 @@ export class Check implements Asker {
     if (this.#stopped) return;
     this.#stopped = true;
     if (this.#state.blind !== null) this.#service.forgetBlind();
-    this.#service.around.onStopping(this.#asking.stop());
+    this.#service.around.onStopping(this.#asking.stop(this));
   }
 }
 

@@ -31,13 +31,10 @@ export function combine(
       state.known === 'up' && state.wish !== null ? [{ name, wish: state.wish, said: state.reason }] : [],
     ),
   );
-  return {
-    is,
-    since: previous?.is === is ? previous.since : now,
-    reason: monitors.length === 0 ? 'no monitors' : [...counted, ...reasons].join('; '),
-    partial: monitors.length === 0 || monitors.some(({ state }) => state.known === 'up'),
-    ...(weighting === undefined ? {} : { weighting }),
-  };
+  const since = previous?.is === is ? previous.since : now;
+  const reason = monitors.length === 0 ? 'no monitors' : [...counted, ...reasons].join('; ');
+  const partial = monitors.length === 0 || monitors.some(({ state }) => state.known === 'up');
+  return weighting === undefined ? { is, since, reason, partial } : { is, since, reason, partial, weighting };
 }
 
 /** Kleene's logic of three values: unknown is what the unknown ones could still make either way. */

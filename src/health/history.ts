@@ -1,4 +1,4 @@
-// What one check said lately: its last results, and the last times that its verdict changed. Columns of numbers and shared
+// What one check said lately: its last results, and the last times that its verdict changed. Lists of numbers and of shared
 // strings instead of objects, since there is one for each monitor of each server. Owned by check.ts.
 
 import type { Mono } from '../world/world.ts';
@@ -21,42 +21,46 @@ export const KEPT_TRANSITIONS = 10;
 const MAX_REASON = 200;
 
 export class History {
-  /** The oldest one is at `#next` once there are as many as are kept. */
-  #at: Mono[] = [];
-  #verdicts: Verdict[] = [];
-  #latencies: number[] = [];
-  #reasons: string[] = [];
+  /** Time and latency of each, in turn. The oldest is at `#next` once there are as many as are kept. */
+  #numbers: number[] = [];
+  /** Verdict and reason of each. */
+  #words: string[] = [];
   #next = 0;
   #transitions: readonly Transition[] = [];
 
   result(at: Mono, is: Verdict, latencyMs: number, reason: string): void {
     const i = this.#next;
-    const before = this.#reasons[(i + KEPT_RESULTS - 1) % KEPT_RESULTS];
+    const before = this.#words[(2 * i + 2 * KEPT_RESULTS - 1) % (2 * KEPT_RESULTS)];
     const bounded = shortened(reason);
     // The same words again are the same string.
     const said = bounded === before ? before : bounded;
-    this.#at = withAt(this.#at, i, at);
-    this.#verdicts = withAt(this.#verdicts, i, is);
-    this.#latencies = withAt(this.#latencies, i, latencyMs);
-    this.#reasons = withAt(this.#reasons, i, said);
+    // V8 gives an array that grows room for 17 at once, and a held connection has one or two results in its life: until they
+    // are full the lists are made anew, exactly as long as they must be.
+    if (2 * i >= this.#numbers.length) {
+      this.#numbers = this.#numbers.concat(at, latencyMs);
+      this.#words = this.#words.concat(is, said);
+    } else {
+      this.#numbers[2 * i] = at;
+      this.#numbers[2 * i + 1] = latencyMs;
+      this.#words[2 * i] = is;
+      this.#words[2 * i + 1] = said;
+    }
     this.#next = (i + 1) % KEPT_RESULTS;
   }
 
   transition(at: Mono, is: Verdict, reason: string): void {
-    this.#transitions = [...this.#transitions.slice(1 - KEPT_TRANSITIONS), { at, is, reason: shortened(reason) }];
+    const kept = this.#transitions.slice(1 - KEPT_TRANSITIONS);
+    this.#transitions = kept.concat([{ at, is, reason: shortened(reason) }]);
   }
 
   /** The oldest first. */
   get results(): readonly PastResult[] {
-    const count = this.#at.length;
+    const count = this.#numbers.length / 2;
     return Array.from({ length: count }, (_, i) => {
-      const j = count < KEPT_RESULTS ? i : (this.#next + i) % KEPT_RESULTS;
-      return {
-        at: this.#at[j] ?? (0 as Mono),
-        is: this.#verdicts[j] ?? 'unknown',
-        latencyMs: this.#latencies[j] ?? 0,
-        reason: this.#reasons[j] ?? '',
-      };
+      const j = 2 * (count < KEPT_RESULTS ? i : (this.#next + i) % KEPT_RESULTS);
+      const [at = 0, latencyMs = 0] = this.#numbers.slice(j, j + 2);
+      const [is = 'unknown', reason = ''] = this.#words.slice(j, j + 2);
+      return { at: at as Mono, is: is as Verdict, latencyMs, reason };
     });
   }
 
@@ -68,14 +72,4 @@ export class History {
 
 function shortened(reason: string): string {
   return reason.length > MAX_REASON ? `${reason.slice(0, MAX_REASON)}…` : reason;
-}
-
-/**
- * `list[i] = value`. V8 gives an array that grows room for 17 at once, and a held connection has one or two results in its
- * life: until the list is full it is made anew, exactly as long as it must be.
- */
-function withAt<T>(list: T[], i: number, value: T): T[] {
-  if (i >= list.length) return list.concat([value]);
-  list[i] = value;
-  return list;
 }

@@ -29,7 +29,11 @@ export interface Asker extends LoopContext {
 }
 
 /** What an asker holds of its loop. */
-export type Asking = Pick<Loop, 'busy' | 'fail' | 'stop'> & { repace(): void };
+export type Asking = Pick<Loop, 'busy' | 'fail'> & {
+  repace(): void;
+  /** The asker wants to know no more. Resolves when what was under way for it alone has ended. */
+  stop(asker: Asker): Promise<void>;
+};
 
 export class Instance {
   readonly monitor: MonitorToRun;
@@ -92,46 +96,61 @@ export class Instance {
     const key = keyOf(asker.target());
     let question = this.#questions.get(key);
     if (question === undefined) {
-      question = new Question(asker, this.#start, this.#byTarget);
+      question = new Question(key, asker, this.#start, this.#questions, this.#byTarget);
       this.#questions.set(key, question);
     } else question.join(asker, this.#freshMs);
-    return new Seat(question, asker, this.#questions, key);
+    return question;
   }
 }
 
 function keyOf({ host, address, port }: Target): string {
-  return `${host}\n${address}\n${port}`;
+  // Joined, it is one piece of text; put together by a template it would stay in pieces for as long as it is a key.
+  return [host, address, port].join('\n');
 }
 
 const NO_LABELS: Readonly<Record<string, string>> = {};
 
 /** One loop about one server, and everybody who wants to know. To the loop it is the one that asks. */
-class Question implements LoopContext {
+class Question implements LoopContext, Asking {
   readonly clock: Clock;
-  readonly ticks: Ticks;
-  readonly phase: number;
-  readonly path: PathSource | null;
   readonly loop: Loop;
   /** Never empty while the loop runs. */
   askers: readonly [Asker, ...Asker[]];
   /** Somebody wants to know. */
   open = true;
+  readonly #key: string;
+  /** The instance's, where it stands by its key. */
+  readonly #questions: Map<string, Question>;
   readonly #byTarget: WeakMap<Target, Question>;
   #target: Target | null = null;
   #last: Health | null = null;
   #lastLatencyMs = 0;
   #lastAt = 0;
 
-  constructor(first: Asker, start: (context: LoopContext) => Loop, byTarget: WeakMap<Target, Question>) {
+  constructor(
+    key: string,
+    first: Asker,
+    start: (context: LoopContext) => Loop,
+    questions: Map<string, Question>,
+    byTarget: WeakMap<Target, Question>,
+  ) {
+    this.#key = key;
+    this.#questions = questions;
     this.askers = [first];
     this.clock = first.clock;
-    this.ticks = first.ticks;
-    this.phase = first.phase;
-    this.path = first.path ?? null;
     this.#byTarget = byTarget;
     this.loop = start(this);
   }
 
+  get ticks(): Ticks {
+    return this.askers[0].ticks;
+  }
+  get phase(): number {
+    return this.askers[0].phase;
+  }
+  get path(): PathSource | null {
+    return this.askers[0].path ?? null;
+  }
   random(): number {
     return this.askers[0].random();
   }
@@ -182,44 +201,27 @@ class Question implements LoopContext {
     this.loop.repace?.();
   }
 
-  /** False if nobody else is left: then the loop has to be stopped. */
-  leave(asker: Asker): boolean {
-    const [first, ...others] = this.askers.filter((other) => other !== asker);
-    if (first === undefined) return (this.open = false);
-    this.askers = [first, ...others];
-    return true;
-  }
-}
-
-class Seat implements Asking {
-  readonly #question: Question;
-  readonly #asker: Asker;
-  readonly #questions: Map<string, Question>;
-  readonly #key: string;
-
-  constructor(question: Question, asker: Asker, questions: Map<string, Question>, key: string) {
-    this.#question = question;
-    this.#asker = asker;
-    this.#questions = questions;
-    this.#key = key;
-  }
-
   get busy(): boolean {
-    return this.#question.loop.busy;
+    return this.loop.busy;
   }
 
   fail(reason: string): void {
-    this.#question.loop.fail(reason);
+    this.loop.fail(reason);
   }
 
   repace(): void {
-    this.#question.loop.repace?.();
+    this.loop.repace?.();
   }
 
-  stop(): Promise<void> {
-    if (this.#question.leave(this.#asker)) return Promise.resolve();
+  stop(asker: Asker): Promise<void> {
+    const [first, ...others] = this.askers.filter((other) => other !== asker);
+    if (first !== undefined) {
+      this.askers = [first, ...others];
+      return Promise.resolve();
+    }
+    this.open = false;
     this.#questions.delete(this.#key);
-    return this.#question.loop.stop();
+    return this.loop.stop();
   }
 }
 

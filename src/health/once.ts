@@ -3,7 +3,7 @@
 
 import { inTime } from '../lib/in-time.ts';
 import type { Self, World } from '../world/world.ts';
-import { type Asker, type Asking, Instance, type MonitorToRun } from './instance.ts';
+import { type Asker, Instance, type MonitorToRun } from './instance.ts';
 import type { Health, Target } from './monitor.ts';
 import { Ticks } from './ticks.ts';
 import { makeGates } from './tools.ts';
@@ -25,7 +25,7 @@ const STOP_MS = 1000;
 /** The first result of a poll, or the first word of a watch; then the monitor is stopped, which is waited for. */
 export async function checkOnce(monitor: MonitorToRun, target: Target, world: World, noted: Noted): Promise<Outcome> {
   const instance = new Instance(monitor, world, makeGates());
-  let asking: Asking | null = null;
+  let stop = (): Promise<void> => Promise.resolve();
   const outcome = await new Promise<Outcome>((resolve) => {
     const asker: Asker = {
       clock: world.clock,
@@ -41,11 +41,11 @@ export async function checkOnce(monitor: MonitorToRun, target: Target, world: Wo
       log: (level, text) => noted.log(level, text),
       observe: (_kind, name, value, labels) => noted.observe(name, value, labels),
     };
-    asking = instance.join(asker);
+    const asking = instance.join(asker);
+    stop = () => asking.stop(asker);
   });
-  const stopped = (asking as Asking | null)?.stop();
-  const ended = stopped?.then(() => true);
-  if (ended !== undefined && (await inTime(world.clock, STOP_MS, ended)) === null)
+  const ended = stop().then(() => true);
+  if ((await inTime(world.clock, STOP_MS, ended)) === null)
     noted.log('error', 'the check does not end after it was cut');
   return outcome;
 }

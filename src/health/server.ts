@@ -73,7 +73,7 @@ export class Server {
   }
 
   *checks(): Iterable<Check> {
-    for (const probe of [this.#current, this.#next]) if (probe !== null) yield* probe.checks.values();
+    for (const probe of [this.#current, this.#next]) if (probe !== null) yield* probe.checks;
   }
 
   isCandidate(probe: Probe): boolean {
@@ -141,7 +141,8 @@ export class Server {
 export class Probe {
   readonly server: Server;
   readonly address: string;
-  readonly checks = new Map<string, Check>();
+  /** In the order of the service's monitors. A list, since it is short and there are thousands. */
+  checks: readonly Check[] = [];
 
   constructor(server: Server, address: string) {
     this.server = server;
@@ -151,19 +152,13 @@ export class Probe {
 
   /** Make the checks equal to the service's monitors. */
   sync(): void {
-    const wanted = this.server.service.monitors;
-    for (const [name, check] of this.checks) {
-      if (wanted.has(name)) continue;
-      check.stop();
-      this.checks.delete(name);
-    }
-    for (const [name, monitor] of wanted) {
-      const known = this.checks.get(name);
-      if (known?.monitor === monitor) continue;
-      // The new one first: what both share must not end.
-      this.checks.set(name, new Check(this, monitor, known ?? null));
-      known?.stop();
-    }
+    const before = this.checks;
+    this.checks = [...this.server.service.monitors.values()].map((monitor) => {
+      const known = before.find((check) => check.monitor.name === monitor.name) ?? null;
+      return known?.monitor === monitor ? known : new Check(this, monitor, known);
+    });
+    // The new ones first: what both share must not end.
+    for (const check of before) if (!this.checks.includes(check)) check.stop();
   }
 
   combined(previous: ServerHealth | null): ServerHealth {
@@ -172,10 +167,7 @@ export class Probe {
   }
 
   get anyResult(): boolean {
-    return (
-      this.checks.size === 0 ||
-      [...this.checks.values()].some(({ state }) => state.known !== null || state.blind !== null)
-    );
+    return this.checks.length === 0 || this.checks.some(({ state }) => state.known !== null || state.blind !== null);
   }
 
   /** Up as far as anybody knows: what freezes does not change it. */
@@ -187,16 +179,21 @@ export class Probe {
   /** Of each monitor: a pair is one. */
   #states(): readonly NamedState[] {
     const states: NamedState[] = [];
-    for (const [name, { monitor, state }] of this.checks) {
+    for (const { monitor, state } of this.checks) {
       const { name: plain } = monitor.module;
-      const own = monitor.via === 'path' ? this.checks.get(plain) : undefined;
+      const own = monitor.via === 'path' ? this.#named(plain) : undefined;
       if (own !== undefined) states.push({ name: plain, state: pairState(own.state, state) });
-      else if (!this.checks.has(pathName(plain)) || monitor.via === 'path') states.push({ name, state });
+      else if (monitor.via === 'path' || this.#named(pathName(plain)) === undefined)
+        states.push({ name: monitor.name, state });
     }
     return states;
   }
 
+  #named(name: string): Check | undefined {
+    return this.checks.find(({ monitor }) => monitor.name === name);
+  }
+
   stop(): void {
-    for (const check of this.checks.values()) check.stop();
+    for (const check of this.checks) check.stop();
   }
 }
