@@ -4,7 +4,7 @@
 import type { ServerHealth } from '../decision/facts.ts';
 import type { Mono } from '../world/world.ts';
 import { isNow, type MonitorState } from './rise.ts';
-import { combineWishes } from './weighting.ts';
+import { combineWishes, type Wish } from './weighting.ts';
 
 export interface NamedState {
   readonly name: string;
@@ -23,16 +23,17 @@ export function combine(
 ): ServerHealth {
   const verdicts = monitors.map(({ state }) => isNow(state));
   const is = atLeast(needed, verdicts);
-  const reasons = monitors.filter(({ state }) => isNow(state) === is).map((monitor) => reasonOf(monitor, is));
   const up = verdicts.filter((verdict) => verdict === 'up').length;
-  const counted = is !== 'up' && needed < monitors.length ? [`${up} of ${monitors.length} up, ${needed} needed`] : [];
-  const weighting = combineWishes(
-    monitors.flatMap(({ name, state }) =>
-      state.known === 'up' && state.wish !== null ? [{ name, wish: state.wish, said: state.reason }] : [],
-    ),
-  );
+  const reasons = is !== 'up' && needed < monitors.length ? [`${up} of ${monitors.length} up, ${needed} needed`] : [];
+  const wishes: { readonly name: string; readonly wish: Wish; readonly said: string }[] = [];
+  for (const monitor of monitors) {
+    const { name, state } = monitor;
+    if (isNow(state) === is) reasons.push(reasonOf(monitor, is));
+    if (state.known === 'up' && state.wish !== null) wishes.push({ name, wish: state.wish, said: state.reason });
+  }
+  const weighting = combineWishes(wishes);
   const since = previous?.is === is ? previous.since : now;
-  const reason = monitors.length === 0 ? 'no monitors' : [...counted, ...reasons].join('; ');
+  const reason = monitors.length === 0 ? 'no monitors' : reasons.join('; ');
   const partial = monitors.length === 0 || monitors.some(({ state }) => state.known === 'up');
   return weighting === undefined ? { is, since, reason, partial } : { is, since, reason, partial, weighting };
 }

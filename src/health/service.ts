@@ -56,6 +56,7 @@ export class Service {
   #config: ServiceConfig;
   #hosts: readonly PoolHost[] = [];
   #monitors = new Map<string, ServiceMonitor>();
+  #needed = 0;
   #paces: ReadonlyMap<string, Pace> = new Map();
   /** Checks that cannot tell at the moment, to say so once and not once for each. */
   #blind = 0;
@@ -73,10 +74,7 @@ export class Service {
   }
   /** How many of the monitors must be up for a server to be up. */
   get needed(): number {
-    return Math.min(
-      this.#config.monitorsNeeded,
-      new Set([...this.#monitors.values()].map(({ module }) => module)).size,
-    );
+    return this.#needed;
   }
   pace(monitor: string): Pace | undefined {
     return this.#paces.get(monitor);
@@ -117,7 +115,14 @@ export class Service {
         this.#monitors.set(name, same ?? this.#makeMonitor(monitor, name, via));
       }
     }
+    this.#countNeeded();
     return before.size !== this.#monitors.size || [...this.#monitors].some(([name, m]) => before.get(name) !== m);
+  }
+
+  /** A pair is one. */
+  #countNeeded(): void {
+    const modules = new Set([...this.#monitors.values()].map(({ module }) => module));
+    this.#needed = Math.min(this.#config.monitorsNeeded, modules.size);
   }
 
   #updateHosts(hosts: readonly PoolHost[], candidates: ReadonlyMap<string, string | null>): void {

@@ -40,9 +40,13 @@ export function formatRecord(record: LogRecord, style: LineStyle, wallMs: number
     return `${mark}${JSON.stringify({ time: isoTime(wallMs), level, system, text, ...(data === undefined ? {} : { data }) })}\n`;
   }
   const time = style.prefix === 'time' ? `${isoTime(wallMs)} ` : '';
-  const lines = bounded(record.text).replace(/\n+$/, '').split('\n').map(escaped);
-  // journald takes each line for a message of its own, so each gets the priority.
-  return `${mark}${time}[${escaped(record.system)}] ${name}: ${lines.join(`\n${mark}\t`)}\n`;
+  return `${mark}${time}[${escaped(record.system)}] ${name}: ${linesOf(bounded(record.text), mark)}\n`;
+}
+
+/** journald takes each line for a message of its own, so each gets the priority. */
+function linesOf(text: string, mark: string): string {
+  if (!text.includes('\n')) return escaped(text);
+  return text.replace(/\n+$/, '').split('\n').map(escaped).join(`\n${mark}\t`);
 }
 
 function bounded(text: string): string {

@@ -384,7 +384,7 @@ describe('HTTP', () => {
       let requests = 0;
       const server = await serving((socket) => socket.on('data', () => ++requests !== 2 && socket.write(OK)));
       const bench = run(server.port, { ...keep, interval: 0.5, timeout: 0.4 });
-      await bench.result(3);
+      await bench.result(3, 5000);
       expect(bench.results.map(({ is }) => is).slice(0, 3)).to.deep.equal(['up', 'down', 'up']);
       expect(server.seen.connections).to.equal(2);
     });
