@@ -359,7 +359,6 @@ function hasty(clock: Clock, haste: number): Clock {
 describe('bgp: each NOTIFICATION that we can send, on a real socket', () => {
   for (const { name, how, says, peerAs = 64500, holdTimeSeconds = 90, haste = 1, provoke } of PROVOCATIONS) {
     it(`${says.split(' ')[0]} for ${how}`, async function () {
-      this.timeout(10_000);
       const { speaker, story } = realSpeaker({ clock: hasty(createClock(), haste) });
       const base: SpeakerConfig = { routerId: '192.0.2.9', listen: [HERE], peers: [] };
       const reconfigure: Scene['reconfigure'] = (changes, peerChanges) => {

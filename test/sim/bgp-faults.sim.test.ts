@@ -2,9 +2,9 @@
 // routes.
 
 import { expect } from 'chai';
-import type { Route } from '../../../src/decision/decision.ts';
-import { Random } from '../../sim/random.ts';
-import { BgpNet, peerConfig, route } from '../../support/bgp-net.ts';
+import type { Route } from '../../src/decision/decision.ts';
+import { Random } from './random.ts';
+import { BgpNet, peerConfig, route } from '../support/bgp-net.ts';
 
 const DIRECTOR = '192.0.2.9';
 const ROUTER = '192.0.2.1';
