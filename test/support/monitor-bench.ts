@@ -8,7 +8,7 @@ import { type Loop, PollLoop } from '../../src/health/poll.ts';
 import { makeGates, makeTools, type Notes } from '../../src/health/tools.ts';
 import { Ticks } from '../../src/health/ticks.ts';
 import { WatchLoop } from '../../src/health/watch.ts';
-import type { World } from '../../src/world/world.ts';
+import type { Streams, World } from '../../src/world/world.ts';
 import { createClock } from '../../src/world/real/clock.ts';
 import { createIcmp } from '../../src/world/real/icmp.ts';
 import { createProcesses } from '../../src/world/real/processes.ts';
@@ -39,6 +39,16 @@ export function withDefaults(module: MonitorModule, given: Readonly<Record<strin
   return { ...Object.fromEntries(defaults), ...given };
 }
 
+let made: Streams | null = null;
+/** As the daemon has them: made once, with the system's authorities, which take long to read. */
+function streams(): Streams {
+  if (made === null) {
+    const socketOptions = openSocketOptions();
+    made = createStreams(systemAuthorities(), socketOptions, openQuickDial(socketOptions));
+  }
+  return made;
+}
+
 export function runMonitor(
   module: MonitorModule,
   given: Readonly<Record<string, unknown>>,
@@ -46,11 +56,10 @@ export function runMonitor(
   parts: Partial<World> = {},
 ): Bench {
   const clock = createClock();
-  const socketOptions = openSocketOptions();
   const world: World = {
     ...new FakeWorld().world,
     clock,
-    streams: createStreams(systemAuthorities(), socketOptions, openQuickDial(socketOptions)),
+    streams: streams(),
     udp: createUdp(),
     icmp: createIcmp(() => false),
     processes: createProcesses(),

@@ -14,9 +14,10 @@ import type { ConnectOptions, Stream, World } from '../../../src/world/world.ts'
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { codeOf, recorder } from '../../support/world-conformance.ts';
 
-const streams = createStreams(systemAuthorities(), openSocketOptions());
+const AUTHORITIES = systemAuthorities();
+const streams = createStreams(AUTHORITIES, openSocketOptions());
 /** As the daemon has them. */
-const withQuickOnes = createStreams(systemAuthorities(), openSocketOptions(), openQuickDial(openSocketOptions()));
+const withQuickOnes = createStreams(AUTHORITIES, openSocketOptions(), openQuickDial(openSocketOptions()));
 const kinds = [
   ['of Node', streams],
   ['of system calls', withQuickOnes],
@@ -323,7 +324,7 @@ for (const [kind, streams] of kinds)
           asked.push(`every ${intervalSeconds} s, ${retries} times`);
         },
       };
-      const spied = createStreams(systemAuthorities(), spy, dial(spy));
+      const spied = createStreams(AUTHORITIES, spy, dial(spy));
       const keepAlive = { idleSeconds: 10, intervalSeconds: 30, retries: 3 };
       const stream = await spied.connect({ address: '127.0.0.1', port, keepAlive }, new Knife());
       const { stdout, error } = spawnSync('ss', ['-tnoH', `sport = :${stream.local.port}`], { encoding: 'utf8' });
@@ -344,7 +345,7 @@ for (const [kind, streams] of kinds)
     });
 
     it('whose TTL can not be set is not opened', async () => {
-      const without = createStreams(systemAuthorities(), null);
+      const without = createStreams(AUTHORITIES, null);
       expect(await codeOf(without.connect({ address: '127.0.0.1', port, tcp: { ttl: 255 } }, new Knife()))).to.equal(
         'ENOTSUP',
       );
@@ -354,7 +355,7 @@ for (const [kind, streams] of kinds)
       const options = openSocketOptions();
       const marked: (number | undefined)[] = [];
       const spy: SocketOptions = { ...options, apply: (_fd, _family, _address, { mark }) => void marked.push(mark) };
-      const spied = createStreams(systemAuthorities(), spy, dial(spy));
+      const spied = createStreams(AUTHORITIES, spy, dial(spy));
       const connected = await spied.connect({ address: '127.0.0.1', port, tcp: { mark: 0x0a000001 } }, new Knife());
       connected.close('rst');
       expect(marked).to.deep.equal([0x0a000001]);
@@ -364,7 +365,7 @@ for (const [kind, streams] of kinds)
           throw new SystemError('EPERM', 'set the mark of a socket', 'CAP_NET_ADMIN is needed');
         },
       };
-      const refusing = createStreams(systemAuthorities(), refusal, dial(refusal));
+      const refusing = createStreams(AUTHORITIES, refusal, dial(refusal));
       const refused = refusing.connect({ address: '127.0.0.1', port, tcp: { mark: 7 } }, new Knife());
       expect(await codeOf(refused)).to.equal('EPERM');
     });
@@ -378,7 +379,7 @@ for (const [kind, streams] of kinds)
     });
 
     it('that lingers after our FIN is ended in the end', async () => {
-      const impatient = createStreams(systemAuthorities(), openSocketOptions(), dial(openSocketOptions(), 100), 100);
+      const impatient = createStreams(AUTHORITIES, openSocketOptions(), dial(openSocketOptions(), 100), 100);
       const stream = await impatient.connect({ address: '127.0.0.1', port }, new Knife());
       const started = performance.now();
       const seen = recorder(world, stream);
