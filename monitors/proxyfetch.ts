@@ -158,12 +158,14 @@ async function fetch(
   const { url } = question;
   const start = tools.clock.now();
   let failure: string | null;
+  let missing = '';
   try {
     failure = await get(tools, target, question, reading, cut);
   } catch (error) {
     failure = textOf(error);
+    missing = question.tls === null ? ' No connection.' : ' No connection with TLS.';
   }
-  if (cut.aborted) failure = `Getting ${url} took longer than ${o.timeout} seconds.`;
+  if (cut.aborted) failure = `Getting ${url} took longer than ${o.timeout} seconds.${missing}`;
   const seconds = (tools.clock.now() - start) / 1000;
   if (failure === null) tools.log('debug', target, () => `Fetch successful (${url}), ${seconds.toFixed(3)} s`);
   else tools.log('warn', target, `Fetch failed (${url}), ${seconds.toFixed(3)} s`);

@@ -43,6 +43,8 @@ describe('10,000 servers that fall silent at once', function () {
   let wire: Wire;
   let daemon: ChildProcess;
   let story = () => '';
+  /** Servers that the daemon has called down. */
+  let downs = 0;
   const children: ChildProcess[] = [];
 
   const at = (name: string) => join(folder, name);
@@ -96,6 +98,9 @@ describe('10,000 servers that fall silent at once', function () {
     daemon = network.host(wire).spawn(process.execPath, MAIN, 'run', '-c', at('pybal.conf'));
     children.push(daemon);
     story = lastWords(daemon);
+    daemon.stderr?.on('data', (bytes: Buffer) => {
+      downs += bytes.toString().match(/ down: /g)?.length ?? 0;
+    });
   }
 
   /** Routers, directors and servers have processors of their own; here they share ours with whoever else is running. */
@@ -191,6 +196,7 @@ describe('10,000 servers that fall silent at once', function () {
     await eventually('both routes', () => announced(wire.vip, STEADY_VIP), story);
     // The burst of the start is over.
     await sleep(4_000);
+    expect(downs, 'servers that are well, called down').to.equal(0);
     const before = rssMb();
     const start = Date.now();
     const [first, second] = [await failure(), await failure()];

@@ -134,6 +134,41 @@ describe('interop: pools in DNS', function () {
     await nsd.serve(two);
     await becomes('10.0.0.1=10 10.0.0.2=10', 35_000);
   });
+
+  it('Names of servers that DNS does not know, or has no answer for, are named, and known addresses stay.', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'anybal-names-'));
+    const line = (host: string) => `{ 'host': '${host}.example', 'weight': 10, 'enabled': True }\n`;
+    writeFileSync(join(folder, 'pool'), ['web1', 'web2', 'web3'].map(line).join(''));
+    await nsd.serve(['web1 A 10.0.0.1', 'web2 A 10.0.0.2']);
+    const names = createNames({ ...NAMES_DEFAULTS, timeoutMs: 500, tries: 1, servers: [nsd.server] });
+    const named = new WatchedPool({ source: `file://${folder}/pool` }, { names }, 1);
+    pool = named;
+    const known = () => ['web1', 'web2', 'web3'].map((host) => named.addresses.get(`${host}.example`) ?? '-').join(' ');
+    const says = (words: RegExp) =>
+      eventually(
+        `${words}`,
+        () => named.log.some((text) => words.test(text)) || null,
+        () => named.describe(),
+        20_000,
+      );
+    try {
+      await says(/Initialization failed for server web3\.example: .*ENOTFOUND; trying again/);
+      await eventually('two of them', () => known() === '10.0.0.1 10.0.0.2 -' || null, known);
+      expect(named.status.unresolved).to.deep.equal(['web3.example']);
+      await nsd.serve(null);
+      await says(/Lookup failed for server web1\.example: .*SERVFAIL; keeping 10\.0\.0\.1/);
+      expect(known()).to.equal('10.0.0.1 10.0.0.2 -');
+      await nsd.serve(['web1 A 10.0.0.9', 'web2 A 10.0.0.2', 'web3 A 10.0.0.3']);
+      await eventually('all of them', () => known() === '10.0.0.9 10.0.0.2 10.0.0.3' || null, known, 20_000);
+      await eventually('none unresolved', () => named.status.unresolved.length === 0 || null);
+      nsd.freeze();
+      await says(/Lookup failed for server web2\.example: .*ETIMEOUT; keeping 10\.0\.0\.2/);
+      expect(known()).to.equal('10.0.0.9 10.0.0.2 10.0.0.3');
+      expect(named.lists).to.have.length(1);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
 
 function bound(pool: WatchedPool) {

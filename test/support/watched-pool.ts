@@ -18,8 +18,10 @@ export class WatchedPool {
   readonly #fake = new FakeWorld();
   /** Every list that was in force, as text. */
   readonly lists: string[] = [];
+  /** Of hosts, as last told. */
+  readonly addresses = new Map<string, string | null>();
 
-  constructor(service: Partial<ServiceConfig>, over: Partial<World> = {}) {
+  constructor(service: Partial<ServiceConfig>, over: Partial<World> = {}, resolveIntervalSeconds = 60) {
     const names = createNames();
     const world: World = {
       ...this.#fake.world,
@@ -39,11 +41,11 @@ export class WatchedPool {
       (fact) => {
         if (fact.is === 'pool') emit(fact.list.hosts);
       },
-      () => {},
+      (_service, host, address) => void this.addresses.set(host, address),
     );
     this.pools.configure([serviceConfig({ vip: '192.0.2.1', ...service })], {
       stateDirectory: '/nonexistent',
-      resolveIntervalSeconds: 60,
+      resolveIntervalSeconds,
     });
   }
 

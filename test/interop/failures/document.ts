@@ -25,5 +25,8 @@ the server says on connections that came about. "A process that stands still" ha
 (SIGSTOP). Where \`up\` may surprise, it is what is meant: ProxyFetch verifies no certificate and IdleConnection reads nothing, as
 with PyBal; the kernel answers a ping for a process that stands still; a page without end has proven that somebody serves it.
 
+A failure of DNS comes before all of this: a server whose name is unknown, or not answered for, is asked at the address that it had;
+one that never had any is not asked, nor pooled, and the log says so. Monitors that look names up themselves have lines of their own.
+
 ${sections.join('\n')}`;
 }

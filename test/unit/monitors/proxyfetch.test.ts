@@ -281,7 +281,7 @@ describe('ProxyFetch', () => {
       expect(await reasonOf(run(plain.port, { url: ['https://x/'], timeout: 1 }))).to.match(/^down: /);
       const silent = await serving(() => {});
       // A second: a busy machine that wakes us late would make it our own fault.
-      const reason = 'down: Getting https://x/ took longer than 1 seconds.';
+      const reason = 'down: Getting https://x/ took longer than 1 seconds. No connection with TLS.';
       expect(await reasonOf(run(silent.port, { url: ['https://x/'], timeout: 1 }))).to.equal(reason);
     });
   });
