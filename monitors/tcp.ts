@@ -169,13 +169,18 @@ function converse(o: Options, stream: Stream, cut: Cut): Promise<string | null> 
       },
       onEnd: () => settle(missing('closed the connection before it said')),
       onDrain() {},
-      onClose: (error) => settle(missing(`${error === null ? 'closed' : 'reset'} the connection before it said`)),
+      onClose: (error) => settle(missing(`${endOf(error)} before it said`)),
     });
     forget = cut.onAbort(() => settle(missing(`in ${o.timeout} seconds never said`)));
     if (!open) return;
     speak();
     listen();
   });
+}
+
+function endOf(error: { readonly code: string } | null): string {
+  if (error === null) return 'closed the connection';
+  return error.code === 'ECONNRESET' ? 'reset the connection' : `connection lost (${error.code})`;
 }
 
 /** -1: not yet. */

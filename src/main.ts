@@ -56,7 +56,7 @@ let tell = (thrown: unknown, origin: Origin): boolean => {
   const culprit = culpritOf(thrown, origin, grounds);
   if (culprit === null) return false;
   early.push([thrown, origin]);
-  const text = `a bug in ${culprit}, an error that nobody handles: ${strayText(thrown)}`;
+  const text = `a bug in ${culprit}: an error that nobody handles: ${strayText(thrown)}`;
   process.stderr.write(`anybal: ${escaped(text)}\n`);
   return true;
 };

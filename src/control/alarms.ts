@@ -138,8 +138,8 @@ function stateAlarms({ stateError }: Omit<View, 'alarms'>): readonly Alarm[] {
 function monitorAlarms({ monitorBugs }: Omit<View, 'alarms'>): readonly Alarm[] {
   const lately = monitorBugs.filter(({ secondsAgo }) => secondsAgo < BUG_SECONDS);
   return lately.map(({ monitor, count, last, secondsAgo }) => {
-    const times = count === 1 ? 'an error that nobody handles' : `${count} errors that nobody handles`;
-    return warning('monitor-bug', `A bug in ${monitor}: ${times}, ${secondsAgo} s ago: ${last}`);
+    const times = count === 1 ? '' : ` (seen ${count} times)`;
+    return warning('monitor-bug', `A bug in ${monitor}${times}, ${secondsAgo} s ago: ${last}`);
   });
 }
 

@@ -186,7 +186,12 @@ function addOurs(registry: Registry, view: View): void {
   }
   gauge('state_kept', 'The state directory has all that a restart needs', {}, view.stateError === null ? 1 : 0);
   for (const { monitor, count } of view.monitorBugs) {
-    counter('monitor_bugs_total', 'Errors of a monitor that nobody handles', { monitor }, count);
+    counter(
+      'monitor_bugs_total',
+      'Errors of a monitor that nobody handles, and connections that it does not close',
+      { monitor },
+      count,
+    );
   }
   for (const { name, prefixesSent } of view.peers) {
     gauge('bgp_prefixes_sent', 'Prefixes announced to a peer', { peer: name }, prefixesSent);

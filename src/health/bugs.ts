@@ -1,4 +1,5 @@
-// What monitors did that no monitor may do, and that no check can be blamed for: errors that nobody handled. Said in the log,
+// What monitors did that no monitor may do, and that no check can be blamed for: errors that nobody handled, connections that are
+// never closed. Said in the log,
 // a few lines a minute for each monitor, and shown. Owned by runner.ts.
 
 import type { Log } from '../log/record.ts';
@@ -38,11 +39,11 @@ export class MonitorBugs {
     const linesSince = fresh ? now : before.linesSince;
     this.#bugs.set(monitor, { monitor, count, last, lastAt: now, lines, linesSince });
     if (lines > LINES) return;
-    const times = count === 1 ? '' : `, ${count} so far`;
+    const times = count === 1 ? '' : ` (${count} so far)`;
     this.#log({
       level: 'critical',
       system: 'pybal',
-      text: `A bug in ${monitor}, an error that nobody handles${times}: ${text}`,
+      text: `A bug in ${monitor}${times}: ${text}`,
       data: { event: 'monitor-bug' },
     });
   }

@@ -35,26 +35,55 @@ export function unfenced(stream: Stream): Stream {
   return stream instanceof FencedStream ? stream.inner : stream;
 }
 
+/** How many connections and sockets of one monitor are open. `look` is told when they are more than it said when it was told last. */
+export class OpenCount {
+  #count = 0;
+  #most = 0;
+  readonly #look: (count: number) => number;
+
+  constructor(look: (count: number) => number) {
+    this.#look = look;
+  }
+
+  add(): void {
+    if (++this.#count > this.#most) this.#most = this.#look(this.#count);
+  }
+  remove(): void {
+    this.#count--;
+  }
+}
+
+/** What all streams of a monitor share. */
+export interface Fence {
+  readonly open: OpenCount;
+  onThrow(stream: FencedStream, error: unknown): void;
+  /** The connection was lost. */
+  onLost(stream: FencedStream, error: SystemError): void;
+}
+
 /** A stream in its fence, which stands between it and its handlers too. */
 export class FencedStream implements Stream, StreamHandlers {
   readonly inner: Stream;
-  readonly #onThrow: (stream: FencedStream, error: unknown) => void;
+  readonly #fence: Fence;
   readonly #ends: 'rst' | null;
   #handlers: StreamHandlers | null = null;
+  #open = true;
   /** Whose check it is. */
   readonly cut: Cut;
 
   /** `ends`: how it is closed, whatever the monitor says; null: as it says. */
-  constructor(
-    inner: Stream,
-    cut: Cut,
-    onThrow: (stream: FencedStream, error: unknown) => void,
-    ends: 'rst' | null = null,
-  ) {
+  constructor(inner: Stream, cut: Cut, fence: Fence, ends: 'rst' | null = null) {
     this.inner = inner;
     this.cut = cut;
-    this.#onThrow = onThrow;
+    this.#fence = fence;
     this.#ends = ends;
+    fence.open.add();
+  }
+
+  /** It is closed, or used up by another one. */
+  over(): void {
+    if (this.#open) this.#fence.open.remove();
+    this.#open = false;
   }
 
   get tls(): TlsState | undefined {
@@ -84,6 +113,7 @@ export class FencedStream implements Stream, StreamHandlers {
     this.inner.resume();
   }
   close(how: 'fin' | 'rst'): void {
+    this.over();
     this.inner.close(this.#ends ?? how);
   }
 
@@ -91,34 +121,36 @@ export class FencedStream implements Stream, StreamHandlers {
     try {
       this.#await(this.#handlers?.onData(bytes));
     } catch (error) {
-      this.#onThrow(this, error);
+      this.#fence.onThrow(this, error);
     }
   }
   onEnd(): void {
     try {
       this.#await(this.#handlers?.onEnd());
     } catch (error) {
-      this.#onThrow(this, error);
+      this.#fence.onThrow(this, error);
     }
   }
   onDrain(): void {
     try {
       this.#await(this.#handlers?.onDrain());
     } catch (error) {
-      this.#onThrow(this, error);
+      this.#fence.onThrow(this, error);
     }
   }
   onClose(reason: SystemError | null): void {
+    this.over();
+    if (reason !== null) this.#fence.onLost(this, reason);
     try {
       this.#await(this.#handlers?.onClose(reason));
     } catch (error) {
-      this.#onThrow(this, error);
+      this.#fence.onThrow(this, error);
     }
   }
 
   /** A handler may be an async function. */
   #await(returned: unknown): void {
-    if (returned instanceof Promise) returned.catch((error: unknown) => this.#onThrow(this, error));
+    if (returned instanceof Promise) returned.catch((error: unknown) => this.#fence.onThrow(this, error));
   }
 }
 

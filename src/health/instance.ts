@@ -35,6 +35,10 @@ export type Asking = Pick<Loop, 'busy' | 'fail'> & {
   stop(asker: Asker): Promise<void>;
 };
 
+/** More open connections and sockets than this are not in use but lost, however many URLs a check asks for at once. */
+const MOST_OPEN = 256;
+const MOST_OPEN_PER_SERVER = 64;
+
 export class Instance {
   readonly monitor: MonitorToRun;
   /** Why the monitor could not be made: its checks are unknown, for this reason. */
@@ -72,7 +76,17 @@ export class Instance {
     const onBug = (bug: string) => {
       for (const { loop } of [...this.#questions.values()]) loop.fail(bug);
     };
-    const tools = makeTools(module.name, world, gates, notes, onBug);
+    const look = (open: number): number => {
+      const servers = this.#questions.size;
+      const most = MOST_OPEN + MOST_OPEN_PER_SERVER * servers;
+      if (open <= most) return most;
+      gates.onLeak(
+        module.name,
+        `${open} connections and sockets open for ${servers} server(s): it does not close them`,
+      );
+      return 2 * open;
+    };
+    const tools = makeTools(module.name, world, gates, notes, onBug, look);
     try {
       if (module.kind === 'poll') {
         const made = module.create(options, tools);
@@ -221,7 +235,13 @@ class Question implements LoopContext, Asking {
     }
     this.open = false;
     this.#questions.delete(this.#key);
-    return this.loop.stop();
+    return this.#stopLoop();
+  }
+
+  async #stopLoop(): Promise<void> {
+    await this.loop.stop();
+    // What is held for the server is the new loop's, if there is one by now.
+    if (!this.#questions.has(this.#key)) this.loop.forget?.();
   }
 }
 

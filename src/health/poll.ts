@@ -46,6 +46,8 @@ export interface Loop {
   fail(bug: string): void;
   /** Cut what is under way and report nothing any more. Resolves when it ended. */
   stop(): Promise<void>;
+  /** After that: let go of what the monitor holds for the server. */
+  forget?(): void;
 }
 
 /** One check. */
@@ -118,6 +120,9 @@ export class PollLoop implements Loop, Sleeper {
     this.#next.clear();
     this.#run?.abort();
     await this.#run?.ended;
+  }
+
+  forget(): void {
     try {
       this.#instance.forget?.(this.#context.target());
     } catch {

@@ -41,7 +41,7 @@ export class HealthRunner {
   ) {
     this.#world = world;
     this.#bugs = new MonitorBugs(world.clock, (record) => world.log(record));
-    const gates = makeGates();
+    const gates = makeGates((monitor, what) => this.#bugs.note(`monitor ${monitor}`, what, what));
     this.#around = {
       world,
       gates,
@@ -106,7 +106,8 @@ export class HealthRunner {
   stray(thrown: unknown, origin: Origin, grounds: Grounds): boolean {
     const culprit = culpritOf(thrown, origin, grounds);
     if (culprit === null) return false;
-    this.#bugs.note(culprit, errorText(thrown), strayText(thrown));
+    const what = 'an error that nobody handles';
+    this.#bugs.note(culprit, `${what}: ${errorText(thrown)}`, `${what}: ${strayText(thrown)}`);
     return true;
   }
 

@@ -16,7 +16,16 @@ import type {
   UdpSocket,
   World,
 } from '../world/world.ts';
-import { bugText, callFenced, FencedStream, fencedClock, fencedUdpHandlers, unfenced } from './fence.ts';
+import {
+  bugText,
+  callFenced,
+  type Fence,
+  FencedStream,
+  fencedClock,
+  fencedUdpHandlers,
+  OpenCount,
+  unfenced,
+} from './fence.ts';
 import { Gate } from './gate.ts';
 import { givenTo } from './stray.ts';
 import { awaitPath, type PathSource, throughPath } from './path.ts';
@@ -70,10 +79,13 @@ export interface Gates {
   /** Each holds one of the few threads that Node has for files. */
   readonly reads: UnderWay<Uint8Array>;
   readonly stats: UnderWay<FileStat>;
+  /** A monitor holds more than it can need, in words. */
+  onLeak(monitor: string, what: string): void;
 }
 
-export function makeGates(): Gates {
+export function makeGates(onLeak: Gates['onLeak'] = () => {}): Gates {
   return {
+    onLeak,
     commands: new Gate(MAX_COMMANDS),
     connecting: new Gate(MAX_CONNECTING),
     pings: new Gate(MAX_PINGS),
@@ -85,12 +97,26 @@ export function makeGates(): Gates {
 /** Where logs and measurements of a monitor go. */
 export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
 
-/** `onBug`: the monitor `name` threw where nobody can tell for which server. */
-export function makeTools(name: string, world: World, gates: Gates, notes: Notes, onBug: (bug: string) => void): Tools {
-  const onThrow = (stream: FencedStream, error: unknown) => {
-    stream.close('rst');
-    if (stream.cut instanceof CheckCut) stream.cut.fail(bugText(error));
-    else onBug(bugText(error));
+/** `onBug`: the monitor `name` threw where nobody can tell for which server. `look`: see OpenCount. */
+export function makeTools(
+  name: string,
+  world: World,
+  gates: Gates,
+  notes: Notes,
+  onBug: (bug: string) => void,
+  look: (open: number) => number = () => Number.POSITIVE_INFINITY,
+): Tools {
+  const open = new OpenCount(look);
+  const fence: Fence = {
+    open,
+    onThrow(stream, error) {
+      stream.close('rst');
+      if (stream.cut instanceof CheckCut) stream.cut.fail(bugText(error));
+      else onBug(bugText(error));
+    },
+    onLost({ cut }, error) {
+      if (cut instanceof CheckCut) cut.ownFault ??= faultOfConnecting(error, cut);
+    },
   };
   // As `guarded`, in one step: there are more of these than of anything else.
   const connected = async (cut: Cut, connect: () => Promise<Stream>) => {
@@ -108,7 +134,7 @@ export function makeTools(name: string, world: World, gates: Gates, notes: Notes
     }
     closeIfCut(stream, cut);
     // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
-    return new FencedStream(stream, cut, onThrow, check === null || check.path === null ? null : 'rst');
+    return new FencedStream(stream, cut, fence, check === null || check.path === null ? null : 'rst');
   };
   const tools: Tools = {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
@@ -124,7 +150,11 @@ export function makeTools(name: string, world: World, gates: Gates, notes: Notes
         ),
       );
     },
-    secure: (stream, tls, cut) => connected(cut, () => world.streams.secure(unfenced(stream), tls, cut)),
+    secure: (stream, tls, cut) =>
+      connected(cut, () => {
+        if (stream instanceof FencedStream) stream.over();
+        return world.streams.secure(unfenced(stream), tls, cut);
+      }),
     read: (path, maxBytes, cut) =>
       fromDisk(
         world,
@@ -142,10 +172,10 @@ export function makeTools(name: string, world: World, gates: Gates, notes: Notes
     datagram(options, handlers, cut) {
       const path = pathOf(cut);
       const opened = (dial: () => Promise<UdpSocket>) => guarded(gates.connecting, cut, faultOfConnecting, dial);
-      if (path === null) return opened(() => openUdp(world, options, handlers, cut, onBug));
+      if (path === null) return opened(() => openUdp(world, options, handlers, cut, open, onBug));
       return onTheWay(world.clock, path, cut, (way) =>
         opened(() =>
-          throughPath(path, way, options, (at) => openUdp(world, { ...options, ...at }, handlers, cut, onBug)),
+          throughPath(path, way, options, (at) => openUdp(world, { ...options, ...at }, handlers, cut, open, onBug)),
         ),
       );
     },
@@ -271,6 +301,7 @@ async function openUdp(
   options: UdpOptions,
   handlers: UdpHandlers,
   cut: Cut,
+  open: OpenCount,
   onBug: (bug: string) => void,
 ): Promise<UdpSocket> {
   const note = (error: unknown) => {
@@ -292,6 +323,8 @@ async function openUdp(
     socket.close();
     throw new SystemError('ECANCELED', 'open');
   }
+  open.add();
+  let closed = false;
   return {
     local: socket.local,
     send(bytes) {
@@ -302,7 +335,11 @@ async function openUdp(
         throw error;
       }
     },
-    close: () => socket.close(),
+    close() {
+      if (!closed) open.remove();
+      closed = true;
+      socket.close();
+    },
   };
 }
 

@@ -127,7 +127,10 @@ export function runMonitor(
         throw new Error(`only ${results.length} results: ${JSON.stringify(results)} ${lines.join(' | ')}`);
       return health;
     },
-    stop: () => loop.stop(),
+    async stop() {
+      await loop.stop();
+      loop.forget?.();
+    },
   };
 }
 

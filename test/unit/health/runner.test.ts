@@ -517,6 +517,59 @@ describe('HealthRunner when configuration changes', () => {
     expect(forgotten.slice(2)).to.deep.equal(['cp2 10.0.0.7']);
   });
 
+  it('does not tell a monitor to let go of what a new check of the same server may hold', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked, script } = scriptedPoll('A');
+    let forgotten = 0;
+    const forgetting: MonitorModule = {
+      ...module,
+      create: (options, tools) => ({ ...module.create(options, tools), forget: () => void forgotten++ }),
+    };
+    script.auto = null;
+    configure([forgetting], { hosts: ['cp1'] });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    configure([forgetting], { hosts: [] });
+    configure([forgetting], { hosts: ['cp1'] });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    expect(asked).to.have.length(2);
+    asked[0]?.answer({ is: 'up' });
+    await settle();
+    expect(forgotten).to.equal(0);
+    asked[1]?.answer({ is: 'up' });
+    configure([forgetting], { hosts: [] });
+    await settle();
+    expect(forgotten).to.equal(1);
+  });
+
+  it('tells of a monitor that never closes its connections', async () => {
+    const at = { address: '10.0.0.9', port: 80 };
+    const stream = { on() {}, write: () => true, end() {}, pause() {}, resume() {}, close() {}, local: at, remote: at };
+    const refused = async () => Promise.reject(new SystemError('ENOSYS', 'listen'));
+    const streams = { connect: async () => stream, secure: refused, listen: refused };
+    const { fake, runner, configure } = lab({ streams });
+    const { module } = scriptedPoll('Leaky', { interval: 1 });
+    const leaking: MonitorModule = {
+      ...module,
+      create: (_, tools) => ({
+        async check({ address, port }, cut) {
+          for (let i = 0; i < 50; i++) await tools.connect({ address, port }, cut);
+          return { is: 'up' };
+        },
+      }),
+    };
+    configure([leaking], { hosts: ['cp1'] });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(5500);
+    expect(runner.bugs()).to.deep.equal([]);
+    await fake.clock.advance(10_000);
+    const [bug] = runner.bugs();
+    expect(bug?.monitor).to.equal('monitor Leaky');
+    expect(bug?.last).to.match(/^\d+ connections and sockets open for 1 server\(s\): it does not close them$/);
+    expect(bug?.count).to.be.below(4);
+  });
+
   it('does not wait for ever for a check that ignores being stopped', async () => {
     const { fake, runner, configure } = lab();
     const { module, script } = scriptedPoll('A');

@@ -74,7 +74,7 @@ describe('MonitorBugs', () => {
     expect(said).to.have.length(5);
     await fake.clock.advance(60_000);
     bugs.note('monitor Mine', 'again', 'again at …');
-    expect(said.at(-1)?.text).to.equal('A bug in monitor Mine, an error that nobody handles, 101 so far: again at …');
+    expect(said.at(-1)?.text).to.equal('A bug in monitor Mine (101 so far): again at …');
     expect(bugs.status()).to.deep.equal([
       { monitor: 'monitor Mine', count: 101, last: 'again', lastAt: fake.world.clock.now() },
     ]);

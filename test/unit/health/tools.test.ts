@@ -265,4 +265,62 @@ describe('What monitors are handed', () => {
       process.off('unhandledRejection', note);
     }
   });
+
+  it('does not blame the server for a connection that was lost by our own fault', async () => {
+    for (const [code, is] of [
+      ['ENETDOWN', 'unknown'],
+      ['ENOBUFS', 'unknown'],
+      ['ECONNRESET', 'down'],
+    ] as const) {
+      let lose = (_: SystemError): void => {};
+      const stream = fakeStream({ on: (handlers) => void (lose = (error) => handlers.onClose(error)) });
+      const refused = async () => Promise.reject(new SystemError('ENOSYS', 'listen'));
+      const { tools } = toolsOf({ streams: { connect: async () => stream, secure: refused, listen: refused } });
+      const cut = new CheckCut();
+      const connected = await tools.connect({ address: '10.0.0.9', port: 25 }, cut);
+      const lost = new Promise((resolve) =>
+        connected.on({ onData() {}, onEnd() {}, onDrain() {}, onClose: (error) => resolve(error) }),
+      );
+      lose(new SystemError(code, 'read'));
+      expect(judge({ threw: await lost, timedOut: false }, cut, 0, 1000), code).to.have.property('is', is);
+    }
+  });
+
+  it('counts what is open: what is closed, lost or used up is not', async () => {
+    const seen: number[] = [];
+    let lose = (_: SystemError | null): void => {};
+    const refused = async () => Promise.reject(new SystemError('ENOSYS', 'listen'));
+    const world = {
+      ...new FakeWorld().world,
+      streams: {
+        connect: async () => fakeStream({ on: (handlers) => void (lose = (error) => handlers.onClose(error)) }),
+        secure: async () => fakeStream(),
+        listen: refused,
+      },
+      udp: { open: async () => ({ local: { address: '10.0.0.1', port: 1 }, send() {}, close() {} }) },
+    };
+    const look = (open: number): number => {
+      seen.push(open);
+      return 0;
+    };
+    const tools = makeTools('Test', world, makeGates(), NOTES, () => {}, look);
+    const at = { address: '10.0.0.9', port: 25 };
+    const cut = new CheckCut();
+    const first = await tools.connect(at, cut);
+    const second = await tools.connect(at, cut);
+    const secured = await tools.secure(second, TLS, cut);
+    expect(seen.splice(0)).to.deep.equal([1, 2, 2]);
+    first.close('rst');
+    first.close('rst');
+    second.close('rst');
+    secured.close('fin');
+    const third = await tools.connect(at, cut);
+    third.on({ onData() {}, onEnd() {}, onDrain() {}, onClose() {} });
+    lose(null);
+    const socket = await tools.datagram(at, { onDatagram() {}, onError() {} }, cut);
+    socket.close();
+    socket.close();
+    await tools.connect(at, cut);
+    expect(seen).to.deep.equal([1, 1, 1]);
+  });
 });
