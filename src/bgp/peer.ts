@@ -1,12 +1,12 @@
 // One configured peer: a session that dials and one that waits for the peer's call, which of them survives (RFC 4271
 // §6.8), and the routes that the peer should have, replayed whenever a session comes up. When to try again is in retry.ts, what
-// silence may mean in silence.ts, what the log is told in peer-log.ts. speaker.ts owns it.
+// silence may mean in silence.ts, new keys in rekey.ts, what the log is told in peer-log.ts. speaker.ts owns it.
 
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';
 import type { PeerState } from '../decision/facts.ts';
 import { type Family, printEndpoint } from '../lib/address.ts';
-import { SystemError, errorText } from '../lib/errors.ts';
+import { errorText } from '../lib/errors.ts';
 import type { Log } from '../log/record.ts';
 import type { Mono, Stream, TcpOptions } from '../world/world.ts';
 import { describeCause, isProtocolError } from './cause.ts';
@@ -18,12 +18,13 @@ import { encodeMessage } from './message.ts';
 import { hardReset, isLasting, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
 import { PeerLog } from './peer-log.ts';
+import { Rekey } from './rekey.ts';
 import { Retry } from './retry.ts';
 import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
 import { type Collision, Session, type SessionWorld } from './session.ts';
 import { Silence } from './silence.ts';
 import { LearnedTable, type RouteTable } from './table.ts';
-import { type KeyOptions, keyOptions, newKeyOptions, replacedInPlace, type TcpKeys } from './tcp-keys.ts';
+import { keyOptions, newKeyOptions, replacedInPlace, type TcpKeys } from './tcp-keys.ts';
 import type { ReceivedUpdate } from './update.ts';
 
 export interface SpeakerWorld extends SessionWorld {
@@ -77,9 +78,6 @@ export interface PeerStatus {
   readonly lastError: string | null;
 }
 
-/** How often an old key of TCP-AO is tried to be taken away. */
-const LINGERING_MS = 5_000;
-
 const RANK: Readonly<Record<StateName, number>> = {
   Idle: 0,
   Active: 1,
@@ -112,8 +110,7 @@ export class Peer {
   /** The peer refuses an OPEN with capabilities (RFC 5492 §3). */
   #plain = false;
   #keys: TcpKeys;
-  /** A key that should go is still asked for. */
-  #lingering: (() => void) | null = null;
+  readonly #rekey: Rekey;
 
   /** `before`: the same peer with other settings, which this one takes the place of. */
   constructor(context: PeerContext, config: PeerConfig, keys: TcpKeys, before: Peer | null = null) {
@@ -122,6 +119,10 @@ export class Peer {
     this.#keys = keys;
     const { world, onRoutes } = context;
     this.#log = new PeerLog(world.log, config);
+    this.#rekey = new Rekey(world, {
+      streams: () => this.#all.flatMap(({ stream }) => stream ?? []),
+      log: (level, text) => this.#log.say(level, text, this.#leadingSide()),
+    });
     this.#retry = new Retry(world, () => this.#again());
     this.#silence = new Silence(world.clock, context.drops, () => ({
       protection: this.#protection,
@@ -242,7 +243,7 @@ export class Peer {
   stop(reason: Notification): void {
     this.#stopped = true;
     this.#silence.stop();
-    this.#lingering?.();
+    this.#rekey.stop();
     this.#retry.cancel();
     for (const session of this.#all) this.#end(session, reason);
   }
@@ -365,26 +366,7 @@ export class Peer {
         this.#leadingSide(),
       );
     const options = newKeyOptions(before, keys);
-    if (options !== null) this.#rekey(options);
-  }
-
-  /** RFC 5925 §7.3: a key that should go stays as long as the peer asks for it, and its time is tried again. */
-  #rekey(options: KeyOptions): void {
-    const waited = this.#lingering !== null;
-    this.#lingering?.();
-    this.#lingering = null;
-    for (const { stream } of this.#all) {
-      try {
-        stream?.tune?.(options);
-      } catch (error) {
-        const busy = error instanceof SystemError && error.code === 'EBUSY';
-        const what = busy ? 'An old key stays for now' : 'New keys cannot be used';
-        if (!waited || !busy)
-          this.#log.say(busy ? 'warn' : 'error', `${what}: ${errorText(error)}`, this.#leadingSide());
-        if (busy) this.#lingering ??= this.#context.world.clock.at(LINGERING_MS, () => this.#rekey(options));
-      }
-    }
-    if (waited && this.#lingering === null) this.#log.say('info', 'No old key is left', this.#leadingSide());
+    if (options !== null) this.#rekey.change(options);
   }
 
   #unanswered(side: Side): void {
@@ -454,7 +436,7 @@ export class Peer {
     this.#sessions[side === 'active' ? 'passive' : 'active'].dump();
     this.#givePatience(side);
     // They may have changed while the connection was made.
-    if (this.#keys.ao !== null) this.#rekey({ aoKeys: this.#keys.ao });
+    if (this.#keys.ao !== null) this.#rekey.set(this.#keys.ao);
     this.#context.onPeerState(this.name, { established: true, since: this.#since });
     if (this.#routes !== null) this.#sessions[side].want(this.#routes, this.#prepared);
     this.#prepared = null;

@@ -1,10 +1,9 @@
 // Speakers on a simulated network in virtual time, and a scripted peer that says exactly what a test wants.
 
-import { SystemError } from '../../src/lib/errors.ts';
 import type { PeerConfig } from '../../src/config/types.ts';
 import type { Route } from '../../src/decision/decision.ts';
 import type { LogRecord } from '../../src/log/record.ts';
-import type { Clock, Mono, Stream, Streams, TcpOptions, Wall } from '../../src/world/world.ts';
+import type { Clock, ListenerOptions, Mono, Stream, Streams, TcpOptions, Wall } from '../../src/world/world.ts';
 import { encodeMessage, type Message } from '../../src/bgp/message.ts';
 import { type LocalOpen, localOpen } from '../../src/bgp/open.ts';
 import type { SpeakerWorld } from '../../src/bgp/peer.ts';
@@ -39,10 +38,14 @@ export interface Node {
    * `192.0.2.1 1+2`. Nothing here signs with them.
    */
   readonly keyed: string[];
-  /** What is said of each such change of TCP-AO's. */
-  readonly keyProblem: { code: string | null };
   configure(config: Partial<SpeakerConfig>): Promise<void>;
   lines(): string[];
+}
+
+/** What the kernel says to options: of connections, before and after they are made, and of listeners. Throws what it refuses. */
+export interface Kernel {
+  stream?(options: TcpOptions): void;
+  listener?(options: ListenerOptions): void;
 }
 
 export class BgpNet {
@@ -79,19 +82,18 @@ export class BgpNet {
     return promise;
   }
 
-  node(name: string, addresses: readonly string[], keepRoutes = false): Node {
+  node(name: string, addresses: readonly string[], keepRoutes = false, kernel: Kernel = {}): Node {
     const host = this.network.host(name, addresses);
     const life = new Life(this.scheduler);
     const log: LogRecord[] = [];
     const states: string[] = [];
     const tables = new Map<string, RouteTable>();
     const keyed: string[] = [];
-    const keyProblem: Node['keyProblem'] = { code: null };
     const random = this.random.fork(name);
     const world: SpeakerWorld = {
       clock: this.#clock(life),
       random: () => random.unit(),
-      streams: this.#streams(host, life, keyed, keyProblem),
+      streams: this.#streams(host, life, keyed, kernel),
       log: (record) => void log.push(record),
     };
     const speaker = new Speaker(world, {
@@ -113,7 +115,6 @@ export class BgpNet {
       states,
       tables,
       keyed,
-      keyProblem,
       configure: (config) => this.settled(speaker.configure({ ...defaults, ...config })),
       lines: () => log.filter(({ level }) => level !== 'debug').map(({ system, text }) => `[${system}] ${text}`),
     };
@@ -129,23 +130,27 @@ export class BgpNet {
     };
   }
 
-  #streams(host: Host, life: Life, keyed: string[], keyProblem: Node['keyProblem']): Streams {
+  #streams(host: Host, life: Life, keyed: string[], kernel: Kernel): Streams {
     const { network } = this;
     const tunable = (stream: Stream): Stream =>
       Object.assign(stream, {
-        tune: ({ md5Key, aoKeys }: TcpOptions) => {
+        tune: (options: TcpOptions) => {
+          const { md5Key, aoKeys } = options;
           if (md5Key !== undefined) keyed.push(`${stream.remote.address} ${md5Key}`);
-          if (aoKeys === undefined) return;
-          keyed.push(`${stream.remote.address} ${aoKeys.map(({ sendId }) => sendId).join('+')}`);
-          if (keyProblem.code !== null) throw new SystemError(keyProblem.code, 'TCP-AO');
+          const ids = aoKeys?.map(({ sendId }) => sendId).join('+');
+          if (ids !== undefined) keyed.push(`${stream.remote.address} ${ids}`);
+          kernel.stream?.(options);
         },
       });
     return {
-      connect: async (options, cut) => tunable(await network.connect(host, life, options, cut)),
+      connect: async (options, cut) => {
+        if (options.tcp !== undefined) kernel.stream?.(options.tcp);
+        return tunable(await network.connect(host, life, options, cut));
+      },
       secure: () => Promise.reject(new Error('no TLS here')),
       listen: async (at, onStream) => {
         const close = network.listen(host, life, at, (stream) => onStream(tunable(stream)));
-        return { local: at, close: async () => close() };
+        return { local: at, close: async () => close(), tune: (options) => kernel.listener?.(options) };
       },
     };
   }

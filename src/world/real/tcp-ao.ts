@@ -10,10 +10,13 @@ import { writeKeyAddress } from './socket-address.ts';
 const IPPROTO_TCP = 6;
 const TCP_AO = { addKey: 38, deleteKey: 39, info: 40, getKeys: 41 } as const;
 
-/** Where a field of a structure is, and how many octets it has. All begin with a struct sockaddr_storage, but for `info`. */
+/** Where a field of a structure is, and how many octets it has. */
 type Field = readonly [at: number, octets: number];
 
-/** struct tcp_ao_add, tcp_ao_del, tcp_ao_info_opt, tcp_ao_getsockopt. What is not named here stays zero. */
+/**
+ * struct tcp_ao_add, tcp_ao_del, tcp_ao_info_opt, tcp_ao_getsockopt. All but `info` begin with a struct sockaddr_storage. What is
+ * not named here stays zero.
+ */
 const ADD = {
   octets: 288,
   fields: {
@@ -41,7 +44,7 @@ const LISTED = {
 const ADD_FLAG = { current: 1, asked: 2 } as const;
 const DELETE_FLAG = { unwaited: 4 } as const;
 const INFO_FLAG = { asked: 2, required: 4 } as const;
-const LIST_FLAG = { all: 4 } as const;
+const LIST_FLAG = { current: 1, all: 4 } as const;
 
 /** RFC 5925 §2.2: an id is an octet, so a connection has no more keys. */
 const MOST_KEYS = 256;
@@ -55,6 +58,11 @@ const ALGORITHM: Readonly<Record<AoKey['algorithm'], string>> = {
 
 /** Which key, in its two directions. */
 export type AoIds = Pick<AoKey, 'sendId' | 'receiveId'>;
+
+/** `current`: what this end sends with, because the other one asks for it. */
+export interface ListedKey extends AoIds {
+  readonly current: boolean;
+}
 
 /** Whose keys, and on which socket; `socketFamily` 6 with an IPv4 address: a socket of IPv6 that talks IPv4. */
 export interface AoSocket {
@@ -79,8 +87,12 @@ export function setAoKeys(libc: Libc, { fd, ...peer }: AoSocket, keys: readonly 
     return set(TCP_AO.addKey, addition(peer, key, flags), key);
   });
   if (first !== undefined) set(TCP_AO.info, asking(first.receiveId), first);
-  for (const ids of present)
-    if (!keys.some((key) => isSame(ids, key))) set(TCP_AO.deleteKey, deletion(peer, ids, 0), ids);
+  for (const ids of present) {
+    if (keys.some((key) => isSame(ids, key))) continue;
+    // The kernel would say the same, but only after a grace period of RCU.
+    if (ids.current) problems.push(explained(new SystemError('EBUSY', 'setsockopt'), ids));
+    else set(TCP_AO.deleteKey, deletion(peer, ids, 0), ids);
+  }
   const [problem] = problems;
   if (problem !== undefined) throw problem;
 }
@@ -104,7 +116,7 @@ export function changeListenerAoKeys(
 }
 
 /** All keys of a socket. Throws ENOTSUP where there is no TCP-AO. */
-export function listAoKeys(libc: Libc, fd: number): readonly AoIds[] {
+export function listAoKeys(libc: Libc, fd: number): readonly ListedKey[] {
   const { octets, fields } = LISTED;
   const bytes = new Uint8Array(octets * MOST_KEYS);
   put(bytes, fields.count, MOST_KEYS);
@@ -119,7 +131,8 @@ export function listAoKeys(libc: Libc, fd: number): readonly AoIds[] {
   const count = Math.min(take(bytes, fields.count), MOST_KEYS);
   return Array.from({ length: count }, (_, i) => {
     const one = bytes.subarray(i * octets);
-    return { sendId: take(one, fields.sendId), receiveId: take(one, fields.receiveId) };
+    const current = (take(one, fields.flags) & LIST_FLAG.current) !== 0;
+    return { sendId: take(one, fields.sendId), receiveId: take(one, fields.receiveId), current };
   });
 }
 

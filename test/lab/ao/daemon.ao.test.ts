@@ -56,7 +56,7 @@ vip-presence = external
 `;
 
 describe('lab: TCP-AO of the daemon', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   const folder = mkdtempSync(join(tmpdir(), 'anybal-ao-'));
   const keyFile = join(folder, 'keys');
   let namespace: Namespace | undefined;
@@ -94,14 +94,14 @@ describe('lab: TCP-AO of the daemon', function () {
       String(pattern),
       async () => pattern.exec(await bird.ask('show protocols all director').catch(String)),
       async () => `${await bird.ask('show protocols all director')}\n${said}`,
-      20_000,
+      40_000,
     );
   const daemonSays = (pattern: RegExp) =>
     eventually(
       String(pattern),
       () => pattern.exec(said),
       () => said,
-      20_000,
+      40_000,
     );
 
   it('announces its routes, and SIGHUP changes keys without an interruption', async () => {
@@ -119,5 +119,14 @@ describe('lab: TCP-AO of the daemon', function () {
     await new Promise((resolve) => setTimeout(resolve, 7_000));
     expect((await birdSays(/director\s+BGP\s+\S+\s+up\s+(\S+)/))[1]).to.equal(since);
     expect(said).not.to.match(/sesame|tulip/);
+  });
+
+  it('is given up at once when it is killed: the kernel signs its last words too', async () => {
+    await birdSays(/Established/);
+    daemon.kill('SIGKILL');
+    const killed = performance.now();
+    await birdSays(/BGP state:\s+(?!Established)/);
+    // Far less than what is left of the hold time.
+    expect(performance.now() - killed).to.be.lessThan(2_000);
   });
 });

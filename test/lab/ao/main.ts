@@ -19,7 +19,7 @@ async function main(): Promise<number> {
       join(checkout, 'dist/test/lab/ao/*.ao.test.js'),
     ],
     cwd: checkout,
-    timeoutSeconds: 300,
+    timeoutSeconds: 600,
     memoryMiB: 1024,
     outDirectory: join(checkout, '.cache/lab/out-ao'),
     onOutput: (bytes) => process.stdout.write(bytes),

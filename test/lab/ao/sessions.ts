@@ -159,9 +159,10 @@ export class Sessions {
     return this.speaker.status().find((peer) => peer.name === name)?.lastError ?? '';
   }
 
-  /** What was logged of a peer, at warning level or worse. */
-  complaints(name: string): readonly string[] {
+  /** What was logged of a peer at warning level or worse, from some line on. */
+  complaints(name: string, from = 0): readonly string[] {
     return this.log
+      .slice(from)
       .filter(({ level, data }) => (level === 'warn' || level === 'error') && data?.['peer'] === name)
       .map(({ text }) => text);
   }

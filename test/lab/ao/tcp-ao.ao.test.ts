@@ -20,7 +20,11 @@ function four(word: string, ours: Link['ours'], theirs: string): readonly Link[]
     CALLERS.map((calls) => ({ name: `${word}_v${family}_${calls}`, family, calls, ours, theirs })),
   );
 }
+/** We call over IPv4, the router over IPv6. */
+const two: typeof four = (...of) => four(...of).filter(({ family, calls }) => (calls === 'we') === (family === 4));
 const names = (links: readonly Link[]) => links.map(({ name }) => name);
+/** The guest is emulated, and its host may have other things to do. */
+const PATIENCE_MS = 40_000;
 const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 const counter = (name: string) => {
   const [keys = '', values = ''] = readFileSync('/proc/net/netstat', 'utf8')
@@ -30,13 +34,13 @@ const counter = (name: string) => {
 };
 
 describe('lab: TCP-AO', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let sessions: Sessions | undefined;
   const started = async (links: readonly Link[], listen: readonly string[] = ['::']) => {
     sessions = await Sessions.start('anybal-ao', links, listen);
     return sessions;
   };
-  const up = (within: Sessions, links: readonly Link[], seconds = 20) =>
+  const up = (within: Sessions, links: readonly Link[], limitMs = PATIENCE_MS) =>
     eventually(
       'all up, with their routes',
       async () => ((await within.missing(names(links))).length === 0 ? true : null),
@@ -44,7 +48,7 @@ describe('lab: TCP-AO', function () {
         const missing = await within.missing(names(links));
         return `${missing.map((name) => `${name}: ${within.lastError(name)}`).join('; ')}; ${await within.birdSays(missing[0] ?? '')}`;
       },
-      seconds * 1000,
+      limitMs,
     );
   const steady = (within: Sessions, links: readonly Link[]) =>
     expect(names(links).map((name) => [name, within.states.get(name)])).to.deep.equal(
@@ -70,7 +74,8 @@ describe('lab: TCP-AO', function () {
       const key = (id: number, algorithm: AoKey['algorithm']): AoKey => {
         return { sendId: id, receiveId: id + 100, algorithm, macLength: 16, key: 'x'.repeat(80) };
       };
-      const ids = (...wanted: readonly number[]) => wanted.map((id) => ({ sendId: id, receiveId: id + 100 }));
+      const ids = (...wanted: readonly number[]) =>
+        wanted.map((id) => ({ sendId: id, receiveId: id + 100, current: id === 1 }));
       setAoKeys(libc, { fd, socketFamily, address }, [
         key(1, 'hmac-sha1'),
         key(2, 'cmac-aes128'),
@@ -88,19 +93,19 @@ describe('lab: TCP-AO', function () {
   it('comes up with every algorithm, whoever calls, beside peers with TCP-MD5 and with nothing', async () => {
     const links = [
       ...four('sha1', { ao: '1 1 hmac-sha1 correct horse' }, birdKeys({ id: 1, secret: 'correct horse' })),
-      ...four(
+      ...two(
         'cmac',
         { ao: '7 7 cmac-aes128 0123456789abcdef' },
         birdKeys({ id: 7, secret: '0123456789abcdef', algorithm: 'cmac aes128' }),
       ),
-      ...four(
+      ...two(
         'kdf',
         { ao: '0 0 cmac-aes128 not of sixteen octets' },
         birdKeys({ id: 0, secret: 'not of sixteen octets', algorithm: 'cmac aes128' }),
       ),
-      ...four('sha256', { ao: '255 255 hmac-sha256 s' }, birdKeys({ id: 255, secret: 's', algorithm: 'hmac sha256' })),
-      ...four('md5', { md5: 'battery' }, birdPassword('battery')),
-      ...four('plain', null, ''),
+      ...two('sha256', { ao: '255 255 hmac-sha256 s' }, birdKeys({ id: 255, secret: 's', algorithm: 'hmac sha256' })),
+      ...two('md5', { md5: 'battery' }, birdPassword('battery')),
+      ...two('plain', null, ''),
     ];
     const good = counter('TCPAOGood');
     const within = await started(links);
@@ -155,7 +160,7 @@ describe('lab: TCP-AO', function () {
         `${name}: ${cause}`,
         async () => (cause.test(within.lastError(name)) ? true : null),
         () => within.lastError(name),
-        20_000,
+        PATIENCE_MS,
       );
     expect([...within.states.keys()], 'no session').to.deep.equal([]);
     for (const name of ['TCPAOBad', 'TCPAOKeyNotFound', 'TCPAORequired'])
@@ -181,7 +186,7 @@ describe('lab: TCP-AO', function () {
           counters[word],
           async () => (within.lastError(name).includes(counters[word]) ? true : null),
           () => within.lastError(name),
-          20_000,
+          PATIENCE_MS,
         );
     });
   }
@@ -205,9 +210,10 @@ describe('lab: TCP-AO', function () {
           return used.every((pair) => pair.join() === wanted.join()) ? true : null;
         },
         async () => within.birdSays(names(changing)[0] ?? ''),
-        20_000,
+        PATIENCE_MS,
       );
     await inUse([1, 1]);
+    const begun = within.log.length;
     // 1. Both know it, nobody uses it.
     await within.rekey(names(changing), '1 1 hmac-sha1 old\n2 2 cmac-aes128 new');
     await within.rekeyBird(names(changing), birdKeys(old, next));
@@ -218,7 +224,11 @@ describe('lab: TCP-AO', function () {
     // 3. Gone here too early: it stays until BIRD asks for another.
     await within.rekey(names(changing), '2 2 cmac-aes128 new');
     for (const name of names(changing))
-      expect(within.complaints(name).join('; ')).to.match(/An old key stays for now: TCP-AO key 1\/1: EBUSY/);
+      await eventually(
+        'an old key stays',
+        () => (/An old key stays for now: TCP-AO key 1\/1: EBUSY/.test(within.complaints(name).join()) ? true : null),
+        () => within.complaints(name).join(),
+      );
     await within.rekeyBird(names(changing), birdKeys({ ...old, more: 'deprecated;' }, { ...next, more: 'preferred;' }));
     await inUse([2, 2]);
     const left = () => within.log.filter(({ text }) => text === 'No old key is left').length;
@@ -226,14 +236,14 @@ describe('lab: TCP-AO', function () {
       'gone here',
       async () => (left() === changing.length ? true : null),
       () => `${left()}`,
-      20_000,
+      PATIENCE_MS,
     );
     // 4. Gone there.
     await within.rekeyBird(names(changing), birdKeys(next));
     await sleep(HOLD_SECONDS + 1);
     await inUse([2, 2]);
     steady(within, all);
-    for (const name of names(others)) expect(within.complaints(name)).to.deep.equal([]);
+    for (const name of names(others)) expect(within.complaints(name, begun)).to.deep.equal([]);
   });
 
   it('keeps a session whose key has another secret under the same ids, and uses that for the next one', async () => {
@@ -258,7 +268,7 @@ describe('lab: TCP-AO', function () {
       'dropped',
       async () => (counter('TCPAOKeyNotFound') > before ? true : null),
       () => '',
-      20_000,
+      PATIENCE_MS,
     );
     await sleep(5);
     steady(within, staying);
@@ -275,9 +285,9 @@ describe('lab: TCP-AO', function () {
     await up(within, signed);
     await within.configure(signed.map((link) => ({ ...link, ours: { ao: '1 1 hmac-sha1 s' } })));
     await within.rekeyBird(names(signed), birdKeys({ id: 1, secret: 's' }));
-    await up(within, signed, 30);
+    await up(within, signed);
     await within.configure(signed);
     await within.rekeyBird(names(signed), birdPassword('battery'));
-    await up(within, signed, 30);
+    await up(within, signed);
   });
 });

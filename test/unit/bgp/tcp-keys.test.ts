@@ -4,6 +4,7 @@
 import { expect } from 'chai';
 import { readDrops, suspicion } from '../../../src/bgp/drops.ts';
 import { keyOptions, newKeyOptions, replacedInPlace, type TcpKeys } from '../../../src/bgp/tcp-keys.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
 import type { AoKey } from '../../../src/world/world.ts';
 import { BgpNet } from '../../support/bgp-net.ts';
 import { peerConfig } from '../../support/peer-config.ts';
@@ -71,28 +72,70 @@ describe('bgp/drops', () => {
   });
 });
 
+describe('bgp/speaker: on a kernel without TCP-AO', () => {
+  it('says so at the start, of the listener and of the peer, and others have their sessions', async () => {
+    const net = new BgpNet(1);
+    const without = () => {
+      throw new SystemError('ENOTSUP', 'TCP-AO', 'this kernel has none (CONFIG_TCP_AO, Linux 6.7)');
+    };
+    const addresses = ['192.0.2.1', '192.0.2.3', '192.0.2.4'] as const;
+    const [plain, called, calling] = addresses;
+    for (const address of addresses) {
+      const director = peerConfig({ name: 'd1', address: '192.0.2.2', passive: address !== calling });
+      await net.node(address, [address]).configure({ peers: [director] });
+    }
+    const director = net.node('d1', ['192.0.2.2'], false, {
+      listener: without,
+      stream: ({ aoKeys }) => (aoKeys === undefined ? undefined : without()),
+    });
+    const ao = (address: string) => [address, [key(1)]] as const;
+    await director.configure({
+      peers: [
+        peerConfig({ address: plain }),
+        peerConfig({ address: called, tcpAoFile: '/ao' }),
+        peerConfig({ address: calling, tcpAoFile: '/ao', passive: true }),
+      ],
+      aoKeys: new Map([ao(called), ao(calling)]),
+    });
+    await net.run(30);
+    const said = director.lines().join('\n');
+    expect(said).to.match(
+      /192\.0\.2\.2:179 cannot check all callers as promised \(TCP-AO: ENOTSUP: this kernel has none/,
+    );
+    expect(said).to.match(/192\.0\.2\.3.*TCP-AO: ENOTSUP: this kernel has none/);
+    expect(said).to.match(/192\.0\.2\.4.*A call is refused: TCP-AO: ENOTSUP: this kernel has none/);
+    expect(director.states).to.deep.equal([`${plain} up`]);
+  });
+});
+
 describe('bgp/peer: TCP-AO keys in a session', () => {
   it('change without its end, linger as long as the router asks for them, and warn when ids stay the same', async () => {
     const net = new BgpNet(1);
     const router = net.node('r1', ['192.0.2.1']);
-    const director = net.node('d1', ['192.0.2.2']);
+    let busy = false;
+    const director = net.node('d1', ['192.0.2.2'], false, {
+      stream: ({ aoKeys }) => {
+        if (busy && aoKeys !== undefined) throw new SystemError('EBUSY', 'TCP-AO');
+      },
+    });
     const peer = peerConfig({ name: 'r1', address: '192.0.2.1', tcpAoFile: '/ao' });
     const configure = (...keys: readonly AoKey[]) =>
       director.configure({ peers: [peer], aoKeys: new Map([['r1', keys]]) });
     await router.configure({ peers: [peerConfig({ name: 'd1', address: '192.0.2.2', passive: true })] });
     await configure(key(1));
     await net.until(() => director.states.at(-1) === 'r1 up', 30);
-    director.keyProblem.code = 'EBUSY';
+    busy = true;
     director.keyed.length = 0;
     await configure(key(2));
+    await net.run(1);
     expect(director.keyed.at(-1)).to.equal('192.0.2.1 2');
     expect(director.lines().at(-1)).to.match(/An old key stays for now: .*EBUSY/);
     const lines = director.lines().length;
     await net.run(60);
-    expect(director.keyed.length, 'tried again').to.be.within(10, 14);
+    expect(director.keyed.length, 'tried again').to.be.within(10, 17);
     expect(director.lines().length, 'and said once').to.equal(lines);
-    director.keyProblem.code = null;
-    await net.run(6);
+    busy = false;
+    await net.run(7);
     expect(director.lines().at(-1)).to.match(/No old key is left/);
     await configure(key(2, 'another'));
     expect(director.lines().at(-1)).to.match(/other keys under the same ids \(2\/2\) are for the next session/);

@@ -64,7 +64,10 @@ class AoKernel extends ScriptedLibc {
     expect(value.length).to.equal(304 * 256);
     if (this.keys.length === 0) throw new SystemError('ENOENT', 'getsockopt');
     new DataView(value.buffer).setUint32(272, this.keys.length, true);
-    for (const [i, { sendId, receiveId }] of this.keys.entries()) value.set([sendId, receiveId], i * 304 + 278);
+    for (const [i, { sendId, receiveId }] of this.keys.entries()) {
+      value.set([sendId, receiveId], i * 304 + 278);
+      value[i * 304 + 276] = sendId === this.current ? 1 : 0;
+    }
   }
 }
 
@@ -162,6 +165,7 @@ describe('world/real/tcp-ao: keys of a connection', () => {
     const change = () => setAoKeys(kernel, peer, [key(2)]);
     expect(change).to.throw(SystemError, 'TCP-AO key 1/101: EBUSY: the other side still asks for it');
     expect([kernel.asked, kernel.keys.length]).to.deep.equal([102, 2]);
+    expect(kernel.calls, 'the kernel is not even asked').to.not.include('delete 1');
     kernel.current = 2;
     change();
     expect(kernel.keys.length).to.equal(1);
@@ -212,7 +216,9 @@ describe('world/real/tcp-ao: keys of a connection', () => {
     const fd = libc.socket(2, 1, 0);
     try {
       setAoKeys(libc, { ...peer, fd }, [key(1), key(2)]);
-      expect(listAoKeys(libc, fd)).to.have.deep.members([1, 2].map((id) => ({ sendId: id, receiveId: id + 100 })));
+      expect(listAoKeys(libc, fd)).to.have.deep.members(
+        [1, 2].map((id) => ({ sendId: id, receiveId: id + 100, current: id === 1 })),
+      );
     } catch (error) {
       expect(error)
         .to.be.instanceOf(SystemError)
