@@ -17,6 +17,7 @@ import type { Ticks } from './ticks.ts';
 import { sameWish } from './weighting.ts';
 
 const MAX_SERIES = 200;
+const NONE: readonly Series[] = [];
 
 /** A measurement of one check, complete with its metric's name. */
 export interface Observation {
@@ -75,7 +76,7 @@ export class Check implements Asker {
   #unknown = 0;
   #ups = 0;
   #downs = 0;
-  #series: Series[] | null = null;
+  #series: readonly Series[] = NONE;
   readonly #history: History;
   #state: MonitorState;
   #target: Target | null = null;
@@ -250,14 +251,15 @@ export class Check implements Asker {
   }
 
   observe(kind: Observation['kind'], name: string, value: number, labels: Readonly<Record<string, string>>): void {
-    this.#series ??= [];
     const known = this.#series.find((series) => series.name === name && sameLabels(series.given, labels));
     if (known !== undefined) {
       known.value = kind === 'counter' ? known.value + value : value;
     } else if (this.#series.length < MAX_SERIES) {
-      const who = { service: this.#service.config.name, host: this.#probe.server.host, monitor: this.#name };
-      const metric = `pybal_monitor_${this.monitor.module.name.toLowerCase()}_${name}`;
-      this.#series.push({ name, given: labels, metric, kind, labels: { ...who, ...labels }, value });
+      const { config } = this.#service;
+      const all = { service: config.name, host: this.#probe.server.host, monitor: this.#name, ...labels };
+      const metric = this.monitor.instance.metric(name);
+      // Mostly there are one or two: a list that is pushed to would have room for 17.
+      this.#series = this.#series.concat([{ name, given: labels, metric, kind, labels: all, value }]);
     }
   }
 
@@ -278,7 +280,7 @@ export class Check implements Asker {
       results: { up: this.#up, down: this.#down, unknown: this.#unknown },
       transitions: { up: this.#ups, down: this.#downs },
       abandoned: this.#abandoned,
-      observations: (this.#series ?? []).map(({ metric, kind, labels, value }) => ({ metric, kind, labels, value })),
+      observations: this.#series.map(({ metric, kind, labels, value }) => ({ metric, kind, labels, value })),
     };
   }
 

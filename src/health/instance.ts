@@ -50,6 +50,8 @@ export class Instance {
   /** By what the monitor is handed, and hands back with each note: the short way. */
   readonly #byTarget = new WeakMap<Target, Question>();
 
+  readonly #metrics = new Map<string, string>();
+
   constructor(monitor: MonitorToRun, world: World, gates: Gates) {
     this.monitor = monitor;
     const { module } = monitor;
@@ -103,6 +105,16 @@ export class Instance {
       this.broken = reason;
       this.#start = (context) => brokenLoop(context, reason);
     }
+  }
+
+  /** The whole name of a measurement: one text for all servers. */
+  metric(name: string): string {
+    let metric = this.#metrics.get(name);
+    if (metric === undefined) {
+      metric = `pybal_monitor_${this.monitor.module.name.toLowerCase()}_${name}`;
+      this.#metrics.set(name, metric);
+    }
+    return metric;
   }
 
   /** Ask about the asker's target, or get the answers of the loop that does so already: the last one at once if it is fresh. */

@@ -30,17 +30,17 @@ export function atLeast(level: LogLevel, threshold: LogLevel): boolean {
   return LEVELS[level].rank >= LEVELS[threshold].rank;
 }
 
-/** One line with its newline; with line breaks in the text several, each indented by a tab. `wallMs` is Unix time. */
-export function formatRecord(record: LogRecord, style: LineStyle, wallMs: number): string {
+/** One line with its newline; with line breaks in the text several, each indented by a tab. `time` is as `isoTime` gives it. */
+export function formatRecord(record: LogRecord, style: LineStyle, time: string): string {
   const { name, priority } = LEVELS[record.level];
   const mark = style.prefix === 'priority' ? `<${priority}>` : '';
   if (style.format === 'json') {
     const { level, system, data } = record;
     const text = bounded(record.text);
-    return `${mark}${JSON.stringify({ time: isoTime(wallMs), level, system, text, ...(data === undefined ? {} : { data }) })}\n`;
+    return `${mark}${JSON.stringify({ time, level, system, text, ...(data === undefined ? {} : { data }) })}\n`;
   }
-  const time = style.prefix === 'time' ? `${isoTime(wallMs)} ` : '';
-  return `${mark}${time}[${escaped(record.system)}] ${name}: ${linesOf(bounded(record.text), mark)}\n`;
+  const when = style.prefix === 'time' ? `${time} ` : '';
+  return `${mark}${when}[${escaped(record.system)}] ${name}: ${linesOf(bounded(record.text), mark)}\n`;
 }
 
 /** journald takes each line for a message of its own, so each gets the priority. */

@@ -6,7 +6,7 @@ import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { destination } from 'pino';
 import { systemError } from '../world/real/errors.ts';
-import { atLeast, formatRecord, type LineStyle } from './format.ts';
+import { atLeast, formatRecord, isoTime, type LineStyle } from './format.ts';
 import type { LogLevel, LogRecord } from './record.ts';
 
 export interface SinkSettings {
@@ -65,7 +65,14 @@ export function lineStyle(
 /** Throws a SystemError when the file can not be opened. */
 export function createLogSink(settings: SinkSettings): LogSink {
   const { to, style } = settings;
-  const line = (record: LogRecord) => formatRecord(record, style, settings.wall());
+  /** Many lines have the same time. */
+  let lastWall = Number.NaN;
+  let lastTime = '';
+  const line = (record: LogRecord) => {
+    const wall = settings.wall();
+    if (wall !== lastWall) [lastWall, lastTime] = [wall, isoTime(wall)];
+    return formatRecord(record, style, lastTime);
+  };
 
   let queue: Buffer[] = [];
   let queuedBytes = 0;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { atLeast, formatRecord, isoTime, type LineStyle } from '../../../src/log/format.ts';
 import type { LogLevel, LogRecord } from '../../../src/log/record.ts';
 
-const AT = Date.UTC(2026, 4, 4, 3, 2, 1, 123);
+const AT = isoTime(Date.UTC(2026, 4, 4, 3, 2, 1, 123));
 const PLAIN: LineStyle = { format: 'text', prefix: 'none' };
 const record = (text: string, level: LogLevel = 'error', system = 'text_80'): LogRecord => ({ level, system, text });
 
