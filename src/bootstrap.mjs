@@ -91,6 +91,7 @@ const TASKS = {
   'bench-pool': () => setUp() || run(['dist/bench/pool.js', ...rest]),
   'bench-bgp': () => setUp() || debian() || run(['dist/bench/bgp.js', ...rest]),
   'bench-checks': () => setUp() || debian({ ...DEBIAN, ...PEERS }) || run(['dist/bench/checks.js', ...rest]),
+  'bench-check-js': () => setUp() || run(['dist/bench/check-js.js', ...rest]),
   'bench-bfd': () => setUp() || debian() || run(['dist/bench/bfd-load.js', ...rest]),
   'bench-standstill': () => setUp() || run(['dist/bench/standstill.js', ...rest]),
   'bench-failover': () => setUp() || debian() || run(['dist/bench/failover.js', ...rest]),
