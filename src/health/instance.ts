@@ -35,6 +35,8 @@ export type Asking = Pick<Loop, 'busy' | 'fail'> & {
   stop(asker: Asker): Promise<void>;
 };
 
+/** A year. */
+const MOST_SECONDS = 31_536_000;
 /** More open connections and sockets than this are not in use but lost, however many URLs a check asks for at once. */
 const MOST_OPEN = 256;
 const MOST_OPEN_PER_SERVER = 64;
@@ -92,12 +94,17 @@ export class Instance {
     try {
       if (module.kind === 'poll') {
         const made = module.create(options, tools);
+        demandFunction(made, 'check');
         const timing = module.timing(options);
+        demandSeconds(timing, 'intervalSeconds', 'timeoutSeconds');
+        if (timing.intervalSeconds === 0) throw new Error('its interval is 0');
         this.#freshMs = (timing.intervalSeconds + timing.timeoutSeconds) * 1000;
         this.#start = (context) => new PollLoop(context, made, timing);
       } else {
         const made = module.create(options, tools);
+        demandFunction(made, 'watch');
         const timing = module.timing(options);
+        demandSeconds(timing, 'connectTimeoutSeconds', 'reconnectTimeoutSeconds', 'maxDelaySeconds');
         this.#start = (context) => new WatchLoop(context, made, timing);
       }
     } catch (error) {
@@ -126,6 +133,20 @@ export class Instance {
       this.#questions.set(key, question);
     } else question.join(asker, this.#freshMs);
     return question;
+  }
+}
+
+/** What a monitor makes may be of no type at all: that is a bug of its own and no word about a server. */
+function demandFunction(made: unknown, name: string): void {
+  if (typeof made !== 'object' || made === null || typeof Reflect.get(made, name) !== 'function')
+    throw new Error(`create returned nothing that has ${name}`);
+}
+
+function demandSeconds(timing: object, ...names: readonly string[]): void {
+  for (const name of names) {
+    const seconds: unknown = Reflect.get(timing, name);
+    if (typeof seconds !== 'number' || !(seconds >= 0 && seconds <= MOST_SECONDS))
+      throw new Error(`timing says ${name} ${String(seconds)}`);
   }
 }
 

@@ -5,7 +5,7 @@ import { realpath, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { errorText } from '../lib/errors.ts';
-import { API_VERSION, type MonitorModule, type Sample } from './monitor.ts';
+import { API_VERSION, type MonitorModule, type OptionRow, type Sample } from './monitor.ts';
 
 /** The same place in the sources and in what is built from them. */
 const BUILT_IN = fileURLToPath(new URL('../../monitors/', import.meta.url));
@@ -148,6 +148,27 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
+const KINDS: Readonly<Record<OptionRow['kind'], true>> = {
+  int: true,
+  float: true,
+  seconds: true,
+  port: true,
+  bool: true,
+  string: true,
+  secret: true,
+  path: true,
+  url: true,
+  address: true,
+  choice: true,
+  strings: true,
+  octets: true,
+  urls: true,
+  addresses: true,
+  ints: true,
+  words: true,
+  template: true,
+};
+
 /** What is wrong with the module in the file `<stem>.mjs`; null if nothing is. */
 function complaint(module: unknown, stem: string): string | null {
   if (!isObject(module)) return 'it has no default export that is a monitor';
@@ -168,6 +189,7 @@ function complaint(module: unknown, stem: string): string | null {
     if (!isObject(row) || typeof row.name !== 'string' || typeof row.kind !== 'string' || typeof row.doc !== 'string') {
       return 'an option has no name, kind or doc';
     }
+    if (!Object.hasOwn(KINDS, row.kind)) return `option ${row.name} is of kind ${row.kind}, which there is not`;
     if (names.has(row.name)) return `option ${row.name} is there twice`;
     names.add(row.name);
   }

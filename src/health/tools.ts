@@ -452,6 +452,15 @@ function lateText(lateMs: number): string {
 
 /** What a monitor returned, if it keeps to the contract. A monitor's bug says nothing about the server. */
 export function asHealth(value: unknown): Health {
+  try {
+    return healthOf(value);
+  } catch (error) {
+    // An attribute that throws when somebody looks.
+    return { is: 'unknown', reason: bounded(bugText(error)) };
+  }
+}
+
+function healthOf(value: unknown): Health {
   if (typeof value === 'object' && value !== null && 'is' in value) {
     if (value.is === 'up') return asUp(value as Health & { is: 'up' });
     const reason = 'reason' in value && typeof value.reason === 'string' ? value.reason : '(reason unknown)';

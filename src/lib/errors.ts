@@ -48,6 +48,11 @@ export function printComplaint(complaint: Complaint): string {
 
 /** The text of anything that was thrown, on one line. */
 export function errorText(thrown: unknown): string {
-  const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
-  return text.replace(/\s*\n\s*/g, ' ');
+  try {
+    const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
+    return text.replace(/\s*\n\s*/g, ' ');
+  } catch {
+    // Anything may be thrown by a monitor, also what throws when it is to become text.
+    return 'something that can not be shown';
+  }
 }

@@ -114,6 +114,7 @@ describe('loadMonitor', () => {
       "options: [{ name: 'x', kind: 'int', doc: '' }, { name: 'x', kind: 'int', doc: '' }]",
       'option x is there twice',
     ],
+    ['options: []', "options: [{ name: 'x', kind: 'odd', doc: '' }]", 'option x is of kind odd, which there is not'],
     ['export default', 'export const monitor =', 'it has no default export that is a monitor'],
   ] as const) {
     it(`refuses a module: ${reason}`, async () => {

@@ -543,6 +543,26 @@ describe('HealthRunner when configuration changes', () => {
     expect(forgotten).to.equal(1);
   });
 
+  for (const [what, broken, reason] of [
+    ['no check', { create: () => ({}) as never }, 'create returned nothing that has check'],
+    ['nothing at all', { create: () => null as never }, 'create returned nothing that has check'],
+    ['no interval', { timing: () => ({ intervalSeconds: 0, timeoutSeconds: 1 }) }, 'its interval is 0'],
+    [
+      'an odd interval',
+      { timing: () => ({ intervalSeconds: Number.NaN, timeoutSeconds: 1 }) },
+      'timing says intervalSeconds NaN',
+    ],
+    ['an odd timeout', { timing: () => ({ intervalSeconds: 1, timeoutSeconds: -1 }) }, 'timing says timeoutSeconds -1'],
+  ] as const)
+    it(`does not blame a server for a monitor that makes ${what}`, async () => {
+      const { fake, runner, configure, told } = lab();
+      configure([{ ...scriptedPoll('A').module, ...broken }]);
+      runner.candidate('text_80', 'cp1', '10.0.0.9');
+      await fake.clock.advance(2000);
+      expect(told()).to.not.include('down');
+      expect(fake.lines.join('\n')).to.contain(`A cannot be set up: ${reason}`);
+    });
+
   it('tells of a monitor that never closes its connections', async () => {
     const at = { address: '10.0.0.9', port: 80 };
     const stream = { on() {}, write: () => true, end() {}, pause() {}, resume() {}, close() {}, local: at, remote: at };

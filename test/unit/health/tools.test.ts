@@ -286,6 +286,16 @@ describe('What monitors are handed', () => {
     }
   });
 
+  it('lets nothing out that a monitor returns or throws, however odd', () => {
+    const throws = (): never => {
+      throw new Error('boo');
+    };
+    const odd = Object.defineProperty({ is: 'down' }, 'reason', { get: throws });
+    expect(asHealth(odd)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: boo' });
+    const health = judge({ threw: { toString: throws }, timedOut: false }, new CheckCut(), 0, 1000);
+    expect(health).to.deep.equal({ is: 'down', reason: 'something that can not be shown' });
+  });
+
   it('counts what is open: what is closed, lost or used up is not', async () => {
     const seen: number[] = [];
     let lose = (_: SystemError | null): void => {};
