@@ -68,12 +68,6 @@ export class Etcd {
     );
   }
 
-  /** Before authentication is on, the user in `ctl` is a stranger: being told so is an answer. */
-  #answers(): Promise<boolean | null> {
-    const told = (error: unknown) => (/authentication is not enabled/.test(String(error)) ? true : null);
-    return this.ctl('get', 'nothing').then(() => true, told);
-  }
-
   /** etcdctl, v3. */
   async ctl(...args: readonly string[]): Promise<string> {
     return this.#ctl('3', args);
