@@ -140,9 +140,10 @@ describe('a DNS answer', () => {
     const name = [...Array(126).fill([1, 97]).flat(), 0];
     const records = Array(511).fill([0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, 2, 0xc0, 12]).flat();
     const bytes = Uint8Array.from([...header.slice(0, 6), 1, 255, 0, 0, 0, 0, ...name, 0, 1, 0, 1, ...records]);
-    const start = performance.now();
+    const before = process.cpuUsage();
     expect(decodeMessage(bytes).answers).to.have.length(511);
-    expect(performance.now() - start).to.be.lessThan(500);
+    // Of this process alone: others may keep it waiting.
+    expect(process.cpuUsage(before).user / 1000).to.be.lessThan(500);
   });
 
   it('may be any octets: they are read or Malformed', () => {
