@@ -7,6 +7,7 @@ import { scanText } from '../../../src/config/text.ts';
 import type { MonitorModule } from '../../../src/health/monitor.ts';
 import { printComplaint } from '../../../src/lib/errors.ts';
 import { FLAG } from '../../../src/ipvs/table.ts';
+import { ANY_CHARACTER } from '../../support/any-character.ts';
 import { configOf, decodeText } from '../../support/config.ts';
 import { AS_ALWAYS } from '../../support/service-config.ts';
 import { peerConfig } from '../../support/peer-config.ts';
@@ -407,7 +408,7 @@ ${web()}`);
     const names = [...GLOBAL_OPTIONS, ...PEER_OPTIONS, ...SERVICE_OPTIONS].map((row) => row.name);
     const value = fc.oneof(
       fc.constantFrom('yes', '1', '-1', '[]', "[ 'ProxyFetch' ]", '%(ip)s', '%', '198.51.100.1', '::1', 'sh', ''),
-      fc.string({ unit: 'binary', maxLength: 8 }),
+      fc.string({ unit: ANY_CHARACTER, maxLength: 8 }),
     );
     const line = fc.tuple(fc.constantFrom<string>(...names, 'proxyfetch.url', 'x.y', '__proto__'), value);
     const section = fc.tuple(

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { dictGet, type Literal, LiteralError, parseLiteral, printLiteral } from '../../../src/config/literal.ts';
+import { ANY_CHARACTER } from '../../support/any-character.ts';
 import { askPython } from '../../support/python.ts';
 
 /** A literal as the JSON-like value that it stands for; floats are marked, because 1.0 is not 1 in Python. */
@@ -184,7 +185,7 @@ print(json.dumps([plain(ast.literal_eval(text.strip())) for text in json.load(sy
     literal: fc.oneof(
       { maxDepth: 4 },
       fc.string({ unit: 'grapheme' }).map((value): Literal => ({ is: 'string', value })),
-      fc.string({ unit: 'binary' }).map((value): Literal => ({ is: 'string', value })),
+      fc.string({ unit: ANY_CHARACTER }).map((value): Literal => ({ is: 'string', value })),
       fc.maxSafeInteger().map((value): Literal => ({ is: 'int', value })),
       fc.double({ noNaN: true, noDefaultInfinity: true }).map((value): Literal => ({ is: 'float', value })),
       fc.boolean().map((value): Literal => ({ is: 'bool', value })),
@@ -233,7 +234,7 @@ print(json.dumps([plain(ast.literal_eval(text.strip())) for text in json.load(sy
       '\n',
       ' ',
     );
-    const text = fc.array(fc.oneof(piece, fc.string({ maxLength: 2, unit: 'binary' })), { maxLength: 15 });
+    const text = fc.array(fc.oneof(piece, fc.string({ maxLength: 2, unit: ANY_CHARACTER })), { maxLength: 15 });
     fc.assert(
       fc.property(text, (pieces) => {
         try {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { printMetrics } from '../../../src/control/metrics.ts';
 import { pybalResponse } from '../../../src/control/pybal-http.ts';
 import { makeView } from '../../../src/control/view.ts';
+import { ANY_CHARACTER } from '../../support/any-character.ts';
 import { bfdSession, check, inputs, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
 
 /** Samples by metric, out of Prometheus' text format; throws where a line is not of that format. */
@@ -194,15 +195,20 @@ describe('/metrics', () => {
   it('is of the format whatever hosts are called and monitors measure', async () => {
     const well = await inputs();
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), fc.double(), fc.string({ unit: 'binary' }), (host, value, label) => {
-        const decision = well.decision;
-        const service = decision?.config.services[0];
-        if (decision === null || service === undefined) throw new Error('no service');
-        const services = new Map([[service.name, serviceVerdict(service, [server(host)])]]);
-        const observation = { metric: 'pybal_monitor_x', kind: 'gauge', labels: { a: label }, value } as const;
-        const checks = [check(service.name, host, { observations: [observation] })];
-        parse(printMetrics(makeView({ ...well, decision: { ...decision, services }, checks })));
-      }),
+      fc.property(
+        fc.string({ unit: ANY_CHARACTER }),
+        fc.double(),
+        fc.string({ unit: ANY_CHARACTER }),
+        (host, value, label) => {
+          const decision = well.decision;
+          const service = decision?.config.services[0];
+          if (decision === null || service === undefined) throw new Error('no service');
+          const services = new Map([[service.name, serviceVerdict(service, [server(host)])]]);
+          const observation = { metric: 'pybal_monitor_x', kind: 'gauge', labels: { a: label }, value } as const;
+          const checks = [check(service.name, host, { observations: [observation] })];
+          parse(printMetrics(makeView({ ...well, decision: { ...decision, services }, checks })));
+        },
+      ),
     );
   });
 });

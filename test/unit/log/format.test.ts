@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { atLeast, formatRecord, isoTime, type LineStyle } from '../../../src/log/format.ts';
 import type { LogLevel, LogRecord } from '../../../src/log/record.ts';
+import { ANY_CHARACTER } from '../../support/any-character.ts';
 
 const AT = isoTime(Date.UTC(2026, 4, 4, 3, 2, 1, 123));
 const PLAIN: LineStyle = { format: 'text', prefix: 'none' };
@@ -66,7 +67,7 @@ describe('A log line', () => {
 
   it('is always whole lines, and only ever one that does not begin with a tab', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
+      fc.property(fc.string({ unit: ANY_CHARACTER, maxLength: 200 }), (text) => {
         const lines = formatRecord(record(text), PLAIN, AT).split('\n');
         expect(lines.at(-1)).to.equal('');
         expect(lines.slice(0, -1).filter((line) => !line.startsWith('\t')).length).to.equal(1);
