@@ -427,6 +427,8 @@ export class Laws {
     const since = this.#truth.now;
     const { generation } = director.machine;
     const limitMs = LEFT_MS[why];
+    // Where packets get lost, that our intervals are short now may not have got through: three of the long ones are waited for.
+    if (this.#truth.disturbed(director.name, ['loss'], since - RECENT_MS)) return;
     const watching = routers.filter((router) => router.wellSince(since) && router.sees(director.plan.address));
     if (watching.length === 0) return;
     this.#site.scheduler.at(limitMs, () => {
