@@ -11,11 +11,11 @@ import { AT, CERTIFICATES, PORTS, type Servers, US } from './servers.ts';
 import type { Given, Own, Place, Subject } from './subjects.ts';
 
 /** For what never ends: long enough for a handshake of TLS while everything else goes on too. */
-const SHORT_SECONDS = 3;
+const SHORT_SECONDS = 5;
 /** For what ends by itself. The kernel looks for a neighbour for 3 s. */
-const LONG_SECONDS = 15;
+const LONG_SECONDS = 20;
 /** How long a connection is held to see whether it is lost. */
-const HELD_MS = 6000;
+const HELD_MS = 8000;
 
 export interface Failure {
   readonly title: string;
@@ -98,10 +98,11 @@ function ofTls(subject: Subject): readonly Failure[] {
 function ofItsOwn(subject: Subject): readonly Failure[] {
   const say = async (own: Own, servers: Servers): Promise<string> => {
     const given = typeof own.given === 'function' ? own.given(servers) : (own.given ?? {});
-    if (own.answers === undefined) return said(subject, servers, own.place ?? {}, given, SHORT_SECONDS);
+    const seconds = own.endless === true ? SHORT_SECONDS : LONG_SECONDS;
+    if (own.answers === undefined) return said(subject, servers, own.place ?? {}, given, seconds);
     const server = await hostileUdp(own.answers);
     const place = { address: HOSTILE_AT, port: server.port };
-    return said(subject, servers, place, given, SHORT_SECONDS).finally(() => server.close());
+    return said(subject, servers, place, given, seconds).finally(() => server.close());
   };
   return (subject.own ?? []).map((own) => ({ title: own.title, frozen: false, say: (servers) => say(own, servers) }));
 }
@@ -157,6 +158,7 @@ function normalized(text: string, servers: Servers, { address, port }: Place): s
       .replaceAll(address, 'SERVER')
       .replaceAll(US, 'DIRECTOR')
       .replaceAll(/\d+(\.\d+)? ms\b/g, 'N ms')
+      .replaceAll(/\b\d+ (times|messages|replies)\b/g, 'N $1')
       // Of a drip.
       .replace(/ after \d bytes/, ' after a few bytes')
       .replace(/ after "(..).{0,7}"$/, ' after "$1…"')

@@ -11,7 +11,7 @@ export const HOSTILE_AT = '127.86.0.1';
 export type Speech = (received: string) => string | Uint8Array;
 
 /** Slower than any answer is short. */
-const DRIP_MS = 500;
+const DRIP_MS = 900;
 /** Long enough for a request to be on its way. */
 const RESET_MS = 100;
 const FLOOD = Buffer.alloc(64 * 1024, 'x');

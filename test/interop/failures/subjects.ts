@@ -31,6 +31,8 @@ export interface Own {
   readonly title: string;
   readonly place?: Partial<Place>;
   readonly given?: Given | ((servers: Servers) => Given);
+  /** Nothing ends it but the deadline. */
+  readonly endless?: boolean;
   /** Answers to a datagram, from a hostile server. */
   readonly answers?: (bytes: Buffer) => readonly Uint8Array[];
 }
@@ -61,6 +63,8 @@ export interface Subject {
   readonly own?: readonly Own[];
   /** Failures that are none to this one, by intention: it is up. */
   readonly bears?: readonly string[];
+  /** Failures that are our own fault: it knows nothing then. */
+  readonly ours?: readonly string[];
   /** Pairs of failures that it has the same words for. */
   readonly blurs?: readonly (readonly [string, string])[];
 }
@@ -166,16 +170,21 @@ export const subjects: readonly Subject[] = [
       { title: 'NXDOMAIN', given: { name: 'a.nothing.test' } },
       { title: 'REFUSED', given: { name: 'a.refused.test' } },
       { title: 'SERVFAIL', given: { name: 'a.failing.test' } },
-      { title: 'no answer to this question', given: { name: 'a.silent.test' } },
+      { title: 'no answer to this question', endless: true, given: { name: 'a.silent.test' } },
       { title: 'no such records', given: { type: 'MX', answers: [] } },
       { title: 'another address', given: { answers: ['192.0.2.9'] } },
       {
         title: 'an answer to another question',
+        endless: true,
         answers: (bytes) => altered(bytes, (reply) => reply.writeUInt8((reply[14] ?? 0) ^ 1, 14)),
       },
-      { title: 'an answer with another ID', answers: (bytes) => altered(bytes, (reply) => reply.writeUInt8(1, 0)) },
+      {
+        title: 'an answer with another ID',
+        endless: true,
+        answers: (bytes) => altered(bytes, (reply) => reply.writeUInt8(1, 0)),
+      },
       { title: 'half an answer', answers: (bytes) => [healthyReply(bytes).subarray(0, 20)] },
-      { title: 'garbage', answers: () => [Buffer.alloc(1200, 0xff)] },
+      { title: 'garbage', endless: true, answers: () => [Buffer.alloc(1200, 0xff)] },
       { title: 'cut short, and no TCP', answers: (bytes) => altered(bytes, (reply) => reply.writeUInt8(0x83, 2)) },
     ],
   },
@@ -199,9 +208,13 @@ export const subjects: readonly Subject[] = [
       { title: 'NXDOMAIN', given: { hostnames: ['a.nothing.test'], 'fail-on-nxdomain': true } },
       { title: 'REFUSED', given: { hostnames: ['a.refused.test'] } },
       { title: 'SERVFAIL', given: { hostnames: ['a.failing.test'] } },
-      { title: 'no answer to this question', given: { hostnames: ['a.silent.test'] } },
-      { title: 'an answer with another ID', answers: (bytes) => altered(bytes, (reply) => reply.writeUInt8(1, 0)) },
-      { title: 'garbage', answers: () => [Buffer.alloc(1200, 0xff)] },
+      { title: 'no answer to this question', endless: true, given: { hostnames: ['a.silent.test'] } },
+      {
+        title: 'an answer with another ID',
+        endless: true,
+        answers: (bytes) => altered(bytes, (reply) => reply.writeUInt8(1, 0)),
+      },
+      { title: 'garbage', endless: true, answers: () => [Buffer.alloc(1200, 0xff)] },
     ],
   },
   {
@@ -211,11 +224,16 @@ export const subjects: readonly Subject[] = [
     port: PORTS.unbound,
     options: () => ({ send: [QUERY], expect: [ANSWER] }),
     own: [
-      { title: 'another reply', given: { expect: ['\xc0\x00\x02\x09'], tries: 1 } },
-      { title: 'nothing in the reply', answers: () => [Buffer.alloc(0)] },
+      { title: 'another reply', endless: true, given: { expect: ['\xc0\x00\x02\x09'], tries: 1 } },
+      { title: 'nothing in the reply', endless: true, answers: () => [Buffer.alloc(0)] },
       { title: 'replies without end', answers: () => Array.from({ length: 200 }, () => Buffer.from('x')) },
       { title: 'nothing is expected, and nobody listens', place: { port: PORTS.nobody }, given: { expect: [] } },
-      { title: 'nothing is expected, and nothing comes', place: { address: AT.blackHole }, given: { expect: [] } },
+      {
+        title: 'nothing is expected, and nothing comes',
+        endless: true,
+        place: { address: AT.blackHole },
+        given: { expect: [] },
+      },
     ],
     bears: ['nothing is expected, and nothing comes'],
   },
@@ -226,9 +244,14 @@ export const subjects: readonly Subject[] = [
     port: 0,
     options: () => ({ pause: 0.05 }),
     own: [
-      { title: 'answers that take too long', given: { 'max-latency': 0.00001 } },
+      { title: 'answers that take too long', endless: true, given: { 'max-latency': 0.00001 } },
       { title: 'large packets that are lost, small ones', place: { address: AT.narrow } },
-      { title: 'large packets that are lost, large ones', place: { address: AT.narrow }, given: { bytes: 1000 } },
+      {
+        title: 'large packets that are lost, large ones',
+        endless: true,
+        place: { address: AT.narrow },
+        given: { bytes: 1000 },
+      },
     ],
     bears: ['a process that stands still', 'large packets that are lost, small ones'],
   },
@@ -267,6 +290,7 @@ export const subjects: readonly Subject[] = [
       ['a certificate that has expired', 'a certificate for another name'],
       ['a certificate that has expired', 'a certificate of an authority that nobody knows'],
     ],
+    ours: ['no such program', 'no program'],
   },
   {
     title: 'SSH',
@@ -299,6 +323,7 @@ export const subjects: readonly Subject[] = [
       ['accepted, and closed at once', 'an answer that is cut short, then closed'],
       ['a slow drip', 'a process that stands still'],
     ],
+    ours: ['a host that nobody knows'],
   },
   {
     title: 'SMTP',
@@ -362,7 +387,7 @@ export const subjects: readonly Subject[] = [
       { title: 'NXDOMAIN', given: { url: 'http://a.nothing.test/members' } },
       { title: 'REFUSED', given: { url: 'http://a.refused.test/members' } },
       { title: 'SERVFAIL', given: { url: 'http://a.failing.test/members' } },
-      { title: 'no answer to this question', given: { url: 'http://a.silent.test/members' } },
+      { title: 'no answer to this question', endless: true, given: { url: 'http://a.silent.test/members' } },
       { title: 'no such file', given: (servers) => ({ url: null, path: servers.path('nothing') }) },
       { title: 'a folder', given: (servers) => ({ url: null, path: servers.path('') }) },
       { title: 'a file of something else', given: (servers) => ({ url: null, path: servers.path('health.py') }) },
