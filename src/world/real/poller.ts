@@ -8,7 +8,9 @@ import { MOST_EVENTS, type TcpCalls } from '../../ffi/tcp-calls.ts';
 /** sys/epoll.h */
 export const EPOLL = { in: 0x1, out: 0x4, error: 0x8, hangUp: 0x10, peerEnd: 0x2000 } as const;
 const EPOLLET = 0x80000000;
+const EPOLLONESHOT = 0x40000000;
 const EVENTS = EPOLLET | EPOLL.in | EPOLL.out | EPOLL.peerEnd;
+const DIAL_EVENTS = EPOLLONESHOT | EPOLL.out;
 
 /**
  * In one turn of the loop, all but what nobody has the time for: a check whose deadline has passed waits for one more turn, in case
@@ -26,6 +28,11 @@ export interface Watched {
 export class Poller {
   readonly #calls: TcpCalls;
   readonly #epoll: number;
+  /**
+   * Of those that are being connected, each for one event. It is in the other one, and looked at before: events come in the order in
+   * which they happened, and that a server is gone must not wait until thousands of connections have heard that they are.
+   */
+  readonly #dialling: number;
   readonly #waker: Waker;
   /** By descriptor. An event that was taken before the descriptor changed hands has another generation. */
   readonly #watched: (Watched | undefined)[] = [];
@@ -38,19 +45,33 @@ export class Poller {
   constructor(calls: TcpCalls) {
     this.#calls = calls;
     this.#epoll = calls.epoll();
+    this.#dialling = calls.epoll();
     try {
+      const failed = calls.watch(this.#epoll, this.#dialling, EPOLL.in, [this.#dialling, 0]);
+      if (failed < 0) throw calls.error(failed, 'epoll_ctl');
       this.#waker = wakeOn(this.#epoll);
     } catch (error) {
+      calls.close(this.#dialling);
       calls.close(this.#epoll);
       throw error;
     }
   }
 
-  /** 0, or the errno with its sign turned. */
+  /** Tell it once when it is connected, or is not. 0, or the errno with its sign turned. */
+  dial(fd: number, watched: Watched): number {
+    return this.#add(this.#dialling, DIAL_EVENTS, fd, watched);
+  }
+
+  /** Tell it of everything from now on, and of what is there already. 0, or the errno with its sign turned. */
   watch(fd: number, watched: Watched): number {
-    const generation = ((this.#generations[fd] ?? 0) + 1) >>> 0;
-    const failed = this.#calls.watch(this.#epoll, fd, EVENTS, [fd, generation]);
-    if (failed < 0) return failed;
+    return this.#add(this.#epoll, EVENTS, fd, watched);
+  }
+
+  #add(epoll: number, events: number, fd: number, watched: Watched): number {
+    const known = this.#watched[fd] === watched;
+    const generation = ((this.#generations[fd] ?? 0) + (known ? 0 : 1)) >>> 0;
+    const failed = this.#calls.watch(epoll, fd, events, [fd, generation]);
+    if (failed < 0 || known) return failed;
     while (this.#watched.length < fd) this.#watched.push(undefined);
     while (this.#generations.length < fd) this.#generations.push(0);
     this.#watched[fd] = watched;
@@ -60,11 +81,11 @@ export class Poller {
     return 0;
   }
 
-  /** No event of it any more. To be called before it is closed, or given to somebody else (`goesOn`). */
+  /** No event of it any more, if there was to be any. To be called before it is closed, or given to somebody else (`goesOn`). */
   forget(fd: number, goesOn = false): void {
     if (this.#watched[fd] === undefined) return;
     this.#watched[fd] = undefined;
-    if (goesOn) this.#calls.unwatch(this.#epoll, fd);
+    if (goesOn) for (const epoll of [this.#epoll, this.#dialling]) this.#calls.unwatch(epoll, fd);
     if (--this.#count === 0) this.#waker.stop();
   }
 
@@ -97,9 +118,19 @@ export class Poller {
     this.#take(MOST_BATCHES);
   }
 
+  /** A batch of those that are dialled, and one of the others. */
   #take(batches: number): void {
+    const dialled = this.#tell(this.#calls.take(this.#dialling));
+    const others = this.#tell(this.#calls.take(this.#epoll));
+    // What the last batch leaves behind wakes the loop again: Node's own sockets have their turn before. A tick that a microtask
+    // asks for comes when there are no microtasks any more.
+    if (Math.max(dialled, others) === MOST_EVENTS && batches > 1)
+      queueMicrotask(() => process.nextTick(() => this.#take(batches - 1)));
+  }
+
+  /** How many there were. */
+  #tell(count: number): number {
     const { taken } = this.#calls;
-    const count = this.#calls.take(this.#epoll);
     for (let at = 0; at < count; at++) {
       const fd = taken.key(at, 0);
       if (this.#generations[fd] !== taken.key(at, 1)) continue;
@@ -112,8 +143,6 @@ export class Poller {
         });
       }
     }
-    // What the last batch leaves behind wakes the loop again: Node's own sockets have their turn before. A tick that a microtask
-    // asks for comes when there are no microtasks any more.
-    if (count === MOST_EVENTS && batches > 1) queueMicrotask(() => process.nextTick(() => this.#take(batches - 1)));
+    return count;
   }
 }

@@ -108,7 +108,7 @@ export class QuickStream implements Stream, Watched {
       resolve(this);
       return;
     }
-    const failed = begun === -EINPROGRESS ? this.#watch() : begun;
+    const failed = begun === -EINPROGRESS ? engine.poller.dial(this.#fd, this) : begun;
     if (failed < 0) throw this.#refused(failed);
     const release = cut.onAbort(() => {
       this.#finish();
@@ -204,7 +204,7 @@ export class QuickStream implements Stream, Watched {
     if (this.#fd < 0 || this.#closing || this.#ended || this.#queue !== null) return null;
     const fd = this.#fd;
     void this.local;
-    if (this.#watched) this.#engine.poller.forget(fd, true);
+    this.#engine.poller.forget(fd, true);
     this.#fd = -1;
     this.#closing = true;
     this.#handlers = null;
@@ -330,7 +330,7 @@ export class QuickStream implements Stream, Watched {
 
   #finish(failure: SystemError | null = null): void {
     if (this.#fd < 0) return;
-    if (this.#watched) this.#engine.poller.forget(this.#fd);
+    this.#engine.poller.forget(this.#fd);
     this.#engine.calls.close(this.#fd);
     this.#fd = -1;
     this.#queue = null;

@@ -522,6 +522,23 @@ describe('A quick stream', () => {
     expect(heard).to.equal(count);
   });
 
+  it('that is refused is told of it before all those that have something to read, though that was there first', async () => {
+    const count = 500;
+    const streams = await Promise.all(Array.from({ length: count }, () => withQuickOnes.connect(at, new Knife())));
+    const sockets: Socket[] = [];
+    while (sockets.length < count) sockets.push(await accepted());
+    const closed = createServer();
+    const nobody = { ...at, port: await listening(closed) };
+    await new Promise((resolve) => closed.close(resolve));
+    let heard = 0;
+    for (const stream of streams) stream.on({ onData: () => void heard++, onEnd() {}, onDrain() {}, onClose() {} });
+    await turn();
+    for (const socket of sockets) socket.write('x');
+    expect(await codeOf(withQuickOnes.connect(nobody, new Knife()))).to.equal('ECONNREFUSED');
+    expect(heard).to.be.below(count / 2);
+    for (const stream of streams) stream.close('rst');
+  });
+
   it('whose handler throws takes nothing from the others', async () => {
     const [bad, good] = [await withQuickOnes.connect(at, new Knife()), await withQuickOnes.connect(at, new Knife())];
     const sockets = [await accepted(), await accepted()];
