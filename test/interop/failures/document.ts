@@ -19,7 +19,7 @@ Written by \`test/interop/failures\`: each line is a check that was made, throug
 server from Debian in a network namespace, or of one that speaks its protocol and breaks the rules. The test fails when a run
 hears anything else than what is written here. \`npm run test:interop\` repeats it.
 
-SERVER stands for the server's address and port, DIRECTOR for our address. "Accepted, and closed at once" and "cut short" are
+SERVER stands for the server's address and port, DIRECTOR for our address, N for a number that is another one each time. "Accepted, and closed at once" and "cut short" are
 half-closed: the server would still read. "A black hole" drops what goes to the server, "a black hole once connected" all that
 the server says on connections that came about. "A process that stands still" has a kernel that takes connections for it
 (SIGSTOP). Where \`up\` may surprise, it is what is meant: ProxyFetch verifies no certificate and IdleConnection reads nothing, as

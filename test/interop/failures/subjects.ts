@@ -307,6 +307,8 @@ export const subjects: readonly Subject[] = [
     port: PORTS.sshd,
     options: (servers) => ({
       mode: 'login',
+      // ssh has four fifths of it, and the rest to say what it waited for.
+      timeout: 10,
       user: 'root',
       identity: servers.path('client'),
       'known-hosts': servers.path('known_hosts'),
