@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { eventually, requireTools } from '../test/support/namespace.ts';
 import { type Checker, type Ours, prober, startKeepalived, startLdirectord, startOurs } from './checks/checkers.ts';
 import type { Job, Report } from './checks/prober.ts';
-import { PORT, type Served, Site, startHolder } from './checks/site.ts';
+import { PORT, type Served, Site, startIdleServers } from './checks/site.ts';
 import { median } from './median.ts';
 import { inOwnNamespace } from './own-namespace.ts';
 import { usage } from './process-usage.ts';
@@ -111,7 +111,7 @@ async function measureAll(): Promise<number> {
       const rows = [...(parts.includes('cost') ? COSTS : []), ...(parts.includes('peak') ? PEAKS : [])];
       const measured = await measureRows(site, rows, folder);
       const lateness = parts.includes('lateness') ? await measureLateness(site) : {};
-      const idle = parts.includes('idle') ? await measureIdle(Number(given.idle), join(folder, 'log')) : {};
+      const idle = parts.includes('idle') ? await measureIdle(Number(given.idle), folder) : {};
       console.log(JSON.stringify({ ...summary(measured), ...lateness, ...idle }));
     } finally {
       await site.stop();
@@ -188,15 +188,15 @@ async function measureLateness(site: Site): Promise<{ readonly latenessP99Ms: nu
   }
 }
 
-/** A process that holds all connections is killed, which resets them. */
+/** All servers die at once: whoever was connected is told so, and who comes again is refused. */
 async function measureIdle(
   connections: number,
-  log: string,
+  folder: string,
 ): Promise<{ idleBytesPerConnection: number; idleFirstNoticeMs: number; idleLastNoticeMs: number }> {
-  const holder = await startHolder();
+  const servers = await startIdleServers(folder);
   let checker: Ours | null = null;
   try {
-    checker = await prober(log);
+    checker = await prober(join(folder, 'log'));
     const { order, pid } = checker;
     await sleep(1_000);
     const empty = usage(pid);
@@ -216,7 +216,7 @@ async function measureIdle(
     await sleep(Number(given.seconds) * 1000);
     const later = usage(pid);
     const killedAt = Number(process.hrtime.bigint()) / 1e6;
-    holder.kill('SIGKILL');
+    servers.kill('SIGTERM');
     const lost = await eventually(
       'all losses',
       async () => {
@@ -238,7 +238,7 @@ async function measureIdle(
       idleLastNoticeMs: Math.round(last),
     };
   } finally {
-    holder.kill('SIGKILL');
+    servers.kill('SIGKILL');
     await checker?.stop();
   }
 }

@@ -1,11 +1,12 @@
 // The checkers of `npm run bench:checks`, each in the foreground on a core of its own.
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { eventually, kill } from '../../test/support/namespace.ts';
 import type { Job, Order, Report } from './prober.ts';
+import { compiled } from './compiled.ts';
 import { addressOf, CORE, PORT } from './site.ts';
 
 export interface Checker {
@@ -58,7 +59,7 @@ export async function startKeepalived(
 ): Promise<Checker> {
   const at = (name: string) => join(folder, name);
   const answers = at('ipvs-answers.so');
-  if (!existsSync(answers)) compile(answers);
+  if (!existsSync(answers)) compiled('ipvs-answers.c', answers, '-shared', '-fPIC');
   const port = check === 'SSL_GET' ? PORT.https : PORT.http;
   const asks = check === 'TCP_CHECK' ? '' : 'url {\n path /\n status_code 200\n }\n';
   const reals = Array.from(
@@ -105,12 +106,6 @@ ${reals}\tservice = http
   );
   const mounted = `mount --bind ${at('ipvsadm')} /usr/sbin/ipvsadm && exec /usr/sbin/ldirectord ${at('ldirectord.cf')} start`;
   return checker(pinned(['unshare', '--mount', 'sh', '-c', mounted]));
-}
-
-function compile(to: string): void {
-  const source = fileURLToPath(new URL('../../../bench/checks/ipvs-answers.c', import.meta.url));
-  const { status, stderr } = spawnSync('gcc', ['-shared', '-fPIC', '-O2', '-o', to, source], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`gcc: ${stderr}`);
 }
 
 function pidIn(file: string): number | null {

@@ -1,11 +1,12 @@
 // What is checked in `npm run bench:checks`: one nginx worker that answers for all addresses of 127/8, and a program that
 // holds connections and does nothing else. Both on the core that the checker does not have.
 
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { eventually, kill } from '../../test/support/namespace.ts';
+import { compiled } from './compiled.ts';
 import { CERTIFICATE, KEY } from '../../test/support/certificate.ts';
 
 export const PORT = { http: 8085, https: 8443, idle: 8086 } as const;
@@ -93,12 +94,13 @@ function fetchText(path: string): Promise<string> {
   });
 }
 
-/** A process that accepts on all addresses and holds what it has accepted. */
-export async function startHolder(): Promise<ChildProcess> {
-  const holder = fork(new URL('./holder.js', import.meta.url).pathname, [`${PORT.idle}`], { execArgv: [] });
+/** The servers of idle connections, on all addresses. SIGTERM kills them all. */
+export async function startIdleServers(folder: string): Promise<ChildProcess> {
+  const program = compiled('idle-servers.c', join(folder, 'idle-servers'));
+  const servers = spawn(program, [`${PORT.idle}`], { stdio: ['ignore', 'pipe', 'inherit'] });
   await new Promise<void>((resolve, reject) => {
-    holder.once('message', () => resolve());
-    holder.once('exit', () => reject(new Error('the holder of connections died')));
+    servers.stdout.once('data', () => resolve());
+    servers.once('exit', () => reject(new Error('the servers of idle connections died')));
   });
-  return holder;
+  return servers;
 }

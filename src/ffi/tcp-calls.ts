@@ -78,8 +78,6 @@ export function openTcpCalls(): TcpCalls {
   const address = new Uint8Array(LONGEST_ADDRESS);
   const watched = new DataView(new ArrayBuffer(EVENT.bytes));
   const events = new DataView(new ArrayBuffer(MOST_EVENTS * EVENT.bytes));
-  // x86, ARM, RISC-V, POWER in its little way: what Node runs on, but for s390x.
-  const little = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
   const result = (returned: number): number => (returned < 0 ? -koffi.errno() : returned);
 
   return {
@@ -110,16 +108,16 @@ export function openTcpCalls(): TcpCalls {
       return fd;
     },
     watch(epoll, fd, wanted, key) {
-      watched.setUint32(0, wanted, little);
-      watched.setUint32(EVENT.key, key[0], little);
-      watched.setUint32(EVENT.key + 4, key[1], little);
+      watched.setUint32(0, wanted, true);
+      watched.setUint32(EVENT.key, key[0], true);
+      watched.setUint32(EVENT.key + 4, key[1], true);
       return result(epollControl(epoll, EPOLL_CTL_ADD, fd, watched));
     },
     unwatch: (epoll, fd) => result(epollControl(epoll, EPOLL_CTL_DEL, fd, watched)),
     take: (epoll) => Math.max(0, epollWait(epoll, events, MOST_EVENTS, 0)),
     taken: {
-      events: (at) => events.getUint32(at * EVENT.bytes, little),
-      key: (at, word) => events.getUint32(at * EVENT.bytes + EVENT.key + 4 * word, little),
+      events: (at) => events.getUint32(at * EVENT.bytes, true),
+      key: (at, word) => events.getUint32(at * EVENT.bytes + EVENT.key + 4 * word, true),
     },
     error: (negative, call) => new SystemError(errnoName(-negative), call),
   };

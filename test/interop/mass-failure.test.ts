@@ -34,7 +34,7 @@ const MOST_MORE_MB = 60;
 /** BFD calls a daemon wedged that is silent for 2 s. */
 const MOST_LATE_MS = 1_000;
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
-const HOLDER = fileURLToPath(new URL('../../bench/checks/holder.js', import.meta.url));
+const HOLDER = fileURLToPath(new URL('../support/holder.js', import.meta.url));
 
 describe('10,000 servers that fall silent at once', function () {
   this.timeout(120_000);

@@ -6,23 +6,21 @@ import { type Waker, wakeOn } from '../../ffi/event-loop.ts';
 import { MOST_EVENTS, type TcpCalls } from '../../ffi/tcp-calls.ts';
 
 /** sys/epoll.h */
-export const EPOLL = { in: 0x1, out: 0x4, error: 0x8, hangUp: 0x10, peerEnd: 0x2000 } as const;
+export const EPOLL = { in: 0x1, urgent: 0x2, out: 0x4, error: 0x8, hangUp: 0x10, peerEnd: 0x2000 } as const;
 const EPOLLET = 0x80000000;
 const EPOLLONESHOT = 0x40000000;
-const EVENTS = EPOLLET | EPOLL.in | EPOLL.out | EPOLL.peerEnd;
+const EVENTS = EPOLLET | EPOLL.in | EPOLL.urgent | EPOLL.out | EPOLL.peerEnd;
 const DIAL_EVENTS = EPOLLONESHOT | EPOLL.out;
 
 /**
- * In one turn of the loop, all but what nobody has the time for: a check whose deadline has passed waits for one more turn, in case
- * its answer is here already. Behind each batch stands what promises make of it.
+ * Taken in one turn of the loop; what is left waits for the next. A check whose deadline has passed waits one turn more, in case its
+ * answer is here already: it has to be in that one.
  */
 const MOST_BATCHES = 256;
 
 export interface Watched {
-  /** Something has changed: EPOLL's bits. Never called from within `watch`. */
+  /** Something has changed: EPOLL's bits. None: its turn has come again, as it asked by `again`. Never called from within `watch`. */
   onEvents(events: number): void;
-  /** Its turn has come again, as it asked by `again`. */
-  onTurn(): void;
 }
 
 export class Poller {
@@ -89,7 +87,7 @@ export class Poller {
     if (--this.#count === 0) this.#waker.stop();
   }
 
-  /** Call its `onTurn` in the next turn of the loop, so that others have theirs. */
+  /** Call it in the next turn of the loop, so that others have theirs. */
   again(watched: Watched): void {
     // One that is waited for keeps the loop from sleeping.
     if (this.#again.push(watched) === 1) setImmediate(() => {});
@@ -113,7 +111,7 @@ export class Poller {
     const again = this.#again;
     if (again.length > 0) {
       this.#again = [];
-      for (const watched of again) watched.onTurn();
+      for (const watched of again) tell(watched, 0);
     }
     this.#take(MOST_BATCHES);
   }
@@ -133,16 +131,20 @@ export class Poller {
     const { taken } = this.#calls;
     for (let at = 0; at < count; at++) {
       const fd = taken.key(at, 0);
-      if (this.#generations[fd] !== taken.key(at, 1)) continue;
-      try {
-        this.#watched[fd]?.onEvents(taken.events(at));
-      } catch (error) {
-        // Uncaught as it would be otherwise. But an event is told once: the others must have theirs.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+      const watched = this.#watched[fd];
+      if (watched !== undefined && this.#generations[fd] === taken.key(at, 1)) tell(watched, taken.events(at));
     }
     return count;
+  }
+}
+
+/** What it throws is uncaught as it would be otherwise. But an event is told once: the others must have theirs. */
+function tell(watched: Watched, events: number): void {
+  try {
+    watched.onEvents(events);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

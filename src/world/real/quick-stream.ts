@@ -13,7 +13,6 @@ import { AF, endpointIn, familyToDial, SOL_SOCKET, socketAddress } from './socke
 import type { SocketOptions } from './streams.ts';
 
 /** Linux's numbers: asm-generic/errno.h, asm-generic/socket.h, netinet/in.h, netinet/tcp.h. */
-const EINTR = 4;
 const EAGAIN = 11;
 const EINPROGRESS = 115;
 const SO_REUSEADDR = 2;
@@ -75,13 +74,15 @@ export class QuickStream implements Stream, Watched {
   #handlers: StreamHandlers | null = null;
   /** What the kernel has not taken yet. */
   #queue: Uint8Array[] | null = null;
+  /** Those that know that it is closed. */
+  #told: StreamHandlers | null = null;
   #failure: SystemError | null = null;
   #lingering: NodeJS.Timeout | null = null;
   #held = false;
   /** There may be something to read. */
   #readable = false;
-  /** The other side has ended, or the connection is broken: there is nothing to wait for behind what can be read. */
-  #over = false;
+  /** A read that does not fill the buffer may have left something: an end, an error, what lies behind an urgent octet (tcp(7)). */
+  #more = false;
   #heardEnd = false;
   #spoke = false;
   /** Of ours: FIN was sent, or will be after what is queued. */
@@ -102,14 +103,23 @@ export class QuickStream implements Stream, Watched {
     const there = destination(engine, to);
     this.#fd = socketFor(engine, to, cut);
     const begun = calls.connect(this.#fd, there);
-    if (begun === 0) {
-      // On its way through this host alone a connection is there at once.
-      this.#begin(to);
-      resolve(this);
+    // 0, or the errno with its sign turned.
+    const settle = (result: number): void => {
+      try {
+        if (result < 0) throw calls.error(result, callOf(to));
+        this.#begin(to);
+        resolve(this);
+      } catch (error) {
+        this.#finish();
+        reject(error);
+      }
+    };
+    // On its way through this host alone a connection is there at once.
+    const failed = begun === -EINPROGRESS ? engine.poller.dial(this.#fd, this) : begun;
+    if (begun === 0 || failed < 0) {
+      settle(failed);
       return;
     }
-    const failed = begun === -EINPROGRESS ? engine.poller.dial(this.#fd, this) : begun;
-    if (failed < 0) throw this.#refused(failed);
     const release = cut.onAbort(() => {
       this.#finish();
       reject(new SystemError('ECANCELED', callOf(to)));
@@ -117,12 +127,7 @@ export class QuickStream implements Stream, Watched {
     this.#dialled = (result) => {
       this.#dialled = null;
       release();
-      if (result < 0) {
-        reject(this.#refused(result));
-        return;
-      }
-      this.#begin(to);
-      resolve(this);
+      settle(result);
     };
   }
 
@@ -143,7 +148,7 @@ export class QuickStream implements Stream, Watched {
   write(bytes: Uint8Array): boolean {
     if (this.#closing || this.#ended || this.#fd < 0) return true;
     if (this.#queue !== null) {
-      this.#queue.push(bytes.slice());
+      this.#queue.push(new Uint8Array(bytes));
       return false;
     }
     // The first words go out at once anyway (RFC 1122 §4.2.3.4).
@@ -151,11 +156,12 @@ export class QuickStream implements Stream, Watched {
     this.#spoke = true;
     const sent = this.#engine.calls.send(this.#fd, bytes);
     if (sent === bytes.length) return true;
-    if (sent < 0 && sent !== -EAGAIN && sent !== -EINTR) {
+    if (sent < 0 && sent !== -EAGAIN) {
       this.#fail(sent);
       return true;
     }
-    this.#queue = [bytes.slice(Math.max(0, sent))];
+    // A copy: `slice` of a Buffer is none.
+    this.#queue = [new Uint8Array(bytes.subarray(Math.max(0, sent)))];
     this.#fail(this.#watch());
     return false;
   }
@@ -199,9 +205,10 @@ export class QuickStream implements Stream, Watched {
     this.#listen();
   }
 
-  /** The connection, for something else to use: this stream is none any more. Null: it is gone, or closed. */
+  /** The connection, for something else to use: this stream is none any more. Null: it is gone, or closed, or had more to send. */
   release(): Socket | null {
-    if (this.#fd < 0 || this.#closing || this.#ended || this.#queue !== null) return null;
+    if (this.#queue !== null) this.close('rst');
+    if (this.#fd < 0 || this.#closing || this.#ended) return null;
     const fd = this.#fd;
     void this.local;
     this.#engine.poller.forget(fd, true);
@@ -219,12 +226,8 @@ export class QuickStream implements Stream, Watched {
       if (this.#fd < 0) return;
     }
     if ((events & ~EPOLL.out) !== 0) this.#readable = true;
-    if ((events & (EPOLL.error | EPOLL.hangUp | EPOLL.peerEnd)) !== 0) this.#over = true;
+    if ((events & (EPOLL.error | EPOLL.hangUp | EPOLL.peerEnd | EPOLL.urgent)) !== 0) this.#more = true;
     if ((events & EPOLL.out) !== 0 && this.#queue !== null) this.#flush();
-    this.#read();
-  }
-
-  onTurn(): void {
     this.#read();
   }
 
@@ -236,12 +239,6 @@ export class QuickStream implements Stream, Watched {
       this.#engine.options.setKeepAlive(this.#fd, keepAlive.intervalSeconds, keepAlive.retries);
     }
     if (preface !== undefined) this.write(preface);
-  }
-
-  /** Why there is no connection. */
-  #refused(errno: number): SystemError {
-    this.#finish();
-    return this.#engine.calls.error(errno, callOf(this.remote));
   }
 
   #set(level: number, option: number, value: number): void {
@@ -270,14 +267,11 @@ export class QuickStream implements Stream, Watched {
       const length = calls.recv(this.#fd, buffer);
       if (length > 0) {
         // The buffer was not filled, so nothing is left; what comes now comes with an event (epoll(7), question 9).
-        if (length < buffer.length && !this.#over) this.#readable = false;
+        if (length < buffer.length && !this.#more) this.#readable = false;
         if (!this.#closing) this.#handlers?.onData(buffer.slice(0, length));
       } else if (length === 0) this.#hearEnd();
       else if (length === -EAGAIN) this.#readable = false;
-      else if (length !== -EINTR) {
-        this.#finish(this.#broken(length));
-        return;
-      }
+      else this.#finish(this.#broken(length));
     }
     poller.again(this);
   }
@@ -297,7 +291,7 @@ export class QuickStream implements Stream, Watched {
     const queue = this.#queue ?? [];
     for (let next = queue[0]; next !== undefined; next = queue[0]) {
       const sent = this.#engine.calls.send(this.#fd, next);
-      if (sent === -EAGAIN || sent === -EINTR) return;
+      if (sent === -EAGAIN) return;
       if (sent < 0) {
         this.#fail(sent);
         return;
@@ -306,9 +300,10 @@ export class QuickStream implements Stream, Watched {
       else queue.shift();
     }
     this.#queue = null;
-    if (this.#ended) this.#engine.calls.shutdown(this.#fd);
-    if (this.#ended && this.#heardEnd) this.#finish();
-    else if (!this.#closing) this.#handlers?.onDrain();
+    if (this.#ended) {
+      this.#engine.calls.shutdown(this.#fd);
+      if (this.#heardEnd) this.#finish();
+    } else if (!this.#closing) this.#handlers?.onDrain();
   }
 
   #broken(errno: number): SystemError {
@@ -340,7 +335,10 @@ export class QuickStream implements Stream, Watched {
   }
 
   #tellClosed(): void {
-    this.#handlers?.onClose(this.#closing ? null : this.#failure);
+    const handlers = this.#handlers;
+    if (handlers === this.#told) return;
+    this.#told = handlers;
+    handlers?.onClose(this.#closing ? null : this.#failure);
   }
 }
 

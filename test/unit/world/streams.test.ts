@@ -1,8 +1,10 @@
 import { expect } from 'chai';
 import { setImmediate as turn } from 'node:timers/promises';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, TLSSocket } from 'node:tls';
+import { openLibc } from '../../../src/ffi/libc.ts';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
@@ -453,29 +455,100 @@ describe('A quick stream', () => {
   });
 
   it('that is never silent leaves others their turn', async () => {
-    const flooded = await withQuickOnes.connect(at, new Knife());
-    const flooding = await accepted();
-    const pour = (): void => {
-      while (flooding.write(Buffer.alloc(1 << 20)));
-    };
-    flooding.on('drain', pour);
-    pour();
-    let bytes = 0;
-    let turns = 0;
-    // A timer is as good as another's socket: it has its turn only when the loop goes round.
-    const timer = setInterval(() => turns++, 1);
-    await new Promise<void>((resolve) => {
-      flooded.on({
-        onData: (chunk) => void ((bytes += chunk.length) > 100 << 20 && resolve()),
-        onEnd() {},
-        onDrain() {},
-        onClose() {},
+    // Of another process, which goes on while we read.
+    const flood = `require('node:net').createServer((socket) => {
+      const pour = () => { while (socket.write(Buffer.alloc(1 << 20))); };
+      socket.on('drain', pour).on('error', () => {});
+      pour();
+    }).listen(0, '127.0.0.1', function () { console.log(this.address().port); });`;
+    const child = spawn(process.execPath, ['-e', flood], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const port = Number(await new Promise((resolve) => child.stdout.once('data', resolve)));
+      const flooded = await withQuickOnes.connect({ ...at, port }, new Knife());
+      let bytes = 0;
+      let turns = 0;
+      let going = true;
+      const count = (): void => void (going && (turns++, setImmediate(count)));
+      setImmediate(count);
+      await new Promise<void>((resolve) => {
+        flooded.on({
+          onData: (chunk) => void ((bytes += chunk.length) > 100 << 20 && resolve()),
+          onEnd() {},
+          onDrain() {},
+          onClose() {},
+        });
       });
+      going = false;
+      flooded.close('rst');
+      // 16 reads of 64 KiB in a turn.
+      expect(turns).to.be.at.least(99);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
+  it('hears what comes behind an urgent octet', async () => {
+    const stream = await withQuickOnes.connect(at, new Knife());
+    const peer = await accepted();
+    const seen = recorder(world, stream);
+    const descriptor = Reflect.get(Reflect.get(peer, '_handle') as object, 'fd') as number;
+    const say = (text: string, flags: number) => openLibc().send(descriptor, Buffer.from(text), text.length, flags);
+    const MSG_OOB = 1;
+    say('ab', 0);
+    say('c', MSG_OOB);
+    say('def', 0);
+    await seen.until(() => seen.received() === 'abdef');
+    stream.close('rst');
+  });
+
+  it('is not there when it can not be what it was to be', async () => {
+    const options: SocketOptions = {
+      ...openSocketOptions(),
+      setKeepAlive() {
+        throw new SystemError('EINVAL', 'setsockopt');
+      },
+    };
+    const keepAlive = { idleSeconds: 1, intervalSeconds: 99_999, retries: 1 };
+    expect(await codeOf(openQuickDial(options)({ ...at, keepAlive }, new Knife()))).to.equal('EINVAL');
+    const peer = await accepted();
+    await new Promise((resolve) => peer.resume().once('close', resolve).once('end', resolve));
+  });
+
+  it('sends what the kernel did not take at once later, whole and in order', async () => {
+    const stream = await withQuickOnes.connect(at, new Knife());
+    const peer = await accepted();
+    peer.pause();
+    const seen = recorder(world, stream);
+    const digest = createHash('sha256');
+    for (let piece = 0; piece < 3; piece++) {
+      const bytes = randomBytes(4 << 20);
+      digest.update(bytes);
+      expect(stream.write(bytes)).to.equal(false);
+      // It is ours again.
+      bytes.fill(0);
+    }
+    stream.end();
+    const got = createHash('sha256');
+    await new Promise<void>((resolve) => {
+      peer.on('data', (bytes) => void got.update(bytes));
+      peer.on('end', resolve);
+      peer.resume();
     });
-    clearInterval(timer);
-    flooded.close('rst');
-    flooding.destroy();
-    expect(turns).to.be.greaterThan(5);
+    expect(got.digest('hex')).to.equal(digest.digest('hex'));
+    peer.end();
+    await seen.until(() => seen.events.includes('close'));
+    expect(seen.events).to.deep.equal(['end', 'close']);
+  });
+
+  it('tells once that it is closed, also to whoever asks in between', async () => {
+    const stream = await withQuickOnes.connect(at, new Knife());
+    let closes = 0;
+    const handlers = { onData() {}, onEnd() {}, onDrain() {}, onClose: () => void closes++ };
+    stream.on(handlers);
+    stream.close('rst');
+    stream.on(handlers);
+    await turn();
+    expect(closes).to.equal(1);
   });
 
   it('that was closed by what another one heard in the same turn hears nothing more, nor does the next one in its place', async () => {
