@@ -1,6 +1,7 @@
 // TCP connections of checks: as those of streams.ts, which dials them here, but by system calls instead of node:net, whose sockets
 // cost twice the CPU and memory where a connection lives for a moment, or where there are thousands of idle ones.
 
+import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { type Libc, openLibc } from '../../ffi/libc.ts';
 import { openTcpCalls, type TcpCalls } from '../../ffi/tcp-calls.ts';
@@ -29,6 +30,11 @@ const READ_BYTES = 65_536;
 const MOST_READS = 16;
 
 const MOST_KNOWN = 20_000;
+/**
+ * Descriptors that checks leave to the others, however many servers there are: kernel tables are read, routers spoken to, and files and
+ * complaints written, when thousands of connections are held.
+ */
+const KEPT_DESCRIPTORS = 128;
 
 /** What all of them share. */
 interface Engine {
@@ -40,13 +46,15 @@ interface Engine {
   readonly buffer: Uint8Array;
   /** Socket addresses by address, with the port of whoever was the last: the same few thousand are dialled again and again. */
   readonly known: Map<string, Uint8Array>;
+  /** Checks use no descriptor from this one on. */
+  readonly firstKept: number;
 }
 
 /** Who dials: see Streams.connect. It knows nothing of TLS. */
 export type QuickDial = (options: ConnectOptions, cut: Cut) => Promise<QuickStream>;
 
 /** One for the process: it stays as long as the event loop does. */
-let opened: Pick<Engine, 'libc' | 'calls' | 'poller' | 'buffer' | 'known'> | null = null;
+let opened: Pick<Engine, 'libc' | 'calls' | 'poller' | 'buffer' | 'known' | 'firstKept'> | null = null;
 
 /** Throws a SystemError where this can not be had: no native code, no libuv in Node's binary, not in the main thread. */
 export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): QuickDial {
@@ -58,7 +66,21 @@ export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): Qui
 function open(): NonNullable<typeof opened> {
   const calls = openTcpCalls();
   const poller = new Poller(calls);
-  return { libc: openLibc(), calls, poller, buffer: new Uint8Array(READ_BYTES), known: new Map() };
+  const limit = descriptorLimit();
+  return {
+    libc: openLibc(),
+    calls,
+    poller,
+    buffer: new Uint8Array(READ_BYTES),
+    known: new Map(),
+    firstKept: limit - Math.min(KEPT_DESCRIPTORS, limit / 2),
+  };
+}
+
+/** RLIMIT_NOFILE. Node has raised it as far as it may. */
+function descriptorLimit(): number {
+  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? [];
+  return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
 }
 
 /** A stream, and before it is one the attempt to connect. */
@@ -364,12 +386,21 @@ function destination({ libc, known }: Engine, { address, port }: Endpoint): Uint
 }
 
 /** A socket with all that it must have before the first packet. */
-function socketFor({ libc, calls, options }: Engine, to: ConnectOptions, cut: Cut): number {
+function socketFor({ libc, calls, options, firstKept }: Engine, to: ConnectOptions, cut: Cut): number {
   const { address, localAddress, localPort, tcp } = to;
   if (cut.aborted) throw new SystemError('ECANCELED', callOf(to));
   const family = familyOf(address);
   const fd = calls.socket(AF[family]);
   if (fd < 0) throw calls.error(fd, callOf(to));
+  // The kernel gives the smallest number that is free.
+  if (fd >= firstKept) {
+    calls.close(fd);
+    throw new SystemError(
+      'EMFILE',
+      callOf(to),
+      `checks have used ${firstKept} descriptors, the others are not for them`,
+    );
+  }
   try {
     if (tcp !== undefined) options.apply(fd, family, address, tcp);
     if (localAddress !== undefined || localPort !== undefined) {

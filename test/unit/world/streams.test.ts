@@ -637,4 +637,28 @@ describe('A quick stream', () => {
       good.close('rst');
     }
   });
+
+  it('leaves descriptors to others, however many there are', async () => {
+    const url = (path: string) => JSON.stringify(new URL(`../../../src/${path}`, import.meta.url).href);
+    const program = `
+      const { openQuickDial } = await import(${url('world/real/quick-stream.js')});
+      const { openSocketOptions } = await import(${url('world/real/socket-options.js')});
+      const { Knife } = await import(${url('lib/cut.js')});
+      const { openSync } = await import('node:fs');
+      const dial = openQuickDial(openSocketOptions());
+      let held = 0;
+      let refusal = null;
+      while (refusal === null && held < 1000)
+        await dial({ address: '127.0.0.1', port: ${at.port} }, new Knife()).then(() => held++, (error) => (refusal = error));
+      for (let i = 0; i < 100; i++) openSync('/dev/null', 'r');
+      console.log(refusal.code, held > 50, String(refusal).includes('not for them'));
+      process.exit(0);`;
+    const node = `exec ${process.execPath} --input-type=module -e "$PROGRAM"`;
+    const child = spawn('sh', ['-c', `ulimit -n 256; ${node}`], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, PROGRAM: program },
+    });
+    const said = await new Promise((resolve) => child.stdout.once('data', (bytes) => resolve(String(bytes).trim())));
+    expect(said).to.equal('EMFILE true true');
+  });
 });
