@@ -6,7 +6,7 @@ import type { Path } from '../decision/decision.ts';
 import type { IpvsTable, ServiceKey } from '../ipvs/table.ts';
 import { equal } from '../lib/equal.ts';
 import { errorText } from '../lib/errors.ts';
-import { inTime, within } from '../lib/in-time.ts';
+import { within } from '../lib/in-time.ts';
 import type { World } from '../world/world.ts';
 
 /** From one reading to the next: whoever comes in between asks together. A failure of thousands is not thousands of readings. */
@@ -14,6 +14,7 @@ const GAP_MS = 100;
 /** And many times as long as a reading takes: a large table must not keep the loop busy. */
 const GAP_FACTOR = 20;
 const MAX_GAP_MS = 2000;
+/** Of each reading. Whoever asks waits for the one under way, for the gap and for his own: four seconds at most. */
 const PATIENCE_MS = 1000;
 
 export class PathWitness {
@@ -22,7 +23,7 @@ export class PathWitness {
   #next: { readonly keys: Set<ServiceKey>; readonly table: Promise<IpvsTable> } | null = null;
   /** When it may begin. */
   #notBefore = Number.NEGATIVE_INFINITY;
-  /** The one before; never rejects. */
+  /** The one before; in time it ends, and never rejects. */
   #before: Promise<unknown> = Promise.resolve();
 
   constructor(world: Pick<World, 'clock' | 'ipvs'>) {
@@ -39,9 +40,7 @@ export class PathWitness {
     const changed = `the path's service (${key}) was changed by somebody during the check`;
     if (before !== null && before.found !== now.found) return changed;
     try {
-      const { clock } = this.#world;
-      const waitMs = Math.max(GAP_MS, this.#notBefore - clock.now());
-      const table = await within(clock, waitMs + PATIENCE_MS, 'list IPVS', this.#read(key));
+      const table = await this.#read(key);
       return equal(table.get(key), now.found) ? null : changed;
     } catch (error) {
       return `it is not known whether the path is there: ${errorText(error)}`;
@@ -59,12 +58,12 @@ export class PathWitness {
 
   async #soon(keys: ReadonlySet<ServiceKey>): Promise<IpvsTable> {
     const { clock, ipvs } = this.#world;
-    await inTime(clock, PATIENCE_MS, this.#before);
+    await this.#before;
     // One turn at least: whoever ended with the same tick joins.
     await clock.sleep(Math.max(1, this.#notBefore - clock.now()));
     this.#next = null;
     const start = clock.now();
-    const table = ipvs.list([...keys]);
+    const table = within(clock, PATIENCE_MS, 'list IPVS', ipvs.list([...keys]));
     const ended = (): void => {
       const now = clock.now();
       this.#notBefore = now + Math.min(MAX_GAP_MS, Math.max(GAP_MS, GAP_FACTOR * (now - start)));

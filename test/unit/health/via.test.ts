@@ -210,6 +210,27 @@ describe('A service whose monitors go through the path', () => {
     await runner.stop();
   });
 
+  it('gives each reading its time, whoever asks while another one is under way', async () => {
+    let broken = false;
+    const { fake, runner, configure, told } = stage(
+      () => broken,
+      () => WAY,
+      async () => {
+        await fake.clock.sleep(200);
+        return [FOUND];
+      },
+    );
+    const hosts = Array.from({ length: 40 }, (_, i) => `cp${i}`);
+    configure([CONNECT], { via: 'path', hosts });
+    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(25_000);
+    broken = true;
+    await fake.clock.advance(15_000);
+    expect(told().filter((fact) => fact.endsWith(' unknown'))).to.deep.equal([]);
+    for (const is of ['up', 'down']) expect(told().filter((fact) => fact.endsWith(` ${is}`))).to.have.length(40);
+    await runner.stop();
+  });
+
   it('says which address it tries out, so that a path is made to it', async () => {
     const { facts, fake, runner, configure } = stage(() => false);
     configure([CONNECT], { via: 'path' });
