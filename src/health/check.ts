@@ -86,8 +86,11 @@ export class Check implements Asker {
   #lastLatencyMs: number | null = null;
   #abandoned = 0;
   #stopped = false;
-  /** Of the last result: one that is still looked into gives way to the next. */
+  /** Of the last result, and what it said. */
   #turn = 0;
+  #said: Health['is'] | null = null;
+  /** Results before this one that are still looked into count no more: a later one was learned, or says otherwise. */
+  #over = 0;
 
   /** `before`: the one whose place it takes, with other options perhaps. Its verdict stands until the first result. */
   constructor(probe: Probe, monitor: ServiceMonitor, before: Check | null) {
@@ -156,8 +159,10 @@ export class Check implements Asker {
   onResult(health: Health, latencyMs: number): void {
     if (this.#stopped) return;
     const turn = ++this.#turn;
+    if (health.is !== this.#said) this.#over = turn;
+    this.#said = health.is;
     if (this.path === null || health.is === 'unknown' || health.is === this.#state.known)
-      this.#learn(health, latencyMs);
+      this.#learn(health, latencyMs, turn);
     else void this.#learnIfTheWayWas(this.path, health, latencyMs, turn);
   }
 
@@ -168,14 +173,15 @@ export class Check implements Asker {
     // What is held has no start that is told: the next word of it is judged by the way as it is then.
     if (held) path.began = null;
     const doubt = await this.#service.around.witness.doubt(began, path.way());
-    if (this.#stopped || turn !== this.#turn) return;
+    if (this.#stopped || turn < this.#over) return;
     // A connection may lead to anybody then, and nothing would be heard of it for long.
     if (doubt !== null && held && health.is === 'up') this.#asking.fail(doubt);
-    else this.#learn(doubt === null ? health : { is: 'unknown', reason: doubt }, latencyMs);
+    else this.#learn(doubt === null ? health : { is: 'unknown', reason: doubt }, latencyMs, turn);
     this.#asking.repace();
   }
 
-  #learn(health: Health, latencyMs: number): void {
+  #learn(health: Health, latencyMs: number, turn: number): void {
+    this.#over = turn;
     const { world } = this.#service.around;
     const now = world.clock.now();
     const before = this.#state;

@@ -231,6 +231,61 @@ describe('A service whose monitors go through the path', () => {
     await runner.stop();
   });
 
+  it('learns what checks find out that are faster than a reading, and counts each of them', async () => {
+    for (const [fall, mostMs] of [
+      [1, 3000],
+      [3, 6000],
+    ] as const) {
+      let broken = false;
+      const { fake, runner, configure, told } = stage(
+        () => broken,
+        () => WAY,
+        async () => {
+          await fake.clock.sleep(260);
+          return [FOUND];
+        },
+      );
+      const hasty = { ...CONNECT, timing: () => ({ intervalSeconds: 0.25, timeoutSeconds: 0.2 }) };
+      configure([hasty], { via: 'path', fall });
+      runner.candidate('text_80', 'cp1', '10.0.0.9');
+      await fake.clock.advance(5000);
+      expect(told().at(-1)).to.equal('cp1 up');
+      broken = true;
+      await fake.clock.advance(mostMs);
+      expect(told().at(-1)).to.equal('cp1 down');
+      await runner.stop();
+    }
+  });
+
+  it('says nothing of what a later result contradicts while the kernel is asked', async () => {
+    let broken = false;
+    const { asked, fake, runner, configure, told } = stage(
+      () => broken,
+      () => WAY,
+      async () => {
+        await fake.clock.sleep(900);
+        return [FOUND];
+      },
+    );
+    const hasty = { ...CONNECT, timing: () => ({ intervalSeconds: 0.25, timeoutSeconds: 0.2 }) };
+    configure([hasty], { via: 'path' });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    const untilAskedAgain = async () => {
+      const { length } = asked;
+      for (let i = 0; i < 200 && asked.length === length; i++) await fake.clock.advance(10);
+    };
+    await untilAskedAgain();
+    broken = true;
+    await fake.clock.advance(5000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 down']);
+    broken = false;
+    await untilAskedAgain();
+    broken = true;
+    await fake.clock.advance(5000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 down']);
+    await runner.stop();
+  });
+
   it('says which address it tries out, so that a path is made to it', async () => {
     const { facts, fake, runner, configure } = stage(() => false);
     configure([CONNECT], { via: 'path' });
