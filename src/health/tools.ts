@@ -349,9 +349,9 @@ function killedInTime(result: CommandResult, timeoutMs: number, loopLateMs: numb
   return result;
 }
 
-/** Errors of connect() that are about this host: its limits, its addresses and routes, its packet filter, what it was told. */
+/** Errors of connect() and epoll(7) that are about this host: limits, addresses, zones and routes, packet filter, what it was told. */
 const OWN_FAULTS: ReadonlySet<string> = new Set(
-  'EMFILE ENFILE ENOBUFS ENOMEM ENOSYS ENOTSUP EAGAIN EADDRNOTAVAIL EADDRINUSE EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM EINVAL'.split(
+  'EMFILE ENFILE ENOBUFS ENOMEM ENOSYS ENOTSUP EAGAIN EADDRNOTAVAIL EADDRINUSE EAFNOSUPPORT ENETUNREACH ENETDOWN EACCES EPERM EINVAL ENODEV ENOSPC'.split(
     ' ',
   ),
 );
@@ -393,6 +393,8 @@ async function fromDisk<T>({ clock }: World, call: string, cut: Cut, file: Promi
       file.then((value) => ({ value })),
       cut,
     );
+    if (found === null && cut.aborted)
+      throw new SystemError('ECANCELED', call, 'the check was cut before the file system answered');
     if (found === null) throw new SystemError('ETIMEDOUT', call, 'the file system does not answer');
     return found.value;
   } catch (error) {
