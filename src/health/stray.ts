@@ -2,7 +2,7 @@
 // check can catch it (a promise that it does not wait for, a timer of its own) reaches the event loop, where an error of ours
 // means that nothing can be relied on any more. Pure. Called by main.ts and the conformance kit.
 
-import { errorText } from '../lib/errors.ts';
+import { errorText, SystemError } from '../lib/errors.ts';
 
 /** A promise that nobody waits for, or a call from the event loop. */
 export type Origin = 'rejection' | 'exception';
@@ -30,6 +30,8 @@ export function givenTo(monitor: string, error: unknown): void {
 export function culpritOf(thrown: unknown, origin: Origin, { root, strangers }: Grounds): string | null {
   const given = thrown instanceof Error && GIVEN in thrown ? thrown[GIVEN] : null;
   if (given !== null) return `monitor ${String(given)}`;
+  // It has no stack, and monitors have none that they were not given.
+  if (thrown instanceof SystemError) return null;
   const files = filesOf(thrown).filter((file) => !file.startsWith('node:') && !file.includes('/node_modules/'));
   const theirs = files.filter((file) => !isOurs(file, root));
   // Only Node in it, or no stack at all: nothing of ours throws what is no Error.

@@ -107,6 +107,12 @@ export function makeTools(
   look: (open: number) => number = () => Number.POSITIVE_INFINITY,
 ): Tools {
   const open = new OpenCount(look);
+  const given = (error: unknown) => givenTo(name, error);
+  const onFault = (error: unknown, cut: Cut) => {
+    given(error);
+    if (cut instanceof CheckCut) cut.ownFault ??= faultOfConnecting(error, cut);
+  };
+  const sockets: Sockets = { open, onBug, onFault };
   const fence: Fence = {
     open,
     onThrow(stream, error) {
@@ -114,9 +120,7 @@ export function makeTools(
       if (stream.cut instanceof CheckCut) stream.cut.fail(bugText(error));
       else onBug(bugText(error));
     },
-    onLost({ cut }, error) {
-      if (cut instanceof CheckCut) cut.ownFault ??= faultOfConnecting(error, cut);
-    },
+    onLost: ({ cut }, error) => onFault(error, cut),
   };
   // As `guarded`, in one step: there are more of these than of anything else.
   const connected = async (cut: Cut, connect: () => Promise<Stream>) => {
@@ -172,10 +176,10 @@ export function makeTools(
     datagram(options, handlers, cut) {
       const path = pathOf(cut);
       const opened = (dial: () => Promise<UdpSocket>) => guarded(gates.connecting, cut, faultOfConnecting, dial);
-      if (path === null) return opened(() => openUdp(world, options, handlers, cut, open, onBug));
+      if (path === null) return opened(() => openUdp(world, options, handlers, cut, sockets));
       return onTheWay(world.clock, path, cut, (way) =>
         opened(() =>
-          throughPath(path, way, options, (at) => openUdp(world, { ...options, ...at }, handlers, cut, open, onBug)),
+          throughPath(path, way, options, (at) => openUdp(world, { ...options, ...at }, handlers, cut, sockets)),
         ),
       );
     },
@@ -202,7 +206,6 @@ export function makeTools(
     count: notes.count,
   };
   /** A monitor may wait for it late, or not at all; a rejection that nobody handles must not reach the event loop. */
-  const given = (error: unknown) => givenTo(name, error);
   const handled = <T>(promise: Promise<T>): Promise<T> => {
     promise.catch(given);
     return promise;
@@ -295,18 +298,21 @@ function closeIfCut(stream: Stream, cut: Cut): void {
   throw inWords(new SystemError('ECANCELED', 'connect'));
 }
 
+/** What sockets of one monitor share. `onFault`: a call failed; an error that the monitor may get to see. */
+interface Sockets {
+  readonly open: OpenCount;
+  onBug(bug: string): void;
+  onFault(error: unknown, cut: Cut): void;
+}
+
 /** What goes wrong on our side later, with the socket open, is our own fault as well. */
 async function openUdp(
   world: World,
   options: UdpOptions,
   handlers: UdpHandlers,
   cut: Cut,
-  open: OpenCount,
-  onBug: (bug: string) => void,
+  { open, onBug, onFault }: Sockets,
 ): Promise<UdpSocket> {
-  const note = (error: unknown) => {
-    if (cut instanceof CheckCut) cut.ownFault ??= faultOfConnecting(error, cut);
-  };
   const fencedHandlers = fencedUdpHandlers(handlers, (error) => {
     socket.close();
     if (cut instanceof CheckCut) cut.fail(bugText(error));
@@ -315,7 +321,7 @@ async function openUdp(
   const socket = await world.udp.open(options, {
     onDatagram: fencedHandlers.onDatagram,
     onError(error) {
-      note(error);
+      onFault(error, cut);
       fencedHandlers.onError(error);
     },
   });
@@ -331,7 +337,7 @@ async function openUdp(
       try {
         socket.send(bytes);
       } catch (error) {
-        note(error);
+        onFault(error, cut);
         throw error;
       }
     },

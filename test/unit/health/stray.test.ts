@@ -50,7 +50,13 @@ describe('culpritOf', () => {
     const given = new SystemError('ECONNREFUSED', 'connect');
     givenTo('Mine', given);
     expect(culprit(given)).to.equal('monitor Mine');
+    expect(culprit(given, 'exception')).to.equal('monitor Mine');
     expect(Object.keys(given)).to.not.contain('given');
+  });
+
+  it('calls a failed call ours that no monitor was given, though nothing tells where it was thrown', () => {
+    for (const origin of ['exception', 'rejection'] as const)
+      expect(culprit(new SystemError('EINVAL', 'setsockopt'), origin), origin).to.equal(null);
   });
 
   it('is not led astray by a message that looks like a stack', () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
+import { culpritOf } from '../../../src/health/stray.ts';
 import { asHealth, CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
 import type { Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
@@ -185,6 +186,37 @@ describe('What monitors are handed', () => {
         expect(heard).to.deep.equal([code]);
         expect(judge(down, cut, 0, 1000).is, code).to.equal(is);
       }
+    });
+
+    it('says of an error that a monitor was handed or thrown whose it is from then on', async () => {
+      const grounds = { root: 'file:///usr/lib/anybal/', strangers: true };
+      const failed = new SystemError('ECONNRESET', 'read');
+      let lose = (_: SystemError): void => {};
+      const sending = new SystemError('EPERM', 'send');
+      const { tools } = toolsOf({
+        streams: {
+          ...new FakeWorld().world.streams,
+          connect: async () => fakeStream({ on: (handlers) => void (lose = (error) => handlers.onClose(error)) }),
+        },
+        udp: {
+          async open(_, handlers) {
+            handlers.onError(heard);
+            const send = (): never => {
+              throw sending;
+            };
+            return { local: HERE, send, close() {} };
+          },
+        },
+      });
+      const heard = new SystemError('ECONNREFUSED', 'udp');
+      const cut = new Knife();
+      const stream = await tools.connect(HERE, cut);
+      stream.on({ onData() {}, onEnd() {}, onDrain() {}, onClose() {} });
+      lose(failed);
+      const socket = await tools.datagram(HERE, NOTHING, cut);
+      expect(() => socket.send(new Uint8Array())).to.throw(SystemError, 'EPERM');
+      for (const error of [failed, heard, sending])
+        expect(culpritOf(error, 'rejection', grounds), error.message).to.equal('monitor Test');
     });
 
     it('does not blame the server for what can not be sent or opened', async () => {
