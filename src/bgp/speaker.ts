@@ -46,6 +46,8 @@ export interface SpeakerConfig {
 const STOP = { flushMs: 2_000, closeMs: 2_000, pollMs: 20 } as const;
 /** No TTL, no keys. */
 const UNTUNED = JSON.stringify([null, [], []]);
+/** Something failed, and some of it may be done: whatever is wished next is a change. */
+const HALF_TUNED = '';
 /** One log line per this time about strangers at the door. */
 const STRANGER_LOG_MS = 10_000;
 
@@ -229,6 +231,7 @@ export class Speaker {
         listener.tune?.({ ttl, md5Keys: new Map(md5), aoKeys: new Map(ao) });
         this.#tuned.set(listener, wish);
       } catch (error) {
+        this.#tuned.set(listener, HALF_TUNED);
         const text = `${at} cannot check all callers as promised (${errorText(error)}): theirs are refused`;
         this.#world.log({ level: 'error', system: 'bgp', text });
       }

@@ -10,7 +10,7 @@ export interface ListeningSocket {
   readonly options: SocketOptions;
 }
 
-/** Keys of one address. Not whole: some of them could not be set, nobody knows which. */
+/** Keys that one address may have. Not whole: something failed, and nobody knows which of them are there. */
 interface AoKeysSet {
   readonly keys: readonly AoKey[];
   readonly whole: boolean;
@@ -38,17 +38,21 @@ export function listenerTuning(at: string, open: () => ListeningSocket): (wanted
     };
     works(() => options.setListenerTtl(fd, family, ttl));
     // An address has keys of one kind only: what goes goes before anything comes.
-    for (const address of md5) if (!md5Keys.has(address)) works(() => options.setMd5Key(fd, family, address, null));
-    for (const [address, { keys }] of ao)
-      if (!aoKeys.has(address)) works(() => options.changeListenerAoKeys(fd, family, address, keys, []));
-    ao = new Map(
-      aoWanted.map(([address, keys]) => {
-        const [remove, add] = aoDifference(ao.get(address), keys);
-        const whole = works(() => options.changeListenerAoKeys(fd, family, address, remove, add));
-        return [address, { keys, whole }] as const;
-      }),
+    const md5Left = md5.filter(
+      (address) => !md5Keys.has(address) && !works(() => options.setMd5Key(fd, family, address, null)),
     );
-    md5 = md5Wanted.map(([address]) => address);
+    const aoLeft = [...ao].flatMap(([address, { keys }]) => {
+      if (aoKeys.has(address) || works(() => options.changeListenerAoKeys(fd, family, address, keys, []))) return [];
+      return [[address, { keys, whole: false }] as const];
+    });
+    const aoSet = aoWanted.map(([address, wanted]) => {
+      const before = ao.get(address);
+      const [remove, add] = aoDifference(before, wanted);
+      const whole = works(() => options.changeListenerAoKeys(fd, family, address, remove, add));
+      return [address, { keys: whole ? wanted : union(before?.keys ?? [], wanted), whole }] as const;
+    });
+    ao = new Map([...aoLeft, ...aoSet]);
+    md5 = [...md5Left, ...md5Wanted.map(([address]) => address)];
     for (const [address, key] of md5Wanted) works(() => options.setMd5Key(fd, family, address, key));
     if (problems.length > 0) throw problems[0];
   };
@@ -65,8 +69,15 @@ function aoDifference(
 ): readonly [remove: readonly AoKey[], add: readonly AoKey[]] {
   if (before === undefined) return [[], after];
   if (!before.whole) return [before.keys, after];
-  const missing = (keys: readonly AoKey[], key: AoKey) => !keys.some((other) => isEqual(other, key));
-  return [before.keys.filter((key) => missing(after, key)), after.filter((key) => missing(before.keys, key))];
+  return [without(before.keys, after), without(after, before.keys)];
+}
+
+function union(before: readonly AoKey[], after: readonly AoKey[]): readonly AoKey[] {
+  return [...without(before, after), ...after];
+}
+
+function without(keys: readonly AoKey[], others: readonly AoKey[]): readonly AoKey[] {
+  return keys.filter((key) => !others.some((other) => isEqual(other, key)));
 }
 
 function isEqual(one: AoKey, other: AoKey): boolean {

@@ -111,7 +111,7 @@ export function changeListenerAoKeys(
   for (const ids of remove) set(kept, TCP_AO.deleteKey, deletion(peer, ids, DELETE_FLAG.unwaited), ids);
   for (const key of add) set(refused, TCP_AO.addKey, addition(peer, key, 0), key);
   // What is not there need not go.
-  const problem = kept.find(({ code }) => code !== 'ENOENT') ?? refused[0];
+  const problem = kept.find(({ code }) => code !== 'ENOENT' && code !== 'ENOTSUP') ?? refused[0];
   if (problem !== undefined) throw problem;
 }
 

@@ -108,6 +108,41 @@ describe('bgp/speaker: on a kernel without TCP-AO', () => {
   });
 });
 
+describe('bgp/speaker: keys of a listener', () => {
+  it('that could not all be set are set anew with the next configuration, also when it is the one before', async () => {
+    const net = new BgpNet(1);
+    const tunings: string[] = [];
+    let broken = false;
+    const director = net.node('d1', ['192.0.2.2'], false, {
+      listener({ aoKeys }) {
+        tunings.push(
+          [...aoKeys.values()]
+            .flat()
+            .map(({ sendId }) => sendId)
+            .join('+') || 'none',
+        );
+        if (broken) throw new SystemError('EIO', 'setsockopt');
+      },
+    });
+    const peer = peerConfig({ name: 'r1', address: '192.0.2.1', tcpAoFile: '/ao' });
+    const configure = (...keys: readonly AoKey[]) =>
+      director.configure({ peers: [peer], aoKeys: new Map(keys.length === 0 ? [] : [['r1', keys]]) });
+    await configure(key(1));
+    await configure(key(1));
+    broken = true;
+    await configure(key(2));
+    await configure();
+    broken = false;
+    await configure(key(1));
+    expect(tunings).to.deep.equal(['1', '2', 'none', '1']);
+    broken = true;
+    await configure(key(3));
+    broken = false;
+    await configure();
+    expect(tunings.slice(4)).to.deep.equal(['3', 'none']);
+  });
+});
+
 describe('bgp/peer: TCP-AO keys in a session', () => {
   it('change without its end, linger as long as the router asks for them, and warn when ids stay the same', async () => {
     const net = new BgpNet(1);

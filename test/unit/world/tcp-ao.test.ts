@@ -125,6 +125,15 @@ describe('world/real/tcp-ao: structures', () => {
     );
   });
 
+  it('taking a key from a listener is done where there is none, be it that the kernel knows no keys at all', () => {
+    for (const errno of ['ENOENT', 'ENOPROTOOPT']) {
+      const kernel = new AoKernel();
+      for (const call of ['delete 1', 'add 1']) kernel.failing.set(call, errno);
+      changeListenerAoKeys(kernel, peer, [key(1)], []);
+      expect(() => changeListenerAoKeys(kernel, peer, [key(1)], [key(1)])).to.throw(SystemError);
+    }
+  });
+
   it('taking a key from a listener does not wait for the kernel, taking one from a connection does', () => {
     const kernel = new AoKernel();
     kernel.keys = [key(1), key(2)];
@@ -284,6 +293,28 @@ describe('world/real/listener-keys', () => {
     expect(told(null, { [ADDRESS]: 'x' }, {})).to.deep.equal([
       ...['ttl null', `ao4 ${ADDRESS} -1 +none`, `md5 ${ADDRESS} x`],
     ]);
+  });
+
+  it('a key that could not be taken away is taken away the next time', () => {
+    const { told, failing } = listener('0.0.0.0');
+    const other = '192.0.2.2';
+    told(null, { [ADDRESS]: 'x' }, { [other]: [key(1)] });
+    const removals = [`md5 ${ADDRESS} null`, `ao4 ${other} -1 +none`];
+    for (const removal of removals) failing.add(removal);
+    for (let i = 0; i < 2; i++) expect(() => told(null, {}, {})).to.throw(SystemError, 'EIO');
+    failing.clear();
+    expect(told(null, {}, {})).to.deep.equal(['ttl null', ...removals]);
+    expect(told(null, {}, {})).to.deep.equal([]);
+  });
+
+  it('a key that could not be replaced is not forgotten, nor what may have come in its place', () => {
+    const { told, failing } = listener('0.0.0.0');
+    told(null, {}, { [ADDRESS]: [key(1)] });
+    failing.add(`ao4 ${ADDRESS} -1 +2`);
+    expect(() => told(null, {}, { [ADDRESS]: [key(2)] })).to.throw(SystemError, 'EIO');
+    failing.clear();
+    expect(told(null, {}, { [ADDRESS]: [key(2)] })).to.include(`ao4 ${ADDRESS} -1+2 +2`);
+    expect(told(null, {}, { [ADDRESS]: [key(2)] })).to.include(`ao4 ${ADDRESS} -none +none`);
   });
 
   it('what fails for one address is told after the others have theirs, and is done anew the next time', () => {
