@@ -38,9 +38,11 @@ export class Rekey {
   set(aoKeys: readonly AoKey[]): void {
     this.stop();
     const busy = this.#tell({ aoKeys });
+    // With the session the old key has gone, and all that would be said of it.
+    const connected = this.#hooks.streams().length > 0;
     if (busy !== null) this.#later(AGAIN_MS * (0.75 + this.#world.random() / 2), aoKeys);
     if (busy !== null && !this.#oldKey) this.#hooks.log('warn', `An old key stays for now: ${errorText(busy)}`);
-    if (busy === null && this.#oldKey) this.#hooks.log('info', 'No old key is left');
+    if (busy === null && connected && this.#oldKey) this.#hooks.log('info', 'No old key is left');
     this.#oldKey = busy !== null;
   }
 

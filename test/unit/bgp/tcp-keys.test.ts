@@ -144,6 +144,31 @@ describe('bgp/speaker: keys of a listener', () => {
 });
 
 describe('bgp/peer: TCP-AO keys in a session', () => {
+  it('that ends while an old key is asked for: of that key nothing more is said', async () => {
+    const net = new BgpNet(1);
+    const router = net.node('r1', ['192.0.2.1']);
+    let busy = false;
+    const director = net.node('d1', ['192.0.2.2'], false, {
+      stream: ({ aoKeys }) => {
+        if (busy && aoKeys !== undefined) throw new SystemError('EBUSY', 'TCP-AO');
+      },
+    });
+    const peer = peerConfig({ name: 'r1', address: '192.0.2.1', tcpAoFile: '/ao' });
+    const configure = (...keys: readonly AoKey[]) =>
+      director.configure({ peers: [peer], aoKeys: new Map([['r1', keys]]) });
+    await router.configure({ peers: [peerConfig({ name: 'd1', address: '192.0.2.2', passive: true })] });
+    await configure(key(1));
+    await net.until(() => director.states.at(-1) === 'r1 up', 30);
+    busy = true;
+    await configure(key(2));
+    await net.run(1);
+    expect(director.lines().at(-1)).to.match(/An old key stays for now: .*EBUSY/);
+    await router.configure({ peers: [] });
+    await net.until(() => director.states.at(-1) !== 'r1 up', 30);
+    await net.run(20);
+    expect(director.lines().join('\n')).to.not.match(/No old key is left/);
+  });
+
   it('change without its end, linger as long as the router asks for them, and warn when ids stay the same', async () => {
     const net = new BgpNet(1);
     const router = net.node('r1', ['192.0.2.1']);
