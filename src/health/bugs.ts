@@ -1,6 +1,5 @@
 // What monitors did that no monitor may do, and that no check can be blamed for: errors that nobody handled, connections that are
-// never closed. Said in the log,
-// a few lines a minute for each monitor, and shown. Owned by runner.ts.
+// never closed. Said in the log, a few lines a minute for each monitor, and shown. Owned by runner.ts.
 
 import type { Log } from '../log/record.ts';
 import type { Clock, Mono } from '../world/world.ts';
