@@ -30,7 +30,7 @@ import type { Grounds, Origin } from './health/stray.ts';
 import { Pools } from './pools/pools.ts';
 import { pathSettings } from './vip/path-settings.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
-import type { Files, ServedRequest, ServedResponse, World } from './world/world.ts';
+import type { Files, Mono, ServedRequest, ServedResponse, World } from './world/world.ts';
 
 export interface DaemonOptions {
   readonly configPath: string;
@@ -89,6 +89,8 @@ export class Daemon {
   #servers: { readonly key: string; close(): Promise<void> }[] = [];
   /** By path: why what should be there is not. */
   readonly #notWritten = new Map<string, string>();
+  /** Why the file was refused when it was last read, and since when it is refused. */
+  #refused: { readonly why: string; readonly since: Mono } | null = null;
   #stopping = false;
   #exited = false;
 
@@ -147,7 +149,11 @@ export class Daemon {
     this.#options.reopenLog?.();
     this.#reloading = this.#reloading
       .then(() => within(this.#world.clock, RELOAD_MS, 'reload', this.#reload()))
-      .catch((error: unknown) => this.#log('error', `Reload did not come to its end: ${errorText(error)}`));
+      .catch((error: unknown) => {
+        const why = `Reload did not come to its end: ${errorText(error)}`;
+        this.#log('error', why);
+        this.#refuse(why);
+      });
   }
 
   /** SIGTERM, SIGINT: withdraw, wait, close. Kernel tables and addresses stay. The second call ends it now. */
@@ -193,6 +199,7 @@ export class Daemon {
       logLinesDropped: this.#options.logLinesDropped?.() ?? 0,
       stateError: [...this.#notWritten.values()][0] ?? null,
       monitorBugs: this.#health.bugs(),
+      configRefused: this.#refused,
     });
   }
 
@@ -328,21 +335,29 @@ export class Daemon {
     );
     this.#complain(loaded.complaints);
     if (loaded.config === null) {
-      this.#log('error', `${this.#options.configPath} cannot be used: all stays as it was`);
+      this.#log('error', `${configPath} cannot be used: all stays as it was`);
+      const worst = loaded.complaints.find(({ severity }) => severity === 'error') ?? loaded.complaints[0];
+      this.#refuse(worst === undefined ? `${configPath} cannot be used` : printComplaint(worst));
       return;
     }
     const running = this.#facts.config ?? loaded.config;
     const torn = loaded.cutOff ? 'ends in the middle of a line' : hasErrors(loaded.config) ? 'has errors' : null;
     const lost = torn === null ? [] : missingFrom(running, loaded.config);
     if (lost.length > 0) {
-      const what = `${this.#options.configPath} ${torn} and no longer names ${lost.join(', ')}`;
+      const what = `${configPath} ${torn} and no longer names ${lost.join(', ')}`;
       this.#log('error', `${what}: a torn file takes nothing away, all stays as it was`);
+      this.#refuse(what);
       return;
     }
     for (const text of restartNeeded(running.global, loaded.config.global)) this.#log('warn', text);
     await this.#use(loaded, loaded.config);
     this.#pools.reread();
-    this.#log('info', `Reloaded ${this.#options.configPath}`);
+    this.#refused = null;
+    this.#log('info', `Reloaded ${configPath}`);
+  }
+
+  #refuse(why: string): void {
+    this.#refused = { why, since: this.#refused?.since ?? this.#world.clock.now() };
   }
 
   async #use(loaded: Loaded, config: Config): Promise<void> {

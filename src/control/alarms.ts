@@ -23,6 +23,7 @@ export function alarmsOf(view: Omit<View, 'alarms'>, limits: AlarmLimits): reado
   const starting = view.uptimeSeconds < limits.startSeconds;
   const found = [
     ...kernelAlarms(view, limits.reconcileLimitSeconds),
+    ...refusedAlarms(view),
     ...view.services.flatMap(serviceAlarms),
     ...vipAlarms(view),
     ...peerAlarms(view),
@@ -51,6 +52,14 @@ function kernelAlarms({ kernel, config }: Omit<View, 'alarms'>, limit: number): 
   else if (error !== null) alarms.push(warning('kernel-error', `Kernel${because}`));
   if (kernel.fighting) alarms.push(warning('drift-fight', 'Somebody else keeps changing what anybal writes to IPVS'));
   return alarms;
+}
+
+/** What runs is well; the next start is not. */
+function refusedAlarms({ config }: Omit<View, 'alarms'>): readonly Alarm[] {
+  if (config === null || config.refused === null) return [];
+  const { why, forSeconds } = config.refused;
+  const text = `The configuration on disk is refused for ${forSeconds} s, a restart may fail: ${why}`;
+  return [warning('config-refused', text)];
 }
 
 function serviceAlarms(service: ServiceView): readonly Alarm[] {

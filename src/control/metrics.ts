@@ -206,6 +206,12 @@ function addOurs(registry: Registry, view: View): void {
   counter('kernel_writes_total', 'Changes written to the kernel', {}, kernel.writes);
   counter('kernel_repairs_total', 'Times that drift was repaired', {}, kernel.repairs);
   gauge('config_complaints', 'Complaints about the configuration', {}, view.config?.complaints.length ?? 0);
+  gauge(
+    'config_refused',
+    'The last reload was refused: the file is not what runs',
+    {},
+    (view.config?.refused ?? null) === null ? 0 : 1,
+  );
   gauge('config_quarantined', 'Sections in quarantine', {}, view.config?.quarantined.length ?? 0);
   for (const level of ['warning', 'critical'] as const) {
     gauge('alarms', 'Alarms', { level }, view.alarms.filter((alarm) => alarm.level === level).length);

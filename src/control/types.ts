@@ -138,6 +138,8 @@ export interface ViewInputs {
   /** Why something could not be written to the state directory; null when all is kept. */
   readonly stateError: string | null;
   readonly monitorBugs: readonly MonitorBugInput[];
+  /** The configuration on disk could not be used when it was read again, since then; null: what runs was read last. */
+  readonly configRefused: { readonly why: string; readonly since: Mono } | null;
 }
 
 // ── the view ──
@@ -276,6 +278,8 @@ export interface ConfigView {
   /** Warnings and errors, each with its place. */
   readonly complaints: readonly string[];
   readonly quarantined: readonly QuarantineView[];
+  /** Why the last reload changed nothing, and for how long none has succeeded; null: the file is what runs. */
+  readonly refused: { readonly why: string; readonly forSeconds: number } | null;
 }
 
 export interface Alarm {

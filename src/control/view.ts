@@ -1,7 +1,7 @@
 // Makes the View: everything that is shown, out of facts, decision and the status of each organ. Pure. Called by the daemon
 // whenever somebody looks.
 
-import type { Quarantined, ServiceConfig } from '../config/types.ts';
+import type { Config, ServiceConfig } from '../config/types.ts';
 import type { Decision, ServerVerdict, ServiceVerdict } from '../decision/decision.ts';
 import type { KernelFacts } from '../decision/facts.ts';
 import { familyOf } from '../lib/address.ts';
@@ -42,7 +42,7 @@ export function makeView(inputs: ViewInputs): View {
     stateError: inputs.stateError,
     monitorBugs: inputs.monitorBugs.map(({ lastAt, ...bug }) => ({ ...bug, secondsAgo: seconds(lastAt, now) })),
     bgp: config?.global.bgp ?? false,
-    config: config === null ? null : configView(config.file, config.complaints.map(printComplaint), config.quarantined),
+    config: config === null ? null : configView(config, inputs),
     services,
     vips: decision === null ? [] : vipViews(decision, inputs.peers, now),
     peers: inputs.peers.map((peer) => peerView(peer, now)),
@@ -203,15 +203,16 @@ function kernelView(kernel: KernelFacts, reconciler: ReconcilerInput | null, now
   };
 }
 
-function configView(file: string, complaints: readonly string[], quarantined: readonly Quarantined[]): ConfigView {
+function configView({ file, complaints, quarantined }: Config, { configRefused, now }: ViewInputs): ConfigView {
   return {
     file,
-    complaints,
+    complaints: complaints.map(printComplaint),
     quarantined: quarantined.map((section) => ({
       name: section.name,
       place: `${section.place.file}:${section.place.line}`,
       frozen: section.running === null,
       complaints: section.complaints.map(printComplaint),
     })),
+    refused: configRefused === null ? null : { why: configRefused.why, forSeconds: seconds(configRefused.since, now) },
   };
 }

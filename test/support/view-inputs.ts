@@ -278,6 +278,7 @@ export async function inputs(
     logLinesDropped: 0,
     stateError: null,
     monitorBugs: [],
+    configRefused: null,
     ...more,
   };
 }

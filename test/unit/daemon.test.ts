@@ -258,6 +258,13 @@ describe('daemon', () => {
   });
 
   describe('at a reload', () => {
+    const refusals = (site: Site) =>
+      site.daemon
+        .view()
+        .alarms.filter(({ code }) => code === 'config-refused')
+        .map(({ text }) => text)
+        .join();
+
     it('of the same file touches nothing: no write, no message, no session, no check', async () => {
       const site = await new Site().running();
       const { created } = site.poll.script;
@@ -332,9 +339,24 @@ describe('daemon', () => {
         expect(site.kernelWrites).to.deep.equal([]);
         expect(site.heard).to.deep.equal(['announce']);
         expect(site.lines('error').join('\n')).to.contain(`${CONF} cannot be used: all stays as it was`);
+        expect(refusals(site)).to.match(/^The configuration on disk is refused for 4 s, a restart may fail: .+/);
+        expect(site.daemon.view().config?.refused?.why).to.include(CONF);
+        site.daemon.hangUp();
+        await site.pass(4);
+        expect(refusals(site)).to.include('refused for 8 s');
+        await site.reload({});
+        expect(refusals(site)).to.equal('');
         expect(site.exits).to.deep.equal([]);
       });
     }
+
+    it('of a torn file is refused, and that is an alarm until a reload succeeds', async () => {
+      const site = await new Site({ more: TLS }).running();
+      await site.reload(configuration().trimEnd().slice(0, -5));
+      expect(refusals(site)).to.include('ends in the middle of a line and no longer names tls');
+      await site.reload({ more: TLS });
+      expect(refusals(site)).to.equal('');
+    });
 
     it('runs a section with a mistake on its last good text, names the place, and applies the rest', async () => {
       const site = await new Site().running();

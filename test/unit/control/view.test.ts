@@ -1,5 +1,8 @@
 import { expect } from 'chai';
+import { printStatus } from '../../../src/cli/status.ts';
 import { apiResponse } from '../../../src/control/api.ts';
+import { printMetrics } from '../../../src/control/metrics.ts';
+import { pybalResponse } from '../../../src/control/pybal-http.ts';
 import type { View, ViewInputs } from '../../../src/control/types.ts';
 import { historyView, makeView } from '../../../src/control/view.ts';
 import type { PeerStatus } from '../../../src/bgp/peer.ts';
@@ -141,6 +144,20 @@ describe('Alarms', () => {
 
   it('tell a state that is not kept', async () => {
     expect(await alarms({ stateError: 'write /state/x: ENOSPC' })).to.deep.equal(['warning state']);
+  });
+
+  it("tell a configuration that was refused, with why and for how long, also as a metric and on PyBal's page", async () => {
+    const view = makeView(
+      await inputs(undefined, {
+        configRefused: { why: 'pybal.conf:3: not a section', since: (NOW - 90_000) as typeof NOW },
+      }),
+    );
+    expect(codes(view)).to.deep.equal(['warning config-refused']);
+    const text = 'The configuration on disk is refused for 90 s, a restart may fail: pybal.conf:3: not a section';
+    expect(pybalResponse({ method: 'GET', url: '/alerts', headers: {} }, view).body).to.equal(`WARNING - ${text}`);
+    expect(printStatus(view)).to.include(`WARNING: ${text}\n`);
+    expect(printMetrics(view)).to.include('\nanybal_config_refused 1.0\n');
+    expect(printMetrics(makeView(await inputs()))).to.include('\nanybal_config_refused 0.0\n');
   });
 
   it('tell a monitor that there is not, all the more if there is no other', async () => {
