@@ -3,7 +3,7 @@
 // exit codes, the lock, the log.
 
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { type Drops, readDrops } from './bgp/drops.ts';
 import { type Invocation, parseCommandLine } from './cli/args.ts';
@@ -41,6 +41,8 @@ let hangUp = (): void => void (hungUp = true);
 let reopenLog = (): void => {};
 let terminate = (): void => leave(0);
 let dump = (): void => {};
+/** It is us who end the process, and not a monitor that is tried. */
+let ending = false;
 
 // Before anything else: without a listener SIGUSR1 opens a debugger in a process that may write the kernel's tables.
 process.on('SIGUSR1', () => dump());
@@ -91,7 +93,15 @@ async function main(invocation: Invocation): Promise<number> {
           grounds.strangers = true;
           tell = (thrown, origin) => culpritOf(thrown, origin, grounds) !== null && strays.push(errorText(thrown)) > 0;
           const outside = { clock: world.clock, world, heapUsed: createHeapMeter(), strays: () => strays.splice(0) };
-          return monitorTest(invocation, outside, { ...commandIo, load: loadMonitorFile });
+          process.on('exit', (code) => {
+            if (ending) return;
+            process.exitCode = 1;
+            writeSync(
+              2,
+              `anybal: ${escaped(invocation.file)} ended the process (code ${code}), which no monitor may\n`,
+            );
+          });
+          return monitorTest(invocation, outside, { ...commandIo, load: loadMonitorFile }).then(leaveAtOnce);
         },
       );
     case 'version':
@@ -111,7 +121,16 @@ async function main(invocation: Invocation): Promise<number> {
 function stray(thrown: unknown, origin: Origin): void {
   if (tell(thrown, origin)) return;
   lastWords(`A bug in anybal: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`);
+  ending = true;
   process.exit(70);
+}
+
+/** When all is said. What a monitor has left open would keep the process for ever. */
+async function leaveAtOnce(code: number): Promise<never> {
+  for (const stream of [process.stdout, process.stderr])
+    await new Promise<void>((resolve) => void stream.write('', () => resolve()));
+  ending = true;
+  process.exit(code);
 }
 
 /** A world that writes to no kernel, for a command that checks something itself. Warnings go to standard error. */
@@ -134,6 +153,7 @@ async function inForeground(
 function print(text: string): void {
   process.stdout.removeAllListeners('error').on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') process.stderr.write(`anybal: standard output: ${error.code ?? error.message}\n`);
+    ending = true;
     process.exit(1);
   });
   process.stdout.write(text);

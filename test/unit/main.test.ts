@@ -196,6 +196,22 @@ describe('Errors of a monitor that nobody handles', () => {
     expect(said.out).to.match(/FAILS +a healthy server/);
   });
 
+  for (const [what, code, says] of [
+    ['ends the process', 'process.exit(0)', /ended the process \(code 0\), which no monitor may/],
+    ['leaves a connection open', "await tools.connect(target, cut); return { is: 'up' }", /left open: 1 connection/],
+  ] as const) {
+    it(`are findings of the conformance kit where a check ${what}, and it comes to its end`, async () => {
+      const file = join(folder, 'bad.mjs');
+      const create = `create: (o, tools) => ({ check: async (target, cut) => { ${code} } })`;
+      const timing = 'timing: () => ({ intervalSeconds: 10, timeoutSeconds: 5 })';
+      const module = `{ apiVersion: 1, name: 'Bad', kind: 'poll', options: [], ${timing}, ${create} }`;
+      await writeFile(file, `export const sample = { stream: () => 'hello' };\nexport default ${module};\n`);
+      const { said, ended } = run(['monitor', 'test', file]);
+      expect(await ended, said.err).to.deep.equal([1, null]);
+      expect(said.out + said.err).to.match(says);
+    });
+  }
+
   it('do not keep a configuration from being checked', async () => {
     const { said, ended } = run(['check', '--config', join(folder, 'pybal.conf')]);
     expect(await ended, said.err).to.deep.equal([0, null]);
