@@ -151,10 +151,21 @@ async function connect(o: OptionsOf<typeof options>, tools: Tools, target: Targe
     };
     return await tools.connect({ address, port, keepAlive }, cut);
   } catch (error) {
-    tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);
+    if (isServers(error, cut)) tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);
+    else tools.log('debug', target, () => `Connection to ${endpoint(target)} could not be tried: ${textOf(error)}`);
     tools.count(target, 'connections_failed_total', { reason: exceptionName(error) });
     return textOf(error);
   }
+}
+
+/** What a server, or the way to it, does to a connection. All else is ours, and the service tells it once for all its servers. */
+const SERVERS: ReadonlySet<unknown> = new Set(
+  'ECONNREFUSED ETIMEDOUT EHOSTUNREACH EHOSTDOWN ECONNRESET ECONNABORTED EPIPE EPROTO ENOPROTOOPT'.split(' '),
+);
+
+function isServers(error: unknown, cut: Cut): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  return code === 'ECANCELED' ? cut.aborted : SERVERS.has(code);
 }
 
 /** PyBal labels its counters with Twisted's exception classes. */

@@ -119,6 +119,15 @@ describe('IdleConnection', () => {
     expect(bench.measured).to.deep.equal(['connections_failed_total {"reason":"TimeoutError"}']);
   });
 
+  it('does not call what is our own fault a failed connection', async () => {
+    const never = () => Promise.reject(new SystemError('ENOSYS', 'streams'));
+    const connect = () => Promise.reject(new SystemError('EMFILE', 'socket'));
+    const bench = runMonitor(idleconnection, {}, { port: 25 }, { streams: { connect, secure: never, listen: never } });
+    closing.push(() => bench.stop());
+    expect(await bench.result()).to.deep.equal({ is: 'unknown', reason: 'socket: EMFILE' });
+    expect(bench.lines).to.deep.equal(['DEBUG Connection to 127.0.0.1:25 could not be tried: socket: EMFILE']);
+  });
+
   it('asks for keepalives with the four options, or for none', async () => {
     const asked: ConnectOptions[] = [];
     const connect = (options: ConnectOptions) => {
