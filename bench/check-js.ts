@@ -19,6 +19,7 @@ import { withDefaults } from '../test/support/monitor-bench.ts';
 import { serviceConfig } from '../test/support/service-config.ts';
 import { addressOf } from './checks/site.ts';
 import { MemoryStreams, Timetable } from './checks/memory-streams.ts';
+import { median } from './median.ts';
 
 interface Row {
   readonly name: string;
@@ -175,10 +176,6 @@ async function allocated(setup: Setup): Promise<number> {
   }
   // A collection in between makes one of them negative.
   return median(samples);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 async function measureHeld(): Promise<void> {

@@ -1,4 +1,4 @@
-// The median of what a bench has measured. Called by bgp.ts, checks.ts and failover.ts.
+// The median of what a bench has measured. Called by the files beside this one.
 
 /** Of an even number of values the mean of the middle two; of none NaN. */
 export function median(values: readonly number[]): number {
