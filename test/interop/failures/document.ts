@@ -8,9 +8,11 @@ export type Heard = ReadonlyMap<string, ReadonlyMap<string, string>>;
 const headingOf = ({ title, server }: Subject): string => `## ${title}, before ${server}`;
 const cellOf = (text: string): string => text.replaceAll('|', '\\|');
 
+export const rowOf = (title: string, words: string): string => `| ${title} | ${cellOf(words)} |`;
+
 export function document(subjects: readonly Subject[], heard: Heard): string {
   const sections = subjects.map((subject) => {
-    const rows = [...(heard.get(subject.title) ?? [])].map(([title, words]) => `| ${title} | ${cellOf(words)} |`);
+    const rows = [...(heard.get(subject.title) ?? [])].map(([title, words]) => rowOf(title, words));
     return [headingOf(subject), '', '| what happens | what the check says |', '| --- | --- |', ...rows, ''].join('\n');
   });
   return `# What checks say

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { requireTools } from '../../support/namespace.ts';
 import { type Failure, failuresOf } from './cells.ts';
-import { document } from './document.ts';
+import { document, rowOf } from './document.ts';
 import { Servers, TOOLS } from './servers.ts';
 import { type Subject, subjects } from './subjects.ts';
 
@@ -102,10 +102,18 @@ describe('monitors, real servers, and what can become of them', function () {
   }
 
   it('found what docs/checks.md says', async () => {
+    const from = servers;
+    if (from === null) throw new Error('the servers did not start');
+    const known = new Set(existsSync(FILE) ? readFileSync(FILE, 'utf8').split('\n') : []);
     const all = new Map<string, ReadonlyMap<string, string>>();
     for (const subject of subjects) {
       const words = new Map<string, string>();
-      for (const failure of failuresOf(subject)) words.set(failure.title, await said(subject, failure));
+      for (const failure of failuresOf(subject)) {
+        const first = await said(subject, failure);
+        // Heard among hundreds of others, where this machine may have been what was slow: then it is asked alone.
+        const isWritten = failure.frozen || known.has(rowOf(failure.title, first));
+        words.set(failure.title, isWritten ? first : await failure.say(from));
+      }
       all.set(subject.title, words);
     }
     const found = document(subjects, all);
