@@ -2,6 +2,7 @@
 
 import type { PeerConfig } from '../config/types.ts';
 import { SystemError } from '../lib/errors.ts';
+import { equal } from '../lib/equal.ts';
 import type { AoKey, TcpOptions } from '../world/world.ts';
 
 /** Of one peer; null: none, or not known. */
@@ -19,10 +20,10 @@ export function keyOptions({ password, tcpAoFile }: PeerConfig, { md5, ao }: Tcp
   return { ...(md5 === null ? {} : { md5Key: md5 }), ...(ao === null ? {} : { aoKeys: ao }) };
 }
 
-/** For connections that have `before`; null: nothing changed that can change in a connection. */
+/** For connections that have `before`; null: nothing changed that can change in a connection. The order of keys is a part of them. */
 export function newKeyOptions(before: TcpKeys, after: TcpKeys): KeyOptions | null {
   const md5Key = before.md5 !== null && after.md5 !== null && before.md5 !== after.md5 ? after.md5 : null;
-  const aoKeys = before.ao !== null && after.ao !== null && !areEqual(before.ao, after.ao) ? after.ao : null;
+  const aoKeys = before.ao !== null && after.ao !== null && !equal(before.ao, after.ao) ? after.ao : null;
   if (md5Key === null && aoKeys === null) return null;
   return { ...(md5Key === null ? {} : { md5Key }), ...(aoKeys === null ? {} : { aoKeys }) };
 }
@@ -30,12 +31,7 @@ export function newKeyOptions(before: TcpKeys, after: TcpKeys): KeyOptions | nul
 /** `1/1`: keys that are other ones under the same ids, which a connection that has them can not be told (RFC 5925 §3.1). */
 export function replacedInPlace(before: TcpKeys, after: TcpKeys): readonly string[] {
   const replaced = (after.ao ?? []).filter((key) =>
-    before.ao?.some((old) => old.sendId === key.sendId && old.receiveId === key.receiveId && !areEqual([old], [key])),
+    before.ao?.some((old) => old.sendId === key.sendId && old.receiveId === key.receiveId && !equal(old, key)),
   );
   return replaced.map(({ sendId, receiveId }) => `${sendId}/${receiveId}`);
-}
-
-/** In the same order, too. */
-function areEqual(one: readonly AoKey[], other: readonly AoKey[]): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
 }

@@ -2,6 +2,7 @@
 // Between what is set and what is wanted only the difference is done, and where one address fails the others have theirs.
 
 import type { Family } from '../../lib/address.ts';
+import { equal } from '../../lib/equal.ts';
 import type { AoKey, ListenerOptions } from '../world.ts';
 import type { SocketOptions } from './streams.ts';
 
@@ -77,15 +78,5 @@ function union(before: readonly AoKey[], after: readonly AoKey[]): readonly AoKe
 }
 
 function without(keys: readonly AoKey[], others: readonly AoKey[]): readonly AoKey[] {
-  return keys.filter((key) => !others.some((other) => isEqual(other, key)));
-}
-
-function isEqual(one: AoKey, other: AoKey): boolean {
-  return (
-    one.sendId === other.sendId &&
-    one.receiveId === other.receiveId &&
-    one.algorithm === other.algorithm &&
-    one.macLength === other.macLength &&
-    one.key === other.key
-  );
+  return keys.filter((key) => !others.some((other) => equal(other, key)));
 }

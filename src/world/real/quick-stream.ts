@@ -10,7 +10,7 @@ import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
 import { EPOLL, Poller, type Watched } from './poller.ts';
-import { AF, endpointIn, familyToDial, SOL_SOCKET, socketAddress } from './socket-address.ts';
+import { AF, endpointIn, familyToDial, IPPROTO, SOL_SOCKET, socketAddress } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
 
 /** Linux's numbers: asm-generic/errno.h, asm-generic/socket.h, netinet/in.h, netinet/tcp.h. */
@@ -18,7 +18,6 @@ const EAGAIN = 11;
 const EINPROGRESS = 115;
 const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
-const IPPROTO = { ip: 0, tcp: 6 } as const;
 const IP_BIND_ADDRESS_NO_PORT = 24;
 const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;

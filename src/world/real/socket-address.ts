@@ -10,6 +10,8 @@ import type { Endpoint } from '../world.ts';
 export type SocketOption = Readonly<Record<Family, readonly [level: number, name: number]>>;
 
 export const AF = { 4: 2, 6: 10 } as const;
+/** netinet/in.h */
+export const IPPROTO = { ip: 0, tcp: 6, ipv6: 41 } as const;
 /** asm-generic/socket.h */
 export const SOL_SOCKET = 1;
 export const SO_MARK = 36;

@@ -5,12 +5,11 @@ import { openLibc } from '../../ffi/libc.ts';
 import { familyOf } from '../../lib/address.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { TcpOptions } from '../world.ts';
-import { SO_MARK, SOL_SOCKET, writeKeyAddress } from './socket-address.ts';
+import { IPPROTO, SO_MARK, SOL_SOCKET, writeKeyAddress } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
 import { changeListenerAoKeys, setAoKeys } from './tcp-ao.ts';
 
 /** Linux's numbers: netinet/in.h, netinet/tcp.h. Two of them where IPv4 and IPv6 differ. */
-const IPPROTO = { ip: 0, tcp: 6, ipv6: 41 } as const;
 const TTL = { 4: [IPPROTO.ip, 2], 6: [IPPROTO.ipv6, 16] } as const;
 const MIN_TTL = { 4: [IPPROTO.ip, 21], 6: [IPPROTO.ipv6, 73] } as const;
 const TRAFFIC_CLASS = { 4: [IPPROTO.ip, 1], 6: [IPPROTO.ipv6, 67] } as const;

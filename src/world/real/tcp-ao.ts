@@ -5,9 +5,8 @@ import type { Libc } from '../../ffi/libc.ts';
 import type { Family } from '../../lib/address.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { AoKey } from '../world.ts';
-import { writeKeyAddress } from './socket-address.ts';
+import { IPPROTO, writeKeyAddress } from './socket-address.ts';
 
-const IPPROTO_TCP = 6;
 const TCP_AO = { addKey: 38, deleteKey: 39, info: 40, getKeys: 41 } as const;
 
 /** Where a field of a structure is, and how many octets it has. */
@@ -80,7 +79,7 @@ export function setAoKeys(libc: Libc, { fd, ...peer }: AoSocket, keys: readonly 
   const present = listAoKeys(libc, fd);
   const problems: SystemError[] = [];
   const set = (option: number, bytes: Uint8Array, ids: AoIds | null) =>
-    attempt(problems, ids, () => libc.setsockopt(fd, IPPROTO_TCP, option, bytes));
+    attempt(problems, ids, () => libc.setsockopt(fd, IPPROTO.tcp, option, bytes));
   const [first] = keys.filter((key, i) => {
     if (present.some((ids) => isSame(ids, key))) return true;
     const flags = present.length === 0 && i === 0 ? ADD_FLAG.current | ADD_FLAG.asked : 0;
@@ -107,7 +106,7 @@ export function changeListenerAoKeys(
   const kept: SystemError[] = [];
   const refused: SystemError[] = [];
   const set = (problems: SystemError[], option: number, bytes: Uint8Array, ids: AoIds) =>
-    attempt(problems, ids, () => libc.setsockopt(fd, IPPROTO_TCP, option, bytes));
+    attempt(problems, ids, () => libc.setsockopt(fd, IPPROTO.tcp, option, bytes));
   for (const ids of remove) set(kept, TCP_AO.deleteKey, deletion(peer, ids, DELETE_FLAG.unwaited), ids);
   for (const key of add) set(refused, TCP_AO.addKey, addition(peer, key, 0), key);
   // What is not there need not go.
@@ -123,7 +122,7 @@ export function listAoKeys(libc: Libc, fd: number): readonly ListedKey[] {
   put(bytes, fields.flags, LIST_FLAG.all);
   try {
     // The length that the kernel asks for is that of one structure.
-    libc.getsockopt(fd, IPPROTO_TCP, TCP_AO.getKeys, bytes, octets);
+    libc.getsockopt(fd, IPPROTO.tcp, TCP_AO.getKeys, bytes, octets);
   } catch (error) {
     if (error instanceof SystemError && error.code === 'ENOENT') return [];
     throw explained(error, null);
