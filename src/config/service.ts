@@ -139,10 +139,7 @@ function readMonitors(
       const prefixes = prefixesOf(name, module);
       const options = readOptions(module.options, section, report, prefixes);
       const own = readOptions(EVERY_MONITOR_OPTIONS, section, report, prefixes);
-      if (options !== null) {
-        reportRefusals(module, options, section, prefixes, report);
-        reportDoubts(module, options, section, prefixes, report);
-      }
+      if (options !== null) reportOptions(module, options, section, prefixes, report);
       if (options !== null && own !== null && service !== null)
         monitors.push({
           name: module.name,
@@ -157,37 +154,25 @@ function readMonitors(
   return monitors;
 }
 
-/** What the monitor itself has to say against its options. */
-function reportRefusals(
+/**
+ * What the monitor itself has to say against its options, and against those that it takes. What [DEFAULT] gives to everybody need
+ * not be of use to each.
+ */
+function reportOptions(
   module: MonitorModule,
   options: OptionsOf<readonly OptionRow[]>,
   section: Section,
   prefixes: readonly string[],
   report: Report,
 ): void {
+  const keyOf = (option: string) => prefixes.map((prefix) => prefix + option).find((key) => section.entries.has(key));
+  const anyKeyOf = (option: string) => keyOf(option) ?? `${prefixes[0] ?? ''}${option}`;
   try {
-    for (const { option, why } of module.refuse?.(options) ?? []) {
-      const keys = prefixes.map((prefix) => prefix + option);
-      report.error(keys.find((key) => section.entries.has(key)) ?? keys[0] ?? option, why);
-    }
-  } catch (error) {
-    report.error('monitors', `${module.name} fails on its options: ${errorText(error)}`);
-  }
-}
-
-/** What it has to say against options that it takes. What [DEFAULT] gives to everybody need not be of use to each. */
-function reportDoubts(
-  module: MonitorModule,
-  options: OptionsOf<readonly OptionRow[]>,
-  section: Section,
-  prefixes: readonly string[],
-  report: Report,
-): void {
-  if (report.failed) return;
-  try {
+    for (const { option, why } of module.refuse?.(options) ?? []) report.error(anyKeyOf(option), why);
+    if (report.failed) return;
     for (const { option, why, blind = false } of module.doubt?.(options) ?? []) {
-      const key = prefixes.map((prefix) => prefix + option).find((name) => section.entries.has(name));
-      if (blind) report.danger(key ?? `${prefixes[0] ?? ''}${option}`, why);
+      const key = keyOf(option);
+      if (blind) report.danger(anyKeyOf(option), why);
       else if (key !== undefined && section.entries.get(key)?.inherited === false) report.warning(key, why);
     }
   } catch (error) {
