@@ -15,7 +15,7 @@ export interface MonitorBug {
 /** So many monitors are told apart. */
 const MAX_MONITORS = 100;
 const LINES = 5;
-const LINES_PER_MS = 60_000;
+const LINES_EVERY_MS = 60_000;
 
 export class MonitorBugs {
   readonly #clock: Clock;
@@ -33,7 +33,7 @@ export class MonitorBugs {
     const before = this.#bugs.get(monitor);
     if (before === undefined && this.#bugs.size >= MAX_MONITORS) return;
     const count = (before?.count ?? 0) + 1;
-    const fresh = before === undefined || now - before.linesSince >= LINES_PER_MS;
+    const fresh = before === undefined || now - before.linesSince >= LINES_EVERY_MS;
     const lines = fresh ? 1 : before.lines + 1;
     const linesSince = fresh ? now : before.linesSince;
     this.#bugs.set(monitor, { monitor, count, last, lastAt: now, lines, linesSince });

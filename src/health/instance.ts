@@ -51,7 +51,6 @@ export class Instance {
   readonly #questions = new Map<string, Question>();
   /** By what the monitor is handed, and hands back with each note: the short way. */
   readonly #byTarget = new WeakMap<Target, Question>();
-
   readonly #metrics = new Map<string, string>();
 
   constructor(monitor: MonitorToRun, world: World, gates: Gates) {

@@ -1,4 +1,4 @@
-// Watches many descriptors of ours with one epoll instance (epoll(7), edge-triggered) inside of Node's event loop. A turn of the
+// Watches many descriptors of ours by epoll(7), edge-triggered, inside of Node's event loop. A turn of the
 // loop takes all events that are there: Node's own sockets cost about twice as much for a connection that lives for a moment.
 // Made by quick-stream.ts.
 
