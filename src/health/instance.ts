@@ -40,6 +40,9 @@ const MOST_SECONDS = 31_536_000;
 /** More open connections and sockets than this are not in use but lost, however many URLs a check asks for at once. */
 const MOST_OPEN = 256;
 const MOST_OPEN_PER_SERVER = 64;
+/** Lines about one server: so many a minute, and for each check. A failure of all servers is told of all of them. */
+const LINES_A_MINUTE = 20;
+const LINES_A_CHECK = 2;
 
 export class Instance {
   readonly monitor: MonitorToRun;
@@ -57,16 +60,22 @@ export class Instance {
     this.monitor = monitor;
     const { module } = monitor;
     const options = monitor.options as OptionsOf<readonly OptionRow[]>;
-    const about = (target: Target): readonly Asker[] => {
+    const questionOf = (target: Target): Question | undefined => {
       const known = this.#byTarget.get(target);
-      const question = known?.open === true ? known : this.#questions.get(keyOf(target));
-      return question?.askers ?? [];
+      return known?.open === true ? known : this.#questions.get(keyOf(target));
     };
+    const about = (target: Target): readonly Asker[] => questionOf(target)?.askers ?? [];
     const notes: Notes = {
       log: (level, target, text) => {
         if (level === 'debug' && world.logsDebug === false) return;
+        const question = questionOf(target);
+        if (question === undefined) return;
+        if (!question.mayLog()) {
+          gates.onLeftOut(module.name);
+          return;
+        }
         const said = typeof text === 'string' ? text : text();
-        for (const asker of about(target)) asker.log(level, said);
+        for (const asker of question.askers) asker.log(level, said);
       },
       observe: (target, name, value, labels = NO_LABELS) => {
         for (const asker of about(target)) asker.observe('gauge', name, value, labels);
@@ -172,6 +181,9 @@ class Question implements LoopContext, Asking {
   #last: Health | null = null;
   #lastLatencyMs = 0;
   #lastAt = 0;
+  /** What the monitor may still write, and since when there is so much. */
+  #lines = LINES_A_MINUTE;
+  #linesAt: number;
 
   constructor(
     key: string,
@@ -184,6 +196,7 @@ class Question implements LoopContext, Asking {
     this.#questions = questions;
     this.askers = [first];
     this.clock = first.clock;
+    this.#linesAt = first.clock.now();
     this.#byTarget = byTarget;
     this.loop = start(this);
   }
@@ -203,13 +216,27 @@ class Question implements LoopContext, Asking {
   self(): Self {
     return this.askers[0].self();
   }
+  /** Asked for by each check and connection as it begins. */
   target(): Target {
+    if (this.#lines < LINES_A_MINUTE) this.#lines += LINES_A_CHECK;
     const target = this.askers[0].target();
     if (target !== this.#target) {
       this.#target = target;
       this.#byTarget.set(target, this);
     }
     return target;
+  }
+
+  /** The monitor writes a line, if this is true. */
+  mayLog(): boolean {
+    if (this.#lines <= 0) {
+      const now = this.clock.now();
+      if (now - this.#linesAt < 60_000) return false;
+      this.#lines = LINES_A_MINUTE;
+      this.#linesAt = now;
+    }
+    this.#lines--;
+    return true;
   }
 
   onStart(lateMs: number): void {

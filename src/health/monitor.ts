@@ -94,7 +94,10 @@ export interface Tools {
    * something to say even so; call `release` when the part is over. To time the server is the runner's business.
    */
   deadline(cut: Cut, ms: number): { readonly cut: Cut; release(): void };
-  /** One line about this target in the log, in the system `<service> <Monitor>`. A function is only called when it is written. */
+  /**
+   * One line about this target in the log, in the system `<service> <Monitor>`. A function is only called when it is written.
+   * Twenty lines a minute and two for each check; what is more is left out, and counted.
+   */
   log(level: 'debug' | 'info' | 'warn' | 'error', target: Target, text: string | (() => string)): void;
   /** A measurement of this target: becomes `pybal_monitor_<monitor>_<name>` with the given extra labels. */
   observe(target: Target, name: string, value: number, labels?: Readonly<Record<string, string>>): void;

@@ -24,7 +24,8 @@ const STOP_MS = 1000;
 
 /** The first result of a poll, or the first word of a watch; then the monitor is stopped, which is waited for. */
 export async function checkOnce(monitor: MonitorToRun, target: Target, world: World, noted: Noted): Promise<Outcome> {
-  const instance = new Instance(monitor, world, makeGates());
+  let leftOut = 0;
+  const instance = new Instance(monitor, world, makeGates({ onLeftOut: () => void leftOut++ }));
   let stop = (): Promise<void> => Promise.resolve();
   const outcome = await new Promise<Outcome>((resolve) => {
     const asker: Asker = {
@@ -47,5 +48,6 @@ export async function checkOnce(monitor: MonitorToRun, target: Target, world: Wo
   const ended = stop().then(() => true);
   if ((await inTime(world.clock, STOP_MS, ended)) === null)
     noted.log('error', 'the check does not end after it was cut');
+  if (leftOut > 0) noted.log('warn', `it writes too much: ${leftOut} line(s) left out`);
   return outcome;
 }

@@ -8,6 +8,7 @@ import { type MonitorBug, MonitorBugs } from './bugs.ts';
 import type { CheckHistory, CheckStatus } from './check.ts';
 import { SharedInstances } from './instance.ts';
 import { Lateness } from './lateness.ts';
+import { LeftOut } from './left-out.ts';
 import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { culpritOf, type Grounds, type Origin, strayText } from './stray.ts';
 import { Ticks } from './ticks.ts';
@@ -25,6 +26,7 @@ export class HealthRunner {
   readonly #world: World;
   readonly #around: Surroundings;
   readonly #bugs: MonitorBugs;
+  readonly #leftOut: LeftOut;
   readonly #services = new Map<string, Service>();
   /** Last address of each host that the resolver gave: service → host → address. */
   readonly #candidates = new Map<string, Map<string, string | null>>();
@@ -41,7 +43,11 @@ export class HealthRunner {
   ) {
     this.#world = world;
     this.#bugs = new MonitorBugs(world.clock, (record) => world.log(record));
-    const gates = makeGates((monitor, what) => this.#bugs.note(`monitor ${monitor}`, what, what));
+    this.#leftOut = new LeftOut(world.clock, (record) => world.log(record));
+    const gates = makeGates({
+      onLeak: (monitor, what) => this.#bugs.note(`monitor ${monitor}`, what, what),
+      onLeftOut: (monitor) => this.#leftOut.note(monitor),
+    });
     this.#around = {
       world,
       gates,
@@ -120,6 +126,7 @@ export class HealthRunner {
   async stop(): Promise<void> {
     for (const service of this.#services.values()) service.stop();
     this.#services.clear();
+    this.#leftOut.stop();
     await Promise.race([Promise.all([...this.#stopping]), this.#world.clock.sleep(STOP_LIMIT_MS)]);
   }
 }

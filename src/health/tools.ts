@@ -81,11 +81,15 @@ export interface Gates {
   readonly stats: UnderWay<FileStat>;
   /** A monitor holds more than it can need, in words. */
   onLeak(monitor: string, what: string): void;
+  /** A line of a monitor was left out. */
+  onLeftOut(monitor: string): void;
 }
 
-export function makeGates(onLeak: Gates['onLeak'] = () => {}): Gates {
+export function makeGates(tell: Partial<Pick<Gates, 'onLeak' | 'onLeftOut'>> = {}): Gates {
   return {
-    onLeak,
+    onLeak: () => {},
+    onLeftOut: () => {},
+    ...tell,
     commands: new Gate(MAX_COMMANDS),
     connecting: new Gate(MAX_CONNECTING),
     pings: new Gate(MAX_PINGS),
