@@ -68,8 +68,8 @@ const SUITES = {
   unit: {
     mocha: [
       ...['--parallel', '--jobs', '8'],
-      'dist/test/unit/{main,{log,monitors,world}/**/*}.test.js',
-      'dist/test/unit/{!(main),!(log|monitors|world)/**/*}.test.js',
+      'dist/test/unit/{main,{foreground,log,monitors,world}/**/*}.test.js',
+      'dist/test/unit/{!(main),!(foreground|log|monitors|world)/**/*}.test.js',
     ],
   },
   sim: { mocha: ['--parallel', '--jobs', '2', '--timeout', '600000', 'dist/test/sim/**/*.sim.test.js'] },

@@ -27,6 +27,7 @@ import { createHeapMeter } from './world/real/heap.ts';
 import { createFiles } from './world/real/files.ts';
 import { LOCK_NAME, lockInstance } from './world/real/lock.ts';
 import { getOverUnixSocket } from './world/real/unix-http.ts';
+import { createWatchdog } from './world/real/watchdog.ts';
 import { createRealWorld } from './world/real/world.ts';
 import type { World } from './world/world.ts';
 
@@ -34,6 +35,8 @@ import type { World } from './world/world.ts';
 const CLOSE_MS = 3_000;
 const STATUS_TIMEOUT_MS = 5_000;
 const STATUS_MAX_BYTES = 256 << 20;
+/** What a monitor that is tried computes without a pause has come to an end by then, or never does. */
+const BLOCKED_MS = 10_000;
 
 /** What signals do, until there is a log, and a daemon. A hang-up that comes too early is done when there is one. */
 let hungUp = false;
@@ -88,11 +91,13 @@ async function main(invocation: Invocation): Promise<number> {
     case 'monitor-test':
       return inForeground(
         () => Promise.resolve(null),
-        (world) => {
+        async (world) => {
           const strays: string[] = [];
+          const { alive, lastWords } = await createWatchdog(invocation.file, BLOCKED_MS);
           grounds.strangers = true;
           tell = (thrown, origin) => culpritOf(thrown, origin, grounds) !== null && strays.push(errorText(thrown)) > 0;
-          const outside = { clock: world.clock, world, heapUsed: createHeapMeter(), strays: () => strays.splice(0) };
+          const heapUsed = createHeapMeter();
+          const outside = { clock: world.clock, world, heapUsed, strays: () => strays.splice(0), alive };
           process.on('exit', (code) => {
             if (ending) return;
             process.exitCode = 1;
@@ -101,7 +106,7 @@ async function main(invocation: Invocation): Promise<number> {
               `anybal: ${escaped(invocation.file)} ended the process (code ${code}), which no monitor may\n`,
             );
           });
-          return monitorTest(invocation, outside, { ...commandIo, load: loadMonitorFile }).then(leaveAtOnce);
+          return monitorTest(invocation, outside, { ...commandIo, lastWords, load: loadMonitorFile }).then(leaveAtOnce);
         },
       );
     case 'version':

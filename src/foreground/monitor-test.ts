@@ -16,6 +16,8 @@ export interface MonitorTest {
 export interface MonitorTestIo {
   /** The monitor in a file, and its sample if it has one. Rejects with why it can not be used. */
   load(file: string): Promise<{ readonly module: MonitorModule; readonly sample: Sample | null }>;
+  /** What is printed, with where it hangs in the middle, if the monitor never returns from what comes now. */
+  lastWords(words: { readonly before: string; readonly after: string }): void;
   print(text: string): void;
   printError(text: string): void;
 }
@@ -29,22 +31,45 @@ const NO_SAMPLE: Finding = {
 /** The exit code: 0 it keeps to the contract, 1 it does not, 2 it can not be tried at all. */
 export async function monitorTest(
   { file, settings }: MonitorTest,
-  outside: Outside,
+  outside: Omit<Outside, 'trying'>,
   io: MonitorTestIo,
 ): Promise<number> {
+  let title = file;
+  const trying = (tried: string, found: readonly Finding[]) => {
+    const findings = [...found, { tried, seen: 'BLOCKS THE EVENT LOOP:', good: false }];
+    io.lastWords({ before: `${report(title, findings)} `, after: `\n${summary(findings)}` });
+  };
   try {
+    trying('loading it', []);
     const { module, sample } = await io.load(file);
+    title = `${module.name}, ${file}`;
+    const before = sample === null ? [NO_SAMPLE] : [];
+    trying('its options', before);
     const options = optionsOf(module, sample?.options ?? {}, settings);
-    const found = await examine({ module, options, sample: sample ?? {} }, outside);
-    const findings = sample === null ? [NO_SAMPLE, ...found] : found;
-    io.print(`${[`${module.name}, ${file}`, ...rows(findings)].map(escaped).join('\n')}\n`);
-    const bad = findings.filter(({ good }) => good === false).length;
-    io.print(bad === 0 ? 'It keeps to the contract.\n' : `${bad} of ${findings.length} against the contract.\n`);
-    return bad === 0 ? 0 : 1;
+    const found = await examine(
+      { module, options, sample: sample ?? {} },
+      { ...outside, trying: (tried, found) => trying(tried, [...before, ...found]) },
+    );
+    const findings = [...before, ...found];
+    io.print(`${report(title, findings)}\n${summary(findings)}`);
+    return against(findings) === 0 ? 0 : 1;
   } catch (error) {
     io.printError(`anybal: ${errorText(error)}\n`);
     return 2;
   }
+}
+
+function report(title: string, findings: readonly Finding[]): string {
+  return [title, ...rows(findings)].map(escaped).join('\n');
+}
+
+function summary(findings: readonly Finding[]): string {
+  const bad = against(findings);
+  return bad === 0 ? 'It keeps to the contract.\n' : `${bad} of ${findings.length} against the contract.\n`;
+}
+
+function against(findings: readonly Finding[]): number {
+  return findings.filter(({ good }) => good === false).length;
 }
 
 export function rows(findings: readonly Finding[]): readonly string[] {

@@ -19,7 +19,7 @@ let world: RealWorld;
 let outside: Outside;
 before(async () => {
   world = await createRealWorld({ backend: 'dry-run', log: () => {}, loadMonitor: async () => null });
-  outside = { clock: world.clock, world, heapUsed: createHeapMeter(), strays: () => [] };
+  outside = { clock: world.clock, world, heapUsed: createHeapMeter(), strays: () => [], trying() {}, alive() {} };
 });
 after(() => world.close());
 

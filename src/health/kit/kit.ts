@@ -25,6 +25,10 @@ export interface Outside {
   heapUsed(): number;
   /** Errors of the monitor that nobody handled, since this was last asked. */
   strays(): readonly string[];
+  /** What is tried now, and what was found until then: a monitor that never returns leaves no other trace. */
+  trying(tried: string, found: readonly Finding[]): void;
+  /** It has returned again. */
+  alive(): void;
 }
 
 /**
@@ -42,29 +46,41 @@ const LATE_MS = 100;
 /** When a check is cut: at once, while it connects, while it talks. */
 const CUTS_MS = [0, 0.5, 1.05, 1.5, 5] as const;
 
+const ON_LOOPBACK = 'a real server on loopback';
+const CUT = 'the cut, at any time';
+const MANY_CHECKS = 'many checks, one after the other';
+const AFTERWARDS = 'afterwards';
+
 export async function examine(subject: Subject, outside: Outside): Promise<readonly Finding[]> {
   const findings: Finding[] = [...strayed('loading it', await straysOf(outside))];
   const once = async (fault: Fault, cutAtMs: number | null = null): Promise<Seen> => {
-    const seen = await new Try(subject, fault, outside.clock).check(cutAtMs);
+    const seen = await new Try(subject, fault, outside).check(cutAtMs);
     return { ...seen, bugs: [...seen.bugs, ...(await straysOf(outside))] };
   };
+  outside.trying(HEALTHY.name, findings);
   const healthy = await made(() => once(HEALTHY));
   if (typeof healthy === 'string') return [{ tried: 'create', seen: healthy, good: false }];
   findings.push(judged(HEALTHY, healthy));
+  outside.trying(ON_LOOPBACK, findings);
   findings.push(await overLoopback(subject, healthy, outside));
   for (const fault of FAULTS) {
-    if (fault.on.some((tool) => healthy.used.has(tool))) findings.push(judged(fault, await once(fault)));
+    if (!fault.on.some((tool) => healthy.used.has(tool))) continue;
+    outside.trying(fault.name, findings);
+    findings.push(judged(fault, await once(fault)));
   }
+  outside.trying(CUT, findings);
   findings.push(await cuts(once));
+  outside.trying(MANY_CHECKS, findings);
   const sound = findings[0]?.good === true;
   findings.push(
     sound
       ? await state(subject, outside)
-      : { tried: 'many checks, one after the other', seen: 'not tried: one alone is not as it should be', good: null },
+      : { tried: MANY_CHECKS, seen: 'not tried: one alone is not as it should be', good: null },
   );
   findings.push(looks(subject, healthy));
+  outside.trying(AFTERWARDS, findings);
   await outside.clock.sleep(LATE_MS);
-  findings.push(...strayed('afterwards', await straysOf(outside)));
+  findings.push(...strayed(AFTERWARDS, await straysOf(outside)));
   return findings;
 }
 
@@ -121,13 +137,13 @@ async function cuts(once: (fault: Fault, cutAtMs: number) => Promise<Seen>): Pro
   }
   const seen =
     wrong.length === 0 ? `over ${slowest.toFixed(0)} ms after it at the latest` : wrong.slice(0, 3).join('; ');
-  return { tried: 'the cut, at any time', seen, good: wrong.length === 0 };
+  return { tried: CUT, seen, good: wrong.length === 0 };
 }
 
 /** One instance, many checks, healthy and failing ones in turn: neither memory nor label sets may grow with them. */
 async function state(subject: Subject, outside: Outside): Promise<Finding> {
   const fails: Fault = { name: '', expect: 'any', on: [], fails: 'ECONNREFUSED' };
-  const both = [new Try(subject, HEALTHY, outside.clock), new Try(subject, fails, outside.clock)];
+  const both = [new Try(subject, HEALTHY, outside), new Try(subject, fails, outside)];
   let series = 0;
   const round = async (): Promise<number> => {
     for (let i = 0; i < CHECKS_PER_ROUND; i++) {
@@ -166,7 +182,7 @@ function looks({ module }: Subject, { looked }: Seen): Finding {
 
 /** The sample behind a real socket. */
 async function overLoopback(subject: Subject, healthy: Seen, { world }: Outside): Promise<Finding> {
-  const tried = 'a real server on loopback';
+  const tried = ON_LOOPBACK;
   const { sample } = subject;
   if (!healthy.used.has('connect')) return { tried, seen: 'not tried: it opens no connection', good: null };
   if (healthy.askedTls) return { tried, seen: 'not tried: it asks for TLS', good: null };

@@ -63,7 +63,12 @@ const TARGET: Target = {
   protocol: 'tcp',
 };
 
-/** `outside` lends real turns of the event loop, for monitors that wait for something that is not a tool. */
+/** Real turns of the event loop, for monitors that wait for something that is not a tool; and who hears that this goes on. */
+export interface Beside {
+  readonly clock: Clock;
+  alive(): void;
+}
+
 export class Try {
   readonly stage: Stage;
   readonly #module: MonitorModule;
@@ -72,10 +77,10 @@ export class Try {
   readonly #bugs: string[] = [];
   readonly #looked = new Set<string>();
   readonly #series = new Set<string>();
-  readonly #outside: Clock;
+  readonly #outside: Beside;
   #cut: CheckCut | null = null;
 
-  constructor({ module, options, sample }: Subject, fault: Fault, outside: Clock) {
+  constructor({ module, options, sample }: Subject, fault: Fault, outside: Beside) {
     this.stage = new Stage(sample, fault);
     this.#module = module;
     this.#outside = outside;
@@ -178,9 +183,10 @@ export class Try {
 
   /** Everything that is ready: promises, and a few turns of the loop below for what is not a promise of ours. */
   async #turns(over: () => boolean, heard: () => boolean): Promise<void> {
+    this.#outside.alive();
     for (let i = 0; i < TURNS && !over(); i++) await Promise.resolve();
     if (!heard() && this.stage.clock.pending === 0) {
-      for (let i = 0; i < 3 && !heard(); i++) await this.#outside.sleep(1);
+      for (let i = 0; i < 3 && !heard(); i++) await this.#outside.clock.sleep(1);
     }
   }
 
