@@ -246,7 +246,8 @@ class Prober {
     try {
       stream = await this.#tools.secure(plain, this.#tlsOptions(question, fetch.credentials), fetch.cut);
     } catch (error) {
-      throw new Error(`TLS: ${textOf(error)}`, { cause: error });
+      const text = textOf(error);
+      throw new Error(text.startsWith('TLS ') ? text : `TLS: ${text}`, { cause: error });
     }
     const alpn = stream.tls?.alpn ?? null;
     if (this.#onlyHttp2 && alpn !== 'h2') {

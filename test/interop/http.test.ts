@@ -228,7 +228,7 @@ backend gone
         expect(await says(wanting, '/json')).to.match(
           name === 'nginx'
             ? /^down: 400 Bad Request, expected 200-299$/
-            : /^down: (lost before any answer: .*alert|TLS: )/,
+            : /^down: (lost before any answer: .*alert|TLS with )/,
         );
       });
 
@@ -260,12 +260,12 @@ backend gone
 
   describe('a certificate', () => {
     it('that has ended, is for another name, or of nobody known is down, each for its own reason', async () => {
-      expect(await says(PORTS.expired)).to.match(/^down: TLS: .*certificate has expired/);
+      expect(await says(PORTS.expired)).to.match(/^down: TLS with .*certificate has expired/);
       expect(await says(PORTS.other)).to.match(
-        /^down: TLS: .*real.example. is not in the cert's altnames: DNS:other.example/,
+        /^down: TLS with .*real.example. is not in the cert's altnames: DNS:other.example/,
       );
       expect(await says(PORTS.good, '/', { 'tls-ca': null })).to.match(
-        /^down: TLS: .*unable to (get local issuer|verify)/,
+        /^down: TLS with .*unable to (get local issuer|verify)/,
       );
       expect(await says(PORTS.expired, '/', { 'tls-verify': false })).to.equal('up');
       expect(await says(PORTS.expired, '/', { 'tls-verify': false, 'certificate-failure-days': 1 })).to.match(
@@ -372,7 +372,7 @@ backend gone
     expect(await says(ssh ?? 0, '/', plain, local)).to.equal('down: not an HTTP response: SSH-2.0-OpenSSH_9.2');
     expect(await says(garbage ?? 0, '/', plain, local)).to.match(/^down: not an HTTP response: \?+$/);
     expect(await says(ssh ?? 0, '/', { url: ['https://real.example/'] }, local)).to.match(
-      /^down: TLS: .*wrong version number/,
+      /^down: TLS with .*wrong version number/,
     );
     expect(await says(old ?? 0, '/', { ...plain, alpn: ['h2'] }, local)).to.match(
       /^down: no HTTP\/2 response: it begins with HTTP\/1.1 400 Bad Request/,

@@ -443,10 +443,10 @@ describe('HTTP', () => {
       expect(await says(port, { ...ca, url: ['https://192.0.2.1/'], 'tls-verify': false })).to.equal('up');
       expect(names).to.deep.equal(['real.example', 'front.example', 'real.example', false]);
       expect(await says(port, { ...ca, url: ['https://front.example/'] })).to.match(
-        /^down: TLS: .*Host: front.example. is not in the cert's altnames: DNS:real.example/,
+        /^down: TLS with .*Host: front.example. is not in the cert's altnames: DNS:real.example/,
       );
-      expect(await says(port, { ...ca, url: ['https://192.0.2.1/'] })).to.match(/^down: TLS: .*192.0.2.1/);
-      expect(await says(port, { url, timeout: 1 })).to.match(/^down: TLS: .*self-signed certificate/);
+      expect(await says(port, { ...ca, url: ['https://192.0.2.1/'] })).to.match(/^down: TLS with .*192.0.2.1/);
+      expect(await says(port, { url, timeout: 1 })).to.match(/^down: TLS with .*self-signed certificate/);
     });
 
     it('does not blame the server for files of our own', async () => {
