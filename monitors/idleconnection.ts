@@ -168,12 +168,12 @@ function isServers(error: unknown, cut: Cut): boolean {
   return code === 'ECANCELED' ? cut.aborted : SERVERS.has(code);
 }
 
-/** PyBal labels its counters with Twisted's exception classes. */
+/** PyBal labels its counters with Twisted's exception classes: the last is that of a socket that could not even be made. */
 function exceptionName(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   if (code === 'ECONNREFUSED') return 'ConnectionRefusedError';
   if (code === 'ECANCELED') return 'TimeoutError';
   if (code === 'ETIMEDOUT') return 'TCPTimedOutError';
   if (code === 'EHOSTUNREACH') return 'NoRouteError';
-  return 'ConnectError';
+  return SERVERS.has(code) ? 'ConnectError' : 'ConnectBindError';
 }

@@ -126,6 +126,7 @@ describe('IdleConnection', () => {
     closing.push(() => bench.stop());
     expect(await bench.result()).to.deep.equal({ is: 'unknown', reason: 'socket: EMFILE' });
     expect(bench.lines).to.deep.equal(['DEBUG Connection to 127.0.0.1:25 could not be tried: socket: EMFILE']);
+    expect(bench.measured).to.deep.equal(['connections_failed_total {"reason":"ConnectBindError"}']);
   });
 
   it('asks for keepalives with the four options, or for none', async () => {
