@@ -2,7 +2,7 @@
 // order. The way of the data is the whole of it: a fact is learned, `decide` looks, routes and tables are set. Nothing else
 // here or anywhere decides or writes.
 
-import { type Complaint, errorText, printComplaint } from './lib/errors.ts';
+import { type Complaint, errorText, printComplaint, stackText } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
 import { showUrl } from './lib/url.ts';
 import { BfdClient } from './bfd/client.ts';
@@ -251,10 +251,7 @@ export class Daemon {
       if (this.#facts.kernel.verifiedAt !== null && !this.#stopping) this.#decideNow();
     } catch (error) {
       // A decision that cannot be made must not leave routes standing (law 10): let the supervisor start us afresh.
-      this.#log(
-        'critical',
-        `A bug in anybal: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-      );
+      this.#log('critical', `A bug in anybal: ${stackText(error)}`);
       this.#exit(70);
     }
   }

@@ -18,7 +18,7 @@ import { loadMonitor, loadMonitorFile } from './health/loader.ts';
 import type { MonitorModule } from './health/monitor.ts';
 import { culpritOf, type Origin, strayText } from './health/stray.ts';
 import { openLibc } from './ffi/libc.ts';
-import { errorText, printComplaint } from './lib/errors.ts';
+import { errorText, printComplaint, stackText } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
 import { escaped } from './log/format.ts';
 import type { Log } from './log/record.ts';
@@ -125,7 +125,7 @@ async function main(invocation: Invocation): Promise<number> {
 
 function stray(thrown: unknown, origin: Origin): void {
   if (tell(thrown, origin)) return;
-  lastWords(`A bug in anybal: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`);
+  lastWords(`A bug in anybal: ${stackText(thrown)}`);
   ending = true;
   process.exit(70);
 }

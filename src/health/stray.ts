@@ -2,7 +2,7 @@
 // check can catch it (a promise that it does not wait for, a timer of its own) reaches the event loop, where an error of ours
 // means that nothing can be relied on any more. Pure. Called by main.ts and the conformance kit.
 
-import { errorText, SystemError } from '../lib/errors.ts';
+import { stackText, SystemError } from '../lib/errors.ts';
 
 /** A promise that nobody waits for, or a call from the event loop. */
 export type Origin = 'rejection' | 'exception';
@@ -16,10 +16,15 @@ export interface Grounds {
 }
 
 const GIVEN = Symbol('the monitor that was given it');
+const NOBODY_KNOWS = 'a monitor, not known which';
 
 /** An error leaves the tools of a monitor: whoever does not handle it now is that monitor. */
 export function givenTo(monitor: string, error: unknown): void {
-  if (error instanceof Error) Object.defineProperty(error, GIVEN, { value: monitor, configurable: true });
+  try {
+    if (error instanceof Error) Object.defineProperty(error, GIVEN, { value: monitor, configurable: true });
+  } catch {
+    // It is the monitor's own, and does not let itself be marked.
+  }
 }
 
 /**
@@ -27,7 +32,16 @@ export function givenTo(monitor: string, error: unknown): void {
  * when nothing of ours stands in its stack, since what it went through was left half done. A rejection goes through
  * nothing: there it is enough that a monitor took part.
  */
-export function culpritOf(thrown: unknown, origin: Origin, { root, strangers }: Grounds): string | null {
+export function culpritOf(thrown: unknown, origin: Origin, grounds: Grounds): string | null {
+  try {
+    return culpritIn(thrown, origin, grounds);
+  } catch {
+    // It throws when somebody looks at it: nothing of ours does.
+    return grounds.strangers ? NOBODY_KNOWS : null;
+  }
+}
+
+function culpritIn(thrown: unknown, origin: Origin, { root, strangers }: Grounds): string | null {
   const given = thrown instanceof Error && GIVEN in thrown ? thrown[GIVEN] : null;
   if (given !== null) return `monitor ${String(given)}`;
   // It has no stack, and monitors have none that they were not given.
@@ -35,7 +49,7 @@ export function culpritOf(thrown: unknown, origin: Origin, { root, strangers }: 
   const files = filesOf(thrown).filter((file) => !file.startsWith('node:') && !file.includes('/node_modules/'));
   const theirs = files.filter((file) => !isOurs(file, root));
   // Only Node in it, or no stack at all: nothing of ours throws what is no Error.
-  if (files.length === 0) return strangers ? 'a monitor, not known which' : null;
+  if (files.length === 0) return strangers ? NOBODY_KNOWS : null;
   if (theirs.length === 0 || (origin === 'exception' && theirs.length < files.length)) return null;
   return theirs[0] ?? null;
 }
@@ -59,6 +73,5 @@ function filesOf(thrown: unknown): readonly string[] {
 
 /** What was thrown, for the log: with its stack if there is one, on one line. */
 export function strayText(thrown: unknown): string {
-  if (!(thrown instanceof Error) || typeof thrown.stack !== 'string') return errorText(thrown);
-  return thrown.stack.replace(/\s*\n\s*/g, ' ');
+  return stackText(thrown).replace(/\s*\n\s*/g, ' ');
 }

@@ -46,6 +46,16 @@ export function printComplaint(complaint: Complaint): string {
   return `${where}${PREFIX[severity]}${what}${message}`;
 }
 
+/** What was thrown, with its stack if there is one. */
+export function stackText(thrown: unknown): string {
+  try {
+    if (thrown instanceof Error && typeof thrown.stack === 'string') return thrown.stack;
+  } catch {
+    // As below.
+  }
+  return errorText(thrown);
+}
+
 /** The text of anything that was thrown, on one line. */
 export function errorText(thrown: unknown): string {
   try {

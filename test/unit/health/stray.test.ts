@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { MonitorBugs } from '../../../src/health/bugs.ts';
-import { culpritOf, givenTo, type Origin } from '../../../src/health/stray.ts';
+import { culpritOf, givenTo, type Origin, strayText } from '../../../src/health/stray.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { LogRecord } from '../../../src/log/record.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
@@ -57,6 +57,25 @@ describe('culpritOf', () => {
   it('calls a failed call ours that no monitor was given, though nothing tells where it was thrown', () => {
     for (const origin of ['exception', 'rejection'] as const)
       expect(culprit(new SystemError('EINVAL', 'setsockopt'), origin), origin).to.equal(null);
+  });
+
+  it('is not brought down by what throws when somebody looks at it', () => {
+    const no = (): never => {
+      throw new Error('no');
+    };
+    const odd = [
+      Object.defineProperty(new Error('a stack'), 'stack', { get: no }),
+      Object.defineProperty(error([MINE]), 'message', { get: no }),
+      new Proxy(new Error('a proxy'), { get: no, has: no, getPrototypeOf: no, defineProperty: no }),
+      Object.freeze(new Error('frozen')),
+      { toString: no },
+    ];
+    for (const [i, thrown] of odd.entries()) {
+      givenTo('Mine', thrown);
+      expect(strayText(thrown), String(i)).to.be.a('string');
+      expect(culprit(thrown), String(i)).to.be.a('string');
+      if (i !== 3) expect(culprit(thrown, 'rejection', false), String(i)).to.be.oneOf([null, 'monitor Mine']);
+    }
   });
 
   it('is not led astray by a message that looks like a stack', () => {
