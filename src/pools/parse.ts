@@ -156,12 +156,15 @@ function parseJson(text: string, collector: Collector): ParsedPool {
   }
   if (!isObject(value)) return collector.refuse('not a JSON object of hosts');
   const entries = Object.entries(value);
+  const again = repeatedKeys(text);
   for (const [host, entry] of entries) {
     const line = () => lineOf(text, JSON.stringify(host));
     const wrong = badHost(host);
     if (wrong !== null) collector.skip(line, wrong, []);
     else if (!isObject(entry)) collector.skip(line, `${host}: not an object with weight and enabled`, [host]);
     else collector.add(line, host, jsonValues(entry));
+    const at = again.get(host);
+    if (at !== undefined) collector.twice(() => lineAt(text, at), host);
     if (collector.overflow !== null) return collector.refuse(collector.overflow);
   }
   return collector.finish(entries.length, false);
@@ -196,7 +199,35 @@ const MEANS: Readonly<Record<string, string>> = { disabled: 'enabled', pooled: '
 
 function lineOf(text: string, needle: string): number {
   const at = text.indexOf(needle);
-  return at < 0 ? 1 : text.slice(0, at).split('\n').length;
+  return at < 0 ? 1 : lineAt(text, at);
+}
+
+function lineAt(text: string, at: number): number {
+  return text.slice(0, at).split('\n').length;
+}
+
+/** Of the object that valid JSON is: keys that stand there more than once, of which JSON.parse keeps the last, with its place. */
+function repeatedKeys(text: string): ReadonlyMap<string, number> {
+  const seen = new Set<string>();
+  const again = new Map<string, number>();
+  let depth = 0;
+  let wantsKey = false;
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (character === '{' || character === '[') wantsKey = ++depth === 1;
+    else if (character === '}' || character === ']') depth--;
+    else if (character === ',') wantsKey = depth === 1;
+    else if (character === '"') {
+      const start = i;
+      for (i++; text[i] !== '"'; i++) if (text[i] === '\\') i++;
+      if (!wantsKey) continue;
+      wantsKey = false;
+      const key = JSON.parse(text.slice(start, i + 1)) as string;
+      if (seen.has(key)) again.set(key, start);
+      seen.add(key);
+    }
+  }
+  return again;
 }
 
 /** Why this cannot be a host, or null. Host names are as in DNS, underscores allowed; literal addresses are hosts too. */
@@ -261,12 +292,16 @@ class Collector {
         `${host}: ${misspelt('enabled', enabled) ?? `enabled ${excerpt(enabled.shown)} is no boolean`}; using ${before.enabled}`,
       );
     }
-    if (this.#hosts.has(host)) this.#complain('warning', line, `${host} is listed twice: the last one counts`);
+    if (this.#hosts.has(host)) this.twice(line, host);
     this.#hosts.set(host, {
       host,
       weight: typeof weight === 'number' && wrong === null ? weight : before.weight,
       enabled: typeof enabled === 'boolean' ? enabled : before.enabled,
     });
+  }
+
+  twice(line: Line, host: string): void {
+    this.#complain('warning', line, `${host} is listed twice: the last one counts`);
   }
 
   /** `words`: all in it that could be a host. */

@@ -167,6 +167,21 @@ describe('pool files', () => {
       expect(of('http://pools/text?name=.json')).to.equal('refused: not one usable host in it');
     });
 
+    it('Of a host listed twice the last one counts, and it is said where that stands.', () => {
+      const parsed = json(
+        '{"cp1": {"weight": 1, "note": "\\"cp1\\": {"},\n"cp2": {"weight": 2},\n\n"cp\\u0031": {"weight": 10}}',
+      );
+      expect(hostsOf(parsed)).to.deep.equal([CP1, { host: 'cp2', weight: 2, enabled: true }]);
+      expect(complaintsOf(parsed)).to.deep.equal([
+        'http://pools/text.json:4: warning: cp1 is listed twice: the last one counts',
+      ]);
+    });
+
+    it('Takes no key, value or text inside a server for a host.', () => {
+      const entry = '{"weight": 10, "weight": 10, "enabled": true, "cp1": ["cp1", {"cp1": "cp1"}]}';
+      expect(complaintsOf(json(`{"cp1": ${entry}, "cp2": ${entry}}`))).to.deep.equal([]);
+    });
+
     it('skips an entry that is no object and names its line.', () => {
       const parsed = json('{\n"cp1": {},\n"cp2": 5,\n"a b": {},\n"__proto__": {}}');
       expect(hostsOf(parsed)).to.deep.equal([CP1]);
