@@ -113,7 +113,7 @@ export function runMonitor(
     results,
     lines,
     measured,
-    async result(count = 1, withinMs = 1500) {
+    async result(count = 1, withinMs = 10_000) {
       const knife = new Knife();
       let late = false;
       void clock.sleep(withinMs, knife).then(() => {
