@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
-import net, { type AddressInfo } from 'node:net';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
@@ -14,6 +14,7 @@ import type { Health } from '../../src/health/monitor.ts';
 import { createHttp } from '../../src/world/real/http.ts';
 import { createNames } from '../../src/world/real/names.ts';
 import { CERTIFICATE, KEY } from '../support/certificate.ts';
+import { listenSomewhere } from '../support/listen.ts';
 import { type Bench, freePort, runMonitor, serve } from '../support/monitor-bench.ts';
 import { requireTools } from '../support/namespace.ts';
 
@@ -127,8 +128,7 @@ describe('Agent monitor and HAProxy', () => {
       seen.push(`${request.headers.host} ${request.url}`);
       response.end('{"state": "up", "weight": "30%"}');
     });
-    await new Promise<void>((resolve) => server.listen(0, AT, resolve));
-    const { port } = server.address() as AddressInfo;
+    const port = await listenSomewhere(server, AT);
     const context = createSecureContext({ ca: CERTIFICATE });
     const http = createHttp(
       createNames(),

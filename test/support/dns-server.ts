@@ -2,6 +2,7 @@
 
 import { createSocket } from 'node:dgram';
 import net from 'node:net';
+import { listenSomewhere } from './listen.ts';
 
 type Over = 'udp' | 'tcp';
 
@@ -21,9 +22,7 @@ export async function serveDns(
       }
     });
   });
-  await new Promise<void>((resolve) => tcp.listen(0, address, resolve));
-  const bound = tcp.address();
-  const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
+  const port = await listenSomewhere(tcp, address);
   const udp = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   udp.on('message', (query, from) => {
     queries.push(query);

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { listenSomewhere } from './listen.ts';
 import { eventually, kill } from './namespace.ts';
 
 const run = promisify(execFile);
@@ -151,19 +152,8 @@ export class Etcd {
 
 /** Two that are free at this address now. */
 export async function freePorts(address: string): Promise<readonly [number, number]> {
-  const servers = [createServer(), createServer()];
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen(0, address, () => {
-            const at = server.address();
-            resolve(typeof at === 'object' && at !== null ? at.port : 0);
-          });
-        }),
-    ),
-  );
+  const servers = [createServer(), createServer()] as const;
+  const ports = [await listenSomewhere(servers[0], address), await listenSomewhere(servers[1], address)] as const;
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return [ports[0] ?? 0, ports[1] ?? 0];
+  return ports;
 }

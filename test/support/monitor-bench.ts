@@ -18,6 +18,7 @@ import { openSocketOptions } from '../../src/world/real/socket-options.ts';
 import { createStreams } from '../../src/world/real/streams.ts';
 import { createUdp } from '../../src/world/real/udp.ts';
 import { FakeWorld } from './fake-world.ts';
+import { listenSomewhere } from './listen.ts';
 
 export interface Bench {
   readonly results: readonly Health[];
@@ -148,9 +149,7 @@ export async function serve(onSocket: (socket: net.Socket) => void, over: { at?:
     });
     onSocket(socket);
   });
-  await new Promise<void>((resolve) => server.listen(0, over.at ?? '127.0.0.1', resolve));
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const port = await listenSomewhere(server, over.at);
   return {
     port,
     seen,
@@ -163,13 +162,9 @@ export async function serve(onSocket: (socket: net.Socket) => void, over: { at?:
 }
 
 /** A TCP port that nobody listens on. */
-export function freePort(at = '127.0.0.1'): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.on('error', reject);
-    server.listen(0, at, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
+export async function freePort(at?: string): Promise<number> {
+  const server = net.createServer();
+  const port = await listenSomewhere(server, at);
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }

@@ -1,12 +1,13 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, rootCertificates } from 'node:tls';
 import { choose, type UserspaceIpvs, userspaceIpvs } from '../../../src/ipvs/userspace.ts';
 import { destinationKey, type IpvsDestination, type IpvsService, serviceKey } from '../../../src/ipvs/table.ts';
 import type { LogRecord } from '../../../src/log/record.ts';
 import { createClock } from '../../../src/world/real/clock.ts';
 import { createStreams } from '../../../src/world/real/streams.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 
 const VIP = '127.81.7.1';
 
@@ -67,15 +68,13 @@ describe('ipvs/userspace', () => {
   });
 
   /** A real server on a free port of `address`. */
-  function realServer(address: string, serve: (socket: Socket) => void): Promise<IpvsDestination> {
+  async function realServer(address: string, serve: (socket: Socket) => void): Promise<IpvsDestination> {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => {});
       serve(socket);
     });
     servers.push(server);
-    return new Promise((resolve) => {
-      server.listen(0, address, () => resolve(destinationAt(address, (server.address() as AddressInfo).port)));
-    });
+    return destinationAt(address, await listenSomewhere(server, address));
   }
 
   /** Set up a service on a free port. */

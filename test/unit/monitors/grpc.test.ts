@@ -1,9 +1,9 @@
 import http2 from 'node:http2';
-import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import grpc, { decodeResponse } from '../../../monitors/grpc.ts';
 import { CERTIFICATE as cert, KEY as key } from '../../support/certificate.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 import { type Bench, runMonitor, serve, withDefaults } from '../../support/monitor-bench.ts';
 
 interface Call {
@@ -57,12 +57,11 @@ describe('GRPC', () => {
         answer(stream, call);
       });
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const port = await listenSomewhere(server);
     closers.push(() => {
       for (const session of sessions) session.destroy();
       server.close();
     });
-    const { port } = server.address() as AddressInfo;
     return { calls, port, bench: run(port, given) };
   }
   function run(port: number, given: Readonly<Record<string, unknown>> = {}): Bench {

@@ -8,6 +8,7 @@ import { refuse } from '../../../monitors/lib/http-options.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 import { type Bench, runMonitor, serve, withDefaults } from '../../support/monitor-bench.ts';
 
 type Server = Awaited<ReturnType<typeof serve>>;
@@ -419,15 +420,13 @@ describe('HTTP', () => {
         socket.on('data', () => socket.end(answer));
       });
       server.on('connection', (socket) => sockets.add(socket.on('close', () => sockets.delete(socket))));
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       servers.push({
         close: async () => {
           for (const socket of sockets) socket.destroy();
           await new Promise((resolve) => server.close(resolve));
         },
       });
-      const at = server.address();
-      return typeof at === 'object' && at !== null ? at.port : 0;
+      return listenSomewhere(server);
     }
     const says = async (port: number, given: Given) =>
       (await told(run(port, given, { files }))).replace(/https:\/\/[^ ]+: (?=\w)/, '');
@@ -506,10 +505,8 @@ describe('HTTP', () => {
           stream.respond({ ':status': asked[':path'] === '/bad' ? 503 : 200 });
           stream.end('{"status":"ok"}');
         });
-        await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+        seen.port = await listenSomewhere(server);
         servers.push({ close: async () => void server.close() });
-        const at = server.address();
-        seen.port = typeof at === 'object' && at !== null ? at.port : 0;
         return seen;
       }
 
@@ -547,10 +544,8 @@ describe('HTTP', () => {
 
   it('asks in HTTP/2 without TLS when nothing else is wanted', async () => {
     const server = http2.createServer((_, response) => response.end('hello'));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const port = await listenSomewhere(server);
     servers.push({ close: async () => void server.close() });
-    const at = server.address();
-    const port = typeof at === 'object' && at !== null ? at.port : 0;
     expect(await told(run(port, { alpn: ['h2'], 'expect-text': 'hello' }))).to.equal('up');
     const old = await answering('HTTP/1.1 400 Bad Request\r\n\r\n');
     expect(await told(run(old.port, { alpn: ['h2'] }))).to.match(

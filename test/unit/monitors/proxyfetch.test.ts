@@ -7,6 +7,7 @@ import tls from 'node:tls';
 import { expect } from 'chai';
 import proxyfetch from '../../../monitors/proxyfetch.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 import { type Bench, runMonitor, serve } from '../../support/monitor-bench.ts';
 
 type Server = Awaited<ReturnType<typeof serve>>;
@@ -264,9 +265,7 @@ describe('ProxyFetch', () => {
           socket.once('data', () => socket.end('HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok'));
         },
       );
-      await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
-      const address = secure.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
+      const port = await listenSomewhere(secure);
       try {
         expect(await reasonOf(run(port, { url: ['https://www.example.org/'], timeout: 1 }))).to.equal('up');
         expect(await reasonOf(run(port, { url: ['https://192.0.2.1/'], timeout: 1 }))).to.equal('up');

@@ -8,6 +8,7 @@ import tcp from '../../../monitors/tcp.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { createFiles } from '../../../src/world/real/files.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 import { type Bench, runMonitor, serve } from '../../support/monitor-bench.ts';
 import { eventually } from '../../support/namespace.ts';
 
@@ -147,10 +148,8 @@ describe('TCP', () => {
         socket.end(`hello ${String(Reflect.get(socket, 'servername'))}`);
       });
       server.on('tlsClientError', () => {});
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       closing.push(() => new Promise((resolve) => server.close(resolve)));
-      const address = server.address();
-      return typeof address === 'object' && address !== null ? address.port : 0;
+      return listenSomewhere(server);
     }
     const name = { tls: true, 'tls-servername': 'real.example', timeout: 1 };
 

@@ -2,7 +2,7 @@
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -18,6 +18,7 @@ import { createHttp } from '../../../src/world/real/http.ts';
 import { createNames } from '../../../src/world/real/names.ts';
 import type { Mono, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 
 const POOL =
@@ -40,8 +41,7 @@ describe('pool sources on a real socket', () => {
   });
 
   before(async () => {
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/text`;
+    url = `http://127.0.0.1:${await listenSomewhere(server)}/text`;
   });
   after(async () => {
     for (const socket of sockets) socket.destroy();

@@ -1,6 +1,5 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -10,6 +9,7 @@ import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { FakeK8s, type NodePlan } from '../../support/fake-k8s.ts';
 import { response } from '../../support/fake-world.ts';
 import { FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 import { WatchedPool } from '../../support/watched-pool.ts';
 import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
@@ -235,7 +235,7 @@ describe('nodes of Kubernetes on a real socket', () => {
       );
       reply.on('close', close);
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const port = await listenSomewhere(server);
     const folder = await mkdtemp(join(tmpdir(), 'anybal-k8s-'));
     const [caFile, tokenFile, hostsFile] = ['ca.pem', 'token', 'hosts'].map((name) => join(folder, name));
     if (caFile === undefined || tokenFile === undefined || hostsFile === undefined) throw new Error('no paths');
@@ -243,7 +243,6 @@ describe('nodes of Kubernetes on a real socket', () => {
     await writeFile(tokenFile, 'right\n');
     await writeFile(hostsFile, '127.0.0.1 real.example\n');
     const names = createNames({ ...NAMES_DEFAULTS, hostsFile });
-    const { port } = server.address() as AddressInfo;
     const pool = new WatchedPool(
       { source: `k8s://real.example:${port}`, sourceAccess: { ...ACCESS, caFile, tokenFile } },
       { names, http: createHttp(names, systemAuthorities(), () => {}) },

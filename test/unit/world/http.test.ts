@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { lstat, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
-import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, connect, type Server, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer } from 'node:tls';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import { createHttp } from '../../../src/world/real/http.ts';
 import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
 import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
+import { listenSomewhere } from '../../support/listen.ts';
 import type { HttpTls } from '../../../src/world/world.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
@@ -39,10 +40,9 @@ async function rawServer(pieces: readonly string[], end: 'end' | 'destroy' | 'ho
     socket.once('data', () => void send());
   };
   const server: Server = tls ? createTlsServer({ cert: CERTIFICATE, key: KEY }, serve) : createServer(serve);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const at = server.address();
+  const port = await listenSomewhere(server);
   return {
-    host: `127.0.0.1:${typeof at === 'object' && at !== null ? at.port : 0}`,
+    host: `127.0.0.1:${port}`,
     close() {
       for (const socket of held) socket.destroy();
       server.close();
@@ -127,9 +127,7 @@ describe('An HTTP request', () => {
 
   it('to a literal IPv6 address is made', async () => {
     const probe = createServer();
-    await new Promise<void>((resolve) => probe.listen(0, '::1', resolve));
-    const at = probe.address();
-    const port = typeof at === 'object' && at !== null ? at.port : 0;
+    const port = await listenSomewhere(probe, '::1');
     await new Promise((resolve) => probe.close(resolve));
     const server = await http.serve({ address: '::1', port }, () => ok('six'));
     try {
@@ -351,8 +349,7 @@ describe('An HTTP request with a body', () => {
       request.on('data', (bytes: Uint8Array) => (asked += Buffer.from(bytes).toString()));
       request.on('end', () => response.end(`${request.method} ${request.headers['content-type']}`));
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as AddressInfo;
+    const port = await listenSomewhere(server);
     const request = {
       url: `http://127.0.0.1:${port}/x`,
       headers: { 'content-type': 'application/json' },

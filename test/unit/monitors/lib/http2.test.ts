@@ -5,6 +5,7 @@ import net from 'node:net';
 import { encodeFields, type Field } from '../../../../monitors/lib/hpack.ts';
 import { Http2Client } from '../../../../monitors/lib/http2.ts';
 import type { Reading, Verdict } from '../../../../monitors/lib/response.ts';
+import { listenSomewhere } from '../../../support/listen.ts';
 
 const WHOLE: Reading = { until: 'body', keepBytes: 1 << 20, maxBodyBytes: 1 << 24, toHead: false };
 const GET: readonly Field[] = [
@@ -71,9 +72,7 @@ describe('The HTTP/2 client', () => {
           }
         });
       });
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      const at = server.address();
-      port = typeof at === 'object' && at !== null ? at.port : 0;
+      port = await listenSomewhere(server);
     });
     after(() => {
       for (const close of closing) close();
