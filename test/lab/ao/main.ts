@@ -3,39 +3,18 @@
 
 import { join } from 'node:path';
 import { checkout, requireTools, tcpAoKernel } from '../vm/artefacts.ts';
-import { guestDied, runInVm, timedOut } from '../vm/vm.ts';
+import { exitAs, runSuite } from '../vm/suite.ts';
 import { prepareNewerBird } from './newer-bird.ts';
 
-async function main(): Promise<number> {
+await exitAs(() => {
   requireTools({ ip: 'iproute2' });
   console.log(`BIRD ${prepareNewerBird()}`);
-  const result = await runInVm({
+  return runSuite({
     kernel: tcpAoKernel,
-    command: [
-      process.execPath,
-      join(checkout, 'node_modules/mocha/bin/mocha.js'),
-      ...['--timeout', '60000', '--slow', '5000', '--exit'],
-      ...process.argv.slice(2),
-      join(checkout, 'dist/test/lab/ao/*.ao.test.js'),
-    ],
-    cwd: checkout,
+    cases: 'dist/test/lab/ao/*.ao.test.js',
+    options: ['--timeout', '60000', '--slow', '5000'],
     timeoutSeconds: 600,
     memoryMiB: 1024,
     outDirectory: join(checkout, '.cache/lab/out-ao'),
-    onOutput: (bytes) => process.stdout.write(bytes),
   });
-  if (result.exitCode === timedOut) console.error(`lab: time is up after ${result.seconds.toFixed(0)} s`);
-  if (result.exitCode === guestDied) console.error(`lab: the guest died; its last words:\n${result.consoleTail}`);
-  console.log(`lab: ${result.seconds.toFixed(0)} s`);
-  return result.exitCode;
-}
-
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  },
-);
+});

@@ -2,7 +2,8 @@
 
 import { parseArgs } from 'node:util';
 import { ipvsKernel, tcpAoKernel } from './artefacts.ts';
-import { guestDied, runInVm, timedOut } from './vm.ts';
+import { exitAs, tellOfEnd } from './suite.ts';
+import { runInVm } from './vm.ts';
 
 const usage = `usage: main.js [-t SECONDS] [-m MIB] [-s CPUS] [-o DIR] [-e NAME=VALUE]... [-k ipvs|tcp-ao] -- CMD [ARG]...
 Runs CMD as root in a VM with this host's files (writes stay in the VM) and the current folder. Exit code: CMD's own,
@@ -38,8 +39,7 @@ async function main(): Promise<number> {
     ...(values.out === undefined ? {} : { outDirectory: values.out }),
     onOutput: (bytes) => process.stdout.write(bytes),
   });
-  if (result.exitCode === timedOut) console.error(`time is up after ${result.seconds.toFixed(0)} s`);
-  if (result.exitCode === guestDied) console.error(`the guest died; its last words:\n${result.consoleTail}`);
+  tellOfEnd(result);
   return result.exitCode;
 }
 
@@ -49,12 +49,4 @@ function splitOnce(assignment: string): [string, string] {
   return [assignment.slice(0, at), assignment.slice(at + 1)];
 }
 
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 2;
-  },
-);
+await exitAs(main, 2);
