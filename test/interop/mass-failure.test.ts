@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { addressOf } from '../../bench/checks/site.ts';
 import type { View } from '../../src/control/types.ts';
+import { globalSection } from '../support/failover/director.ts';
 import { FailoverNetwork, lastWords, type Wire } from '../support/failover/network.ts';
 import { DIRECTOR_AS, ROUTER_AS } from '../support/failover/setting.ts';
 import { eventually, kill, output, requireTools } from '../support/namespace.ts';
@@ -217,7 +218,7 @@ describe('10,000 servers that fall silent at once', function () {
   });
 });
 
-function daemonConfig({ routerAddress, directorAddress, vip }: Wire, folder: string): string {
+function daemonConfig(wire: Wire, folder: string): string {
   const service = (name: string, address: string, port: number) => `
 [${name}]
 protocol = tcp
@@ -231,23 +232,8 @@ tcp.timeout = 3
 announce = healthy
 vip-presence = external
 `;
-  return `[global]
-bgp = yes
-bgp-local-asn = ${DIRECTOR_AS}
-bgp-peer-address = ${routerAddress}
-bgp-peer-as = ${ROUTER_AS}
-bgp-local-address = ${directorAddress}
-bgp-local-ips = [ '${directorAddress}' ]
-bgp-nexthop-ipv4 = ${directorAddress}
-bgp-router-id = ${directorAddress}
-bgp-hold-time = ${HOLD_SECONDS}
-bfd = yes
-bfd-interval = ${BFD_MS}
-bfd-multiplier = 3
-backend = userspace
-state-directory = ${folder}/state
-control-socket = ${folder}/control.sock
-${service('mass', vip, PORT)}${service('steady', STEADY_VIP, STEADY_PORT)}`;
+  const setting = { holdTimeSeconds: HOLD_SECONDS, bfdMs: BFD_MS, restartSeconds: null };
+  return `${globalSection(wire, setting, folder)}${service('mass', wire.vip, PORT)}${service('steady', STEADY_VIP, STEADY_PORT)}`;
 }
 
 function birdConfig({ routerAddress, directorAddress }: Wire, log: string): string {

@@ -17,6 +17,23 @@ export const B = '192.0.2.2';
 export const A6 = '2001:db8::1';
 export const B6 = '2001:db8::2';
 
+/** Of a session that is down; from it tests make others. */
+export const PACKET: Packet = {
+  diagnostic: 0,
+  state: 'Down',
+  poll: false,
+  final: false,
+  controlPlaneIndependent: false,
+  demand: false,
+  multiplier: 3,
+  myDiscriminator: 0,
+  yourDiscriminator: 0,
+  desiredMinTxUs: 300_000,
+  requiredMinRxUs: 300_000,
+  requiredMinEchoRxUs: 0,
+  auth: null,
+};
+
 export function sessionTo(address: string, changes: Partial<BfdSessionConfig> = {}): BfdSessionConfig {
   const common = { localAddress: null, multihop: false, intervalMs: 50, multiplier: 3, auth: null };
   return { name: address, address, ...common, ...changes };

@@ -23,15 +23,15 @@ export default {
 };
 `;
 
-describe('A daemon that is still starting', () => {
-  let folder: string;
-  let child: ChildProcess | null = null;
-  let log = '';
+let folder: string;
+let child: ChildProcess | null = null;
 
+/** For each test: `folder`, with the monitor and a configuration that names it. Afterwards the test's child is ended. */
+function workplace(name: string, monitor: string): void {
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'anybal-main-'));
     await mkdir(join(folder, 'monitors'), { mode: 0o755 });
-    await writeFile(join(folder, 'monitors', 'slow.mjs'), SLOW, { mode: 0o644 });
+    await writeFile(join(folder, 'monitors', `${name.toLowerCase()}.mjs`), monitor, { mode: 0o644 });
     await writeFile(join(folder, 'pool'), "{'host': '127.0.0.1', 'weight': 1, 'enabled': True}\n");
     const lines = [
       '[global]',
@@ -47,7 +47,7 @@ describe('A daemon that is still starting', () => {
       'port = 80',
       'scheduler = wrr',
       `config = file://${folder}/pool`,
-      'monitors = ["Slow"]',
+      `monitors = ["${name}"]`,
     ];
     await writeFile(join(folder, 'pybal.conf'), `${lines.join('\n')}\n`);
   });
@@ -58,6 +58,11 @@ describe('A daemon that is still starting', () => {
     }
     await rm(folder, { recursive: true });
   });
+}
+
+describe('A daemon that is still starting', () => {
+  let log = '';
+  workplace('Slow', SLOW);
 
   /** Runs the daemon, and sends `signals` while the monitor is being loaded. `ended`: exit code and signal. */
   async function start(signals: readonly NodeJS.Signals[]): Promise<{ readonly ended: Promise<readonly unknown[]> }> {
@@ -128,39 +133,7 @@ export const sample = {};
 `;
 
 describe('Errors of a monitor that nobody handles', () => {
-  let folder: string;
-  let child: ChildProcess | null = null;
-
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'anybal-stray-'));
-    await mkdir(join(folder, 'monitors'), { mode: 0o755 });
-    await writeFile(join(folder, 'monitors', 'stray.mjs'), STRAY, { mode: 0o644 });
-    await writeFile(join(folder, 'pool'), "{'host': '127.0.0.1', 'weight': 1, 'enabled': True}\n");
-    const lines = [
-      '[global]',
-      'bgp = no',
-      'instrumentation = no',
-      'log-format = text',
-      `state-directory = ${folder}/state`,
-      `control-socket = ${folder}/control.sock`,
-      `monitor-directories = ["${folder}/monitors"]`,
-      '[text]',
-      'protocol = tcp',
-      'ip = 192.0.2.1',
-      'port = 80',
-      'scheduler = wrr',
-      `config = file://${folder}/pool`,
-      'monitors = ["Stray"]',
-    ];
-    await writeFile(join(folder, 'pybal.conf'), `${lines.join('\n')}\n`);
-  });
-  afterEach(async () => {
-    if (child?.exitCode === null && child.signalCode === null) {
-      child.kill('SIGKILL');
-      await once(child, 'close');
-    }
-    await rm(folder, { recursive: true });
-  });
+  workplace('Stray', STRAY);
 
   function run(args: readonly string[]) {
     const started = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });

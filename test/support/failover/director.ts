@@ -50,8 +50,24 @@ function startAnybal({ network, wire, setting, folder }: Place): Director {
 }
 
 /** One pool with one server that nobody checks: the route is announced for as long as the daemon lives. */
-function anybalConfig(wire: Wire, { holdTimeSeconds, bfdMs, restartSeconds }: Setting, folder: string): string {
-  const { routerAddress, directorAddress, vip } = wire;
+function anybalConfig(wire: Wire, setting: Setting, folder: string): string {
+  return `${globalSection(wire, setting, folder)}
+[service]
+protocol = tcp
+ip = ${wire.vip}
+port = 80
+scheduler = rr
+config = file://${folder}/pool
+vip-presence = external
+`;
+}
+
+/** A session to the router at the other end of the wire. */
+export function globalSection(
+  { routerAddress, directorAddress }: Wire,
+  { holdTimeSeconds, bfdMs, restartSeconds }: Omit<Setting, 'name'>,
+  folder: string,
+): string {
   const bfd = bfdMs === null ? '' : `bfd = yes\nbfd-interval = ${bfdMs}\nbfd-multiplier = 3\n`;
   const restart =
     restartSeconds === null ? '' : `bgp-graceful-restart = restart\nbgp-graceful-restart-time = ${restartSeconds}\n`;
@@ -68,14 +84,6 @@ bgp-hold-time = ${holdTimeSeconds}
 ${bfd}${restart}backend = userspace
 state-directory = ${folder}/state
 control-socket = ${folder}/control.sock
-
-[service]
-protocol = tcp
-ip = ${vip}
-port = 80
-scheduler = rr
-config = file://${folder}/pool
-vip-presence = external
 `;
 }
 

@@ -6,24 +6,15 @@ import { expect } from 'chai';
 import { type Digest, sign } from '../../../src/bfd/auth.ts';
 import type { Packet } from '../../../src/bfd/packet.ts';
 import type { AuthType, BfdSessionConfig } from '../../../src/bfd/types.ts';
-import { A, A6, B, B6, BfdNet, type BfdNode, isUp, sessionTo } from '../../support/bfd-net.ts';
+import { A, A6, B, B6, BfdNet, type BfdNode, isUp, PACKET, sessionTo } from '../../support/bfd-net.ts';
 
 const PORT = 3784;
 
 const packet = (changes: Partial<Packet>): Packet => ({
-  diagnostic: 0,
-  state: 'Down',
-  poll: false,
-  final: false,
-  controlPlaneIndependent: false,
-  demand: false,
-  multiplier: 3,
+  ...PACKET,
   myDiscriminator: 77,
-  yourDiscriminator: 0,
   desiredMinTxUs: 1_000_000,
   requiredMinRxUs: 50_000,
-  requiredMinEchoRxUs: 0,
-  auth: null,
   ...changes,
 });
 

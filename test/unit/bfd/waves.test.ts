@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { type Action, type FsmConfig, initialState, type State, step, type Timer } from '../../../src/bfd/fsm.ts';
 import { type Packet, STATES } from '../../../src/bfd/packet.ts';
 import type { StateName } from '../../../src/bfd/types.ts';
+import { PACKET } from '../../support/bfd-net.ts';
 
 const LATENCY_MS = 0.5;
 
@@ -99,29 +100,13 @@ describe('Two BFD sessions with old packets under way', () => {
     for (const { toA, at, is } of packets) {
       if (is === 'AdminDown') continue;
       const [to, from] = toA ? [a, b] : [b, a];
-      const packet = { ...blank, state: is, myDiscriminator: from.config.discriminator };
+      const packet = { ...PACKET, state: is, myDiscriminator: from.config.discriminator };
       to.inbox.push({ at: 5000 + at, packet: { ...packet, yourDiscriminator: to.config.discriminator } });
     }
     for (const side of [a, b]) side.inbox.sort((x, y) => x.at - y.at);
     run([a, b], 15_000, 1000);
     return { a, b, packets: a.sent + b.sent - before };
   }
-
-  const blank: Packet = {
-    diagnostic: 0,
-    state: 'Down',
-    poll: false,
-    final: false,
-    controlPlaneIndependent: false,
-    demand: false,
-    multiplier: 3,
-    myDiscriminator: 0,
-    yourDiscriminator: 0,
-    desiredMinTxUs: 300_000,
-    requiredMinRxUs: 300_000,
-    requiredMinEchoRxUs: 0,
-    auth: null,
-  };
 
   it('are up again within seconds, whatever these said, and do not flood the wire', () => {
     fc.assert(

@@ -144,13 +144,14 @@ describe('bgp/speaker: keys of a listener', () => {
 });
 
 describe('bgp/peer: TCP-AO keys in a session', () => {
-  it('that ends while an old key is asked for: of that key nothing more is said', async () => {
+  /** A session under key 1, in a kernel that refuses to let go of keys while it is busy. */
+  async function established() {
     const net = new BgpNet(1);
     const router = net.node('r1', ['192.0.2.1']);
-    let busy = false;
+    const kernel = { busy: false };
     const director = net.node('d1', ['192.0.2.2'], false, {
       stream: ({ aoKeys }) => {
-        if (busy && aoKeys !== undefined) throw new SystemError('EBUSY', 'TCP-AO');
+        if (kernel.busy && aoKeys !== undefined) throw new SystemError('EBUSY', 'TCP-AO');
       },
     });
     const peer = peerConfig({ name: 'r1', address: '192.0.2.1', tcpAoFile: '/ao' });
@@ -159,7 +160,12 @@ describe('bgp/peer: TCP-AO keys in a session', () => {
     await router.configure({ peers: [peerConfig({ name: 'd1', address: '192.0.2.2', passive: true })] });
     await configure(key(1));
     await net.until(() => director.states.at(-1) === 'r1 up', 30);
-    busy = true;
+    return { net, router, director, kernel, peer, configure };
+  }
+
+  it('that ends while an old key is asked for: of that key nothing more is said', async () => {
+    const { net, router, director, kernel, peer, configure } = await established();
+    kernel.busy = true;
     await configure(key(2));
     await net.run(1);
     expect(director.lines().at(-1)).to.match(/An old key stays for now: .*EBUSY/);
@@ -170,21 +176,8 @@ describe('bgp/peer: TCP-AO keys in a session', () => {
   });
 
   it('change without its end, linger as long as the router asks for them, and warn when ids stay the same', async () => {
-    const net = new BgpNet(1);
-    const router = net.node('r1', ['192.0.2.1']);
-    let busy = false;
-    const director = net.node('d1', ['192.0.2.2'], false, {
-      stream: ({ aoKeys }) => {
-        if (busy && aoKeys !== undefined) throw new SystemError('EBUSY', 'TCP-AO');
-      },
-    });
-    const peer = peerConfig({ name: 'r1', address: '192.0.2.1', tcpAoFile: '/ao' });
-    const configure = (...keys: readonly AoKey[]) =>
-      director.configure({ peers: [peer], aoKeys: new Map([['r1', keys]]) });
-    await router.configure({ peers: [peerConfig({ name: 'd1', address: '192.0.2.2', passive: true })] });
-    await configure(key(1));
-    await net.until(() => director.states.at(-1) === 'r1 up', 30);
-    busy = true;
+    const { net, router, director, kernel, peer, configure } = await established();
+    kernel.busy = true;
     director.keyed.length = 0;
     await configure(key(2));
     await net.run(1);
@@ -194,7 +187,7 @@ describe('bgp/peer: TCP-AO keys in a session', () => {
     await net.run(60);
     expect(director.keyed.length, 'tried again').to.be.within(10, 17);
     expect(director.lines().length, 'and said once').to.equal(lines);
-    busy = false;
+    kernel.busy = false;
     await net.run(7);
     expect(director.lines().at(-1)).to.match(/No old key is left/);
     await configure(key(2, 'another'));
