@@ -104,7 +104,7 @@ export class PollLoop implements Loop, Sleeper {
     this.#due = context.clock.now() + first;
     this.#next = context.ticks.alarm(this);
     this.#deadline = context.ticks.alarm(this);
-    this.#next.set(first);
+    this.#wait(first, this.#intervalMs);
   }
 
   get busy(): boolean {
@@ -142,7 +142,7 @@ export class PollLoop implements Loop, Sleeper {
     const apartMs = this.#first ? Math.min(FIRST_SPREAD_MS, this.#intervalMs) / 2 : this.#intervalMs / 8;
     const steps = Math.floor((now + apartMs - this.#gridStart) / this.#intervalMs) + 1;
     const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
-    this.#next.set(next - now);
+    this.#wait(next - now, this.#intervalMs);
     const lateMs = now - this.#due;
     this.#due = next;
     this.#first = this.#offGrid = false;
@@ -214,7 +214,12 @@ export class PollLoop implements Loop, Sleeper {
     const now = this.#context.clock.now();
     this.#due = Math.max(now, wantedMs < this.#intervalMs ? due : onGrid);
     this.#first = false;
-    this.#next.set(this.#due - now);
+    this.#wait(this.#due - now, wantedMs);
+  }
+
+  /** A tenth of the interval more is not too late. */
+  #wait(delayMs: number, intervalMs: number): void {
+    this.#next.set(delayMs, intervalMs / 10);
   }
 
   #onDeadline(): void {

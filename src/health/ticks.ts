@@ -1,10 +1,19 @@
-// When checks start and end: on ticks of 20 ms that all of them share, with one timer for each tick that has something to do.
-// A thousand checks a second, each with timers of its own, wake the process up as often, and that costs as much again as the
-// checks do. Made by runner.ts, used by the loops.
+// When checks start and end: on ticks that all of them share, with one timer for each tick that has something to do. A thousand
+// checks a second, each with timers of its own, wake the process up as often, and that costs as much again as the checks do.
+// Made by runner.ts, used by the loops.
 
 import type { Clock } from '../world/world.ts';
 
 export const TICK_MS = 20;
+
+/**
+ * What can wait shares ticks that are further apart, as long as those have about a hundred alarms, or two, and no burst of them. They
+ * divide a second, so that what comes every few seconds finds the same place each time.
+ */
+const PATIENT = [
+  { tickMs: 100, mostPerSecond: 2000 },
+  { tickMs: 50, mostPerSecond: 4000 },
+] as const;
 
 /** Whom an alarm wakes. An object and not a function, of which there would be one for each alarm. */
 export interface Sleeper {
@@ -24,10 +33,13 @@ export class Alarm {
     this.#sleeper = sleeper;
   }
 
-  /** As Clock.at, at the first tick that is not before. What it was set to before does not count any more. */
-  set(delayMs: number): void {
+  /**
+   * As Clock.at, at a tick that is not before, and at most `slackMs` later, or TICK_MS. What it was set to before does not count any
+   * more.
+   */
+  set(delayMs: number, slackMs = 0): void {
     this.clear();
-    const tick = this.#ticks.after(delayMs);
+    const tick = this.#ticks.after(delayMs, slackMs);
     this.#tick = tick;
     this.#place = tick.due.push(this) - 1;
   }
@@ -52,7 +64,7 @@ export class Alarm {
 }
 
 interface Tick {
-  /** In ticks since the clock began. */
+  /** As Clock.now. */
   readonly time: number;
   readonly due: Alarm[];
   readonly cancel: () => void;
@@ -61,22 +73,28 @@ interface Tick {
 export class Ticks {
   readonly #clock: Clock;
   readonly #ticks = new Map<number, Tick>();
+  /** Alarms that have rung, since when, and how many a second it were before that. At first nobody waits. */
+  #rung = 0;
+  #rungSince: number;
+  #perSecond = Number.POSITIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#rungSince = clock.now();
   }
 
   alarm(sleeper: Sleeper): Alarm {
     return new Alarm(this, sleeper);
   }
 
-  /** The first tick that is not before. For alarms, as `drop`. */
-  after(delayMs: number): Tick {
+  /** For alarms, as `drop`. */
+  after(delayMs: number, slackMs: number): Tick {
     const now = this.#clock.now();
-    const time = Math.ceil((now + Math.max(0, delayMs)) / TICK_MS);
+    const apartMs = this.#apartMs(slackMs);
+    const time = Math.ceil((now + Math.max(0, delayMs)) / apartMs) * apartMs;
     const known = this.#ticks.get(time);
     if (known !== undefined) return known;
-    const tick = { time, due: [], cancel: this.#clock.at(time * TICK_MS - now, () => this.#run(time)) };
+    const tick = { time, due: [], cancel: this.#clock.at(time - now, () => this.#run(time)) };
     this.#ticks.set(time, tick);
     return tick;
   }
@@ -94,7 +112,24 @@ export class Ticks {
     // What is added from now on, even for this very time, comes in a turn of its own.
     this.#ticks.delete(time);
     if (tick === undefined) return;
+    this.#count(time, tick.due.length);
     // It may get shorter meanwhile, never longer.
     for (let i = 0; i < tick.due.length; i++) tick.due[i]?.ring();
+  }
+
+  #count(time: number, alarms: number): void {
+    const spanMs = time - this.#rungSince;
+    if (spanMs >= 1000) {
+      this.#perSecond = (this.#rung * 1000) / spanMs;
+      this.#rungSince = time;
+      this.#rung = 0;
+    }
+    this.#rung += alarms;
+  }
+
+  #apartMs(slackMs: number): number {
+    for (const { tickMs, mostPerSecond } of PATIENT)
+      if (tickMs <= slackMs && this.#perSecond <= mostPerSecond) return tickMs;
+    return TICK_MS;
   }
 }

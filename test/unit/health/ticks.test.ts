@@ -18,9 +18,9 @@ function lab() {
   const start = world.clock.now();
   const say = (what: string) => () => void said.push(`${what} at ${world.clock.now() - start}`);
   const ticks = new Ticks(counting);
-  const at = (delayMs: number, fn: () => void) => {
+  const at = (delayMs: number, fn: () => void, slackMs = 0) => {
     const alarm = ticks.alarm({ onAlarm: fn });
-    alarm.set(delayMs);
+    alarm.set(delayMs, slackMs);
     return () => alarm.clear();
   };
   return { clock, ticks, at, said, say, timers: () => timers };
@@ -60,5 +60,37 @@ describe('Ticks', () => {
     at(TICK_MS, say('other'));
     await clock.advance(TICK_MS);
     expect(said).to.deep.equal(['again at 20', 'other at 20', 'again at 20', 'again at 20']);
+  });
+
+  /** So many alarms a second, for two seconds and a bit. */
+  async function busy(ticking: ReturnType<typeof lab>, perSecond: number) {
+    for (let i = 0; i < 2.2 * perSecond; i++) ticking.at((i * 1000) / perSecond, () => {});
+    await ticking.clock.advance(2200);
+    return ticking;
+  }
+
+  it('lets what can wait share ticks that are further apart', async () => {
+    const { clock, at, said, say } = await busy(lab(), 100);
+    at(11, say('patient'), 100);
+    at(12, say('less patient'), 50);
+    at(13, say('impatient'), 20);
+    await clock.advance(200);
+    expect(said).to.deep.equal(['impatient at 2220', 'less patient at 2250', 'patient at 2300']);
+  });
+
+  it('keeps ticks close where many would share one, and before anybody knows how many', async () => {
+    const fresh = lab();
+    fresh.at(11, fresh.say('patient'), 100);
+    await fresh.clock.advance(200);
+    expect(fresh.said).to.deep.equal(['patient at 20']);
+    for (const [perSecond, rings] of [
+      [3000, 2250],
+      [5000, 2220],
+    ] as const) {
+      const { clock, at, said, say } = await busy(lab(), perSecond);
+      at(11, say('patient'), 100);
+      await clock.advance(200);
+      expect(said).to.deep.equal([`patient at ${rings}`]);
+    }
   });
 });
