@@ -30,8 +30,8 @@ export interface TcpCalls {
   /** `key` comes back with each event; it is two words of 32 bits. */
   watch(epoll: number, fd: number, events: number, key: readonly [number, number]): number;
   unwatch(epoll: number, fd: number): number;
-  /** Those that are there already, at most MOST_EVENTS. */
-  take(epoll: number): number;
+  /** Those that are there already, at most `most`, which is at most MOST_EVENTS. */
+  take(epoll: number, most: number): number;
   /** Of what `take` found. */
   readonly taken: { events(at: number): number; key(at: number, word: 0 | 1): number };
   error(negative: number, call: string): SystemError;
@@ -114,7 +114,7 @@ export function openTcpCalls(): TcpCalls {
       return result(epollControl(epoll, EPOLL_CTL_ADD, fd, watched));
     },
     unwatch: (epoll, fd) => result(epollControl(epoll, EPOLL_CTL_DEL, fd, watched)),
-    take: (epoll) => Math.max(0, epollWait(epoll, events, MOST_EVENTS, 0)),
+    take: (epoll, most) => Math.max(0, epollWait(epoll, events, most, 0)),
     taken: {
       events: (at) => events.getUint32(at * EVENT.bytes, true),
       key: (at, word) => events.getUint32(at * EVENT.bytes + EVENT.key + 4 * word, true),
