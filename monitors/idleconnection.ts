@@ -3,7 +3,7 @@
 // PyBal's; only `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a proxy without
 // a backend may, is up for ever: it is counted, and somebody has to ask it a question.
 
-import type { Cut, Health, OptionRow, OptionsOf, Stream, StreamHandlers, Target, Tools, Watch } from 'anybal/monitor';
+import type { Cut, Health, OptionRow, Stream, StreamHandlers, Target, Tools, Watch } from 'anybal/monitor';
 import { endpoint, textOf } from './lib/text.ts';
 
 const options = [
@@ -77,21 +77,32 @@ export default {
     reconnectTimeoutSeconds: o['timeout-clean-reconnect'],
     maxDelaySeconds: o['max-delay'],
   }),
-  create: (o, tools) => ({
-    // Not async: of what is held by the thousand, one promise is enough.
-    watch: (target, report, cut) =>
-      new Promise((resolve, reject) => {
-        const held = connect(o, tools, target, cut).then((stream) => {
-          if (typeof stream === 'string') {
-            resolve({ means: { is: 'down', reason: stream } });
-          } else {
-            report(UP);
-            new Held(tools, target, stream, resolve).begin(cut);
-          }
-        });
-        held.catch(reject);
-      }),
-  }),
+  create: (o, tools) => {
+    const keepAlive = {
+      idleSeconds: o['keepalive-idle'],
+      intervalSeconds: o['keepalive-interval'],
+      retries: o['keepalive-retries'],
+    };
+    const dial = ({ address, port }: Target, cut: Cut) =>
+      tools.connect(o.keepalive ? { address, port, keepAlive } : { address, port }, cut);
+    return {
+      // Not async: of what is held by the thousand, one promise is enough.
+      watch: (target, report, cut) =>
+        new Promise((resolve, reject) => {
+          const held = dial(target, cut).then(
+            (stream) => {
+              report(UP);
+              new Held(tools, target, stream, resolve).begin(cut);
+            },
+            (error: unknown) => {
+              noteFailure(error, tools, target, cut);
+              resolve({ means: { is: 'down', reason: textOf(error) } });
+            },
+          );
+          held.catch(reject);
+        }),
+    };
+  },
 } satisfies Watch<typeof options>;
 
 type End = { readonly means: Health | 'unchanged' };
@@ -139,23 +150,10 @@ class Held implements StreamHandlers {
 const UP: Health = { is: 'up' };
 const LOST = { reason: 'ConnectionLost' };
 
-/** The connection, or why there is none. */
-async function connect(o: OptionsOf<typeof options>, tools: Tools, target: Target, cut: Cut) {
-  const { address, port } = target;
-  try {
-    if (!o.keepalive) return await tools.connect({ address, port }, cut);
-    const keepAlive = {
-      idleSeconds: o['keepalive-idle'],
-      intervalSeconds: o['keepalive-interval'],
-      retries: o['keepalive-retries'],
-    };
-    return await tools.connect({ address, port, keepAlive }, cut);
-  } catch (error) {
-    if (isServers(error, cut)) tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);
-    else tools.log('debug', target, () => `Connection to ${endpoint(target)} could not be tried: ${textOf(error)}`);
-    tools.count(target, 'connections_failed_total', { reason: exceptionName(error) });
-    return textOf(error);
-  }
+function noteFailure(error: unknown, tools: Tools, target: Target, cut: Cut): void {
+  if (isServers(error, cut)) tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);
+  else tools.log('debug', target, () => `Connection to ${endpoint(target)} could not be tried: ${textOf(error)}`);
+  tools.count(target, 'connections_failed_total', { reason: exceptionName(error) });
 }
 
 /** What a server, or the way to it, does to a connection. All else is ours, and the service tells it once for all its servers. */

@@ -21,7 +21,9 @@ const NOBODY_KNOWS = 'a monitor, not known which';
 /** An error leaves the tools of a monitor: whoever does not handle it now is that monitor. */
 export function givenTo(monitor: string, error: unknown): void {
   try {
-    if (error instanceof Error) Object.defineProperty(error, GIVEN, { value: monitor, configurable: true });
+    // There are thousands of them when many servers fail.
+    if (error instanceof SystemError) error.givenTo = monitor;
+    else if (error instanceof Error) Object.defineProperty(error, GIVEN, { value: monitor, configurable: true });
   } catch {
     // It is the monitor's own, and does not let itself be marked.
   }
@@ -42,10 +44,10 @@ export function culpritOf(thrown: unknown, origin: Origin, grounds: Grounds): st
 }
 
 function culpritIn(thrown: unknown, origin: Origin, { root, strangers }: Grounds): string | null {
+  // One of these has no stack, and monitors have none that they were not given.
+  if (thrown instanceof SystemError) return thrown.givenTo === null ? null : `monitor ${thrown.givenTo}`;
   const given = thrown instanceof Error && GIVEN in thrown ? thrown[GIVEN] : null;
   if (given !== null) return `monitor ${String(given)}`;
-  // It has no stack, and monitors have none that they were not given.
-  if (thrown instanceof SystemError) return null;
   const files = filesOf(thrown).filter((file) => !file.startsWith('node:') && !file.includes('/node_modules/'));
   const theirs = files.filter((file) => !isOurs(file, root));
   // Only Node in it, or no stack at all: nothing of ours throws what is no Error.

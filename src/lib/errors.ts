@@ -7,6 +7,8 @@
 export class SystemError extends Error {
   readonly code: string;
   readonly call: string;
+  /** The monitor that has seen it: see health/stray.ts. */
+  givenTo: string | null = null;
   constructor(code: string, call: string, detail = '') {
     const limit = Error.stackTraceLimit;
     Error.stackTraceLimit = 0;
