@@ -26,10 +26,10 @@ export async function startOurs(job: Job, log?: string): Promise<Ours> {
   return ours;
 }
 
-/** With nothing to check yet. */
-export async function prober(log = '/dev/null'): Promise<Ours> {
+/** With nothing to check yet. On a core of its own, unless `anyCore`. */
+export async function prober(log = '/dev/null', anyCore = false): Promise<Ours> {
   const program = fileURLToPath(new URL('./prober.js', import.meta.url));
-  const child = pinned([process.execPath, program, '--log', log], { ipc: true });
+  const child = started([process.execPath, program, '--log', log], { ipc: true, anyCore });
   const answer = (): Promise<Report> =>
     new Promise((resolve, reject) => {
       const died = () => reject(new Error('our checker died'));
@@ -69,7 +69,7 @@ export async function startKeepalived(
   const service = `virtual_server 10.0.0.1 ${port} {\n delay_loop ${delaySeconds}\n lb_algo rr\n lb_kind DR\n protocol TCP\n`;
   writeFileSync(at('keepalived.conf'), `global_defs {\n router_id bench\n}\n${service}${reals}}\n`);
   const files = ['-f', at('keepalived.conf'), '-p', at('keepalived.pid'), '-c', at('checkers.pid')];
-  const child = pinned(['keepalived', '--dont-fork', '--log-console', '--check', ...files], { preload: answers });
+  const child = started(['keepalived', '--dont-fork', '--log-console', '--check', ...files], { preload: answers });
   // The process that checks is a child of the one that we started.
   const pid = await eventually('keepalived checks', () => pidIn(at('checkers.pid')));
   return { ...checker(child), pid };
@@ -105,7 +105,7 @@ ${reals}\tservice = http
 `,
   );
   const mounted = `mount --bind ${at('ipvsadm')} /usr/sbin/ipvsadm && exec /usr/sbin/ldirectord ${at('ldirectord.cf')} start`;
-  return checker(pinned(['unshare', '--mount', 'sh', '-c', mounted]));
+  return checker(started(['unshare', '--mount', 'sh', '-c', mounted]));
 }
 
 function pidIn(file: string): number | null {
@@ -114,8 +114,12 @@ function pidIn(file: string): number | null {
 }
 
 /** `taskset` executes the program in its own place. */
-function pinned(command: readonly string[], how: { ipc?: boolean; preload?: string } = {}): ChildProcess {
-  return spawn('taskset', ['-c', `${CORE.checker}`, ...command], {
+function started(
+  command: readonly string[],
+  how: { ipc?: boolean; preload?: string; anyCore?: boolean } = {},
+): ChildProcess {
+  const cores = how.anyCore === true ? Object.values(CORE) : [CORE.checker];
+  return spawn('taskset', ['-c', cores.join(','), ...command], {
     stdio: how.ipc === true ? ['ignore', 'ignore', 'inherit', 'ipc'] : 'ignore',
     env: { ...process.env, ...(how.preload === undefined ? {} : { LD_PRELOAD: how.preload }) },
   });
