@@ -97,7 +97,9 @@ function fetchText(path: string): Promise<string> {
 /** The servers of idle connections, on all addresses. SIGTERM kills them all. */
 export async function startIdleServers(folder: string): Promise<ChildProcess> {
   const program = compiled('idle-servers.c', join(folder, 'idle-servers'));
-  const servers = spawn(program, [`${PORT.idle}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const servers = spawn('taskset', ['-c', `${CORE.site}`, program, `${PORT.idle}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await new Promise<void>((resolve, reject) => {
     servers.stdout.once('data', () => resolve());
     servers.once('exit', () => reject(new Error('the servers of idle connections died')));
