@@ -8,6 +8,7 @@ import { inTime } from '../lib/in-time.ts';
 import { nameInUrl } from '../lib/pool-url.ts';
 import type { ServiceRecord, World } from '../world/world.ts';
 import type { Entry } from './parse.ts';
+import { unusable } from './resolve.ts';
 import { backOffMs, type Answer, type Source } from './source.ts';
 
 type DnsWorld = Pick<World, 'clock' | 'names'>;
@@ -23,7 +24,12 @@ export function dnsSource(world: DnsWorld, url: string, family: Family): Source 
   if (name === null) return 'not dns://name';
   return new DnsSource(world, async (cut) => {
     const addresses = await world.names.resolve(name, family, cut);
-    return addresses.map((host): Entry => ({ is: 'server', host, weight: WEIGHT, enabled: true }));
+    return addresses.map((host): Entry => {
+      // 0.0.0.0 is what filters say of names that they hide.
+      const reason = unusable(host, family);
+      if (reason !== null) return { is: 'bad', host, reason };
+      return { is: 'server', host, weight: WEIGHT, enabled: true };
+    });
   });
 }
 

@@ -185,7 +185,7 @@ export class Resolver {
 }
 
 /** Why this can not be a real server of a service of this family, or null. */
-function unusable(address: string, family: Family): string | null {
+export function unusable(address: string, family: Family): string | null {
   if (familyOf(address) !== family) return `not an IPv${family} address, as the VIP is`;
   if (address.includes('%')) return 'a link-local address';
   const first = Number(address.split('.')[0]);

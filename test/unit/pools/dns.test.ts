@@ -50,6 +50,18 @@ describe('pools in DNS', () => {
     expect(await ask(open('dns://pool.example', { family: 6, vip: '2001:db8::ff' }))).to.equal('2001:db8::1=10');
   });
 
+  it('are none of the addresses that stand for no host, as filters give them for names that they hide.', async () => {
+    const source = open('dns://pool.example');
+    const parsed = async () => {
+      const answer = await source.ask(false, new Knife());
+      return answer.is === 'entries' ? readEntries({ url: 'dns://pool.example', previous: [] }, answer.entries) : null;
+    };
+    fake.dns.set('4 pool.example', ['0.0.0.0', '10.0.0.1', '224.0.0.1']);
+    expect(await parsed()).to.deep.include({ is: 'list', hosts: [{ host: '10.0.0.1', weight: 10, enabled: true }] });
+    fake.dns.set('4 pool.example', ['0.0.0.0']);
+    expect(await parsed()).to.deep.include({ is: 'refused', reason: 'not one usable host in it' });
+  });
+
   it('are the targets of SRV records with their weights; those of lower precedence are left out.', async () => {
     fake.srv.set('_http._tcp.example', [
       record('Web2.example.', { weight: 0 }),
