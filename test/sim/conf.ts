@@ -46,20 +46,31 @@ export function etcdFolder(service: ServicePlan): string {
   return `/conftool/v1/pools/sim/${service.name}/`;
 }
 
-/** The name of such a service's SRV records. */
-export function srvName(service: ServicePlan): string {
-  return `_${service.name}._tcp.pool`;
+/** The name of such a service's SRV or address records. */
+export function dnsName({ name, source }: ServicePlan): string {
+  return source === 'srv' ? `_${name}._tcp.pool` : `${name}.pool`;
 }
 
 export const K8S_TOKEN = 'a-token';
 
 export function poolUrl(service: ServicePlan): string {
   const watched = `${POOL_SERVER.address}:${watchedPort(service)}`;
-  if (service.source === 'file') return `file://${poolPath(service)}`;
-  if (service.source === 'etcd') return `etcd://${watched}${etcdFolder(service)}`;
-  if (service.source === 'srv') return `srv://${srvName(service)}`;
-  if (service.source === 'k8s') return `k8s://${K8S_TOKEN}@${watched}`;
-  return `http://${POOL_SERVER.address}:${POOL_SERVER.port}/${service.name}${service.json ? '.json' : ''}`;
+  switch (service.source) {
+    case 'file':
+      return `file://${poolPath(service)}`;
+    case 'http':
+      return `http://${POOL_SERVER.address}:${POOL_SERVER.port}/${service.name}${service.json ? '.json' : ''}`;
+    case 'etcd':
+    case 'etcd v2':
+      return `etcd://${watched}${etcdFolder(service)}`;
+    case 'k8s':
+      return `k8s://${K8S_TOKEN}@${watched}`;
+    case 'srv':
+    case 'dns':
+      return `${service.source}://${dnsName(service)}`;
+    default:
+      return service.source satisfies never;
+  }
 }
 
 export function configText(topology: Topology, director: DirectorPlan, services: readonly ServicePlan[]): string {
@@ -99,6 +110,7 @@ function section(service: ServicePlan): string[] {
     `scheduler = ${service.scheduler}`,
     `config = ${poolUrl(service)}`,
     'config-tls = off',
+    ...etcdApi(service),
     `depool-threshold = ${service.threshold}`,
     `announce = ${service.announce}`,
     `pool-shrink-limit = ${service.shrinkLimit}`,
@@ -126,6 +138,11 @@ function section(service: ServicePlan): string[] {
   if (service.slowStartSeconds > 0) lines.push(`slow-start = ${service.slowStartSeconds}`);
   for (const monitor of service.monitors) lines.push(...monitorLines(service, monitor));
   return lines;
+}
+
+function etcdApi({ source, apiNamed }: ServicePlan): readonly string[] {
+  if (!apiNamed || (source !== 'etcd' && source !== 'etcd v2')) return [];
+  return [`config-etcd-api = ${source === 'etcd' ? 'v3' : 'v2'}`];
 }
 
 function monitorLines(service: ServicePlan, monitor: ServicePlan['monitors'][number]): string[] {

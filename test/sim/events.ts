@@ -23,7 +23,7 @@ import {
 import type { EventKind } from './event.ts';
 import {
   blip,
-  compactSource,
+  upsetSource,
   breakAll,
   breakServer,
   breakVipPath,
@@ -48,7 +48,7 @@ export const EVENTS: readonly EventKind[] = [
   editPool,
   failSource,
   failFeed,
-  compactSource,
+  upsetSource,
   reload,
   editConfig,
   loseConfig,

@@ -3,7 +3,7 @@
 
 import type { IpvsDestination } from '../../src/ipvs/table.ts';
 import type { Director } from './director.ts';
-import { type ServicePlan, destinationKeyOf, serviceKeyOf } from './topology.ts';
+import { type ServicePlan, destinationKeyOf, isInDns, serviceKeyOf } from './topology.ts';
 import { type Truth, noticeMs } from './truth.ts';
 
 /** From publishing to acting: the poll, a slow answer, a source that comes back from its longest back-off. */
@@ -48,7 +48,11 @@ export class Evidence {
   }
 
   movedLately(host: string, service: ServicePlan): boolean {
-    const ms = this.#truth.topology.resolveIntervalSeconds * 1000 + noticeMs(service) + 30_000;
+    const { resolveIntervalSeconds, ttlSeconds } = this.#truth.topology;
+    const nameMs = (resolveIntervalSeconds + ttlSeconds) * 1000;
+    // Where addresses are the list, it is another one.
+    const foundMs = service.source === 'dns' ? LIST_MS + this.#believedMs(service) : nameMs;
+    const ms = foundMs + noticeMs(service) + 30_000;
     return this.#truth.addresses(host, service.vip, this.#truth.now - ms).length > 1;
   }
 
@@ -59,8 +63,14 @@ export class Evidence {
     const started = now - director.startedAt < 120_000;
     const returned = director.readings(now - 120_000).some((services) => !services.has(service.name));
     if (started || returned) return Number.NEGATIVE_INFINITY;
-    const ms = LIST_MS + (service.shrinkConfirmSeconds + service.drainSeconds) * 1000;
+    const ms = LIST_MS + this.#believedMs(service);
     return this.#beforeSuspects(service, this.#truth.listAgo(director.name, service.name, ms), ms);
+  }
+
+  /** Until a list that is read has all of its effects. */
+  #believedMs(service: ServicePlan): number {
+    const ttlSeconds = isInDns(service) ? this.#truth.topology.ttlSeconds : 0;
+    return (service.shrinkConfirmSeconds + service.drainSeconds + ttlSeconds) * 1000;
   }
 
   /** A suspect list that was edited again before it was believed has left the one before in force. */
@@ -145,7 +155,8 @@ export class Evidence {
     destination: IpvsDestination,
     hashes: boolean,
   ): boolean {
-    const unlisted = this.unlistedAt(service, host, this.listSince(director, service));
+    const gone = service.source === 'dns' && this.moved(host, service, destination);
+    const unlisted = gone || this.unlistedAt(service, host, this.listSince(director, service));
     if (unlisted && service.drainSeconds > 0) return true;
     const down = (): boolean =>
       this.#truth.wasDown(director.name, service.name, host, this.downSince(director, service));

@@ -107,6 +107,7 @@ function topologyOf(service: ServicePlan): Topology {
     reconcileLimitSeconds: 10,
     withdrawWaitSeconds: 1,
     resolveIntervalSeconds: 30,
+    ttlSeconds: 5,
     bfd: false,
     timeouts: { tcp: 900, tcpFin: 120, udp: 300 },
   };

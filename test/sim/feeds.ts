@@ -7,20 +7,20 @@ import type { Machine } from './machine.ts';
 import type { RealServer } from './server.ts';
 import type { Site } from './site.ts';
 import { octets } from './speakers.ts';
-import { agentShare, FEED_SERVER, type ServicePlan } from './topology.ts';
+import { agentShare, FEED_SERVER, isV6, type ServicePlan } from './topology.ts';
+import { badAnswer, isWebFault, respond, WEB_FAULTS, type WebFault } from './web-faults.ts';
 
 /**
  * stale: nobody writes any more. partial: every second server is missing. absent: it names nobody that we ask for. unknown: it
  * says so of everybody.
  */
-const OF_FEEDS = ['stale', 'gone', 'empty', 'truncated', 'garbage', 'partial', 'absent', 'unknown'] as const;
-const OF_FILES = ['unreadable'] as const;
-const OF_URLS = ['error 500', 'hang', 'cut off', 'redirect'] as const;
+const OF_FEEDS = ['stale', 'empty', 'truncated', 'garbage', 'partial', 'absent', 'unknown'] as const;
+const OF_FILES = ['not found', 'unreadable'] as const;
 
-export type FeedFault = (typeof OF_FEEDS)[number] | (typeof OF_FILES)[number] | (typeof OF_URLS)[number];
+export type FeedFault = (typeof OF_FEEDS)[number] | (typeof OF_FILES)[number] | WebFault;
 
 export function feedFaultsOf({ feed }: ServicePlan): readonly FeedFault[] {
-  return [...OF_FEEDS, ...(feed === 'path' ? OF_FILES : OF_URLS)];
+  return [...OF_FEEDS, ...(feed === 'path' ? OF_FILES : WEB_FAULTS)];
 }
 
 /** Whoever writes does so when something changes, and this often in any case. */
@@ -80,7 +80,7 @@ export class Feeds {
     for (const { disk } of this.#machines) {
       disk.unreadable.delete(path);
       if (fault === 'stale') continue;
-      if (fault === 'gone') disk.remove(path);
+      if (fault === 'not found') disk.remove(path);
       else disk.put(path, octets(this.#content(service, fault)));
       if (fault === 'unreadable') disk.unreadable.add(path);
     }
@@ -91,20 +91,7 @@ export class Feeds {
     if (service === undefined) return respond(404, '');
     const fault = this.fault(service);
     if (fault !== null) this.#site.tally.hit(`feed: ${fault}`, 'url');
-    switch (fault) {
-      case 'gone':
-        return respond(404, 'not found\n');
-      case 'error 500':
-        return respond(500, 'internal error\n');
-      case 'redirect':
-        return respond(302, '');
-      case 'hang':
-        return { is: 'hang' };
-      case 'cut off':
-        return { is: 'cut off' };
-      default:
-        return respond(200, this.#content(service, fault));
-    }
+    return isWebFault(fault) ? badAnswer(fault) : respond(200, this.#content(service, fault));
   }
 
   #content(service: ServicePlan, fault: FeedFault | null): string {
@@ -124,12 +111,13 @@ export class Feeds {
     }
   }
 
-  #document({ feedJson }: ServicePlan, fault: FeedFault | null = null): string {
+  #document(service: ServicePlan, fault: FeedFault | null = null): string {
+    const { feedJson } = service;
     // The clock that all should have; a director's own may be wrong.
     const seconds = Math.floor(this.#site.wall() / 1000);
     const named = [...this.#servers.values()].filter((_, i) => fault !== 'partial' || i % 2 === 1);
     const states = named.map(({ plan: { host }, state }) => {
-      const name = fault === 'absent' ? `not-${host}` : host;
+      const name = fault === 'absent' ? `not-${host}` : this.#nameOf(service, host);
       const said = fault === 'unknown' ? 'unknown' : state === 'serving' ? 'up' : 'down';
       return { name, said, share: said === 'up' ? `${agentShare(host)}%` : '', why: said === 'down' ? state : '' };
     });
@@ -145,8 +133,10 @@ export class Feeds {
     );
     return JSON.stringify({ time: seconds, servers });
   }
-}
 
-function respond(status: number, text: string): WebAnswer {
-  return { is: 'response', response: { status, headers: {}, body: octets(text) }, delayMs: 1 };
+  /** As the pool has it. */
+  #nameOf({ source, vip }: ServicePlan, host: string): string {
+    if (source !== 'dns') return host;
+    return this.#site.zone.lookup(host, isV6(vip) ? 6 : 4)[0] ?? host;
+  }
 }

@@ -23,6 +23,8 @@ export type WebAnswer =
   | { readonly is: 'hang' }
   /** Closes in the middle. */
   | { readonly is: 'cut off' }
+  /** Nobody listens. */
+  | { readonly is: 'refused' }
   /** Goes on and on: `open` gets what sends a piece and what ends the answer; what it answers is called when the client goes. */
   | { readonly is: 'stream'; open(push: (text: string) => void, end: (broken: boolean) => void): () => void };
 
@@ -232,6 +234,9 @@ function answerOf(
       return;
     case 'cut off':
       then(roundTrip, () => fail('ECONNRESET'));
+      return;
+    case 'refused':
+      fail('ECONNREFUSED');
       return;
     case 'response':
       answer(reply.response, reply.delayMs);

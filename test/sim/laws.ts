@@ -285,7 +285,9 @@ export class Laws {
     const same = this.#evidence.plans(director).filter(({ name }) => name === service.name);
     const threshold = Math.min(...same.map((plan) => plan.threshold));
     const floors = this.#truth.versions(service.name, since).map(({ entries }) => {
-      const eligible = entries.filter(({ enabled }) => enabled).length;
+      // An address that is new to the list is not held before it was up.
+      const isNew = (host: string): boolean => service.source === 'dns' && this.#evidence.movedLately(host, service);
+      const eligible = entries.filter(({ host, enabled }) => enabled && !isNew(host)).length;
       return Math.min(eligible, Math.ceil(Number((threshold * entries.length).toFixed(9))));
     });
     const floor = Math.min(...floors);

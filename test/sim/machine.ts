@@ -69,7 +69,7 @@ export class Machine {
     connections.misled = () => tally.hit('entry of another server', 'connection table');
     if (options.timeouts !== undefined) connections.timeouts = options.timeouts;
     this.disk = new Disk(scheduler, this.random.fork('disk'), tally, () => this.#wall());
-    this.resolver = new Resolver(site.zone, this.random.fork('names'), tally);
+    this.resolver = new Resolver(site.zone, scheduler, this.random.fork('names'), tally);
     this.commands = new ProcessTable(options.programs, this.random.fork('processes'), tally, ({ path }) =>
       options.ran?.(path),
     );

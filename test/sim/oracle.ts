@@ -129,11 +129,13 @@ function poolProblems(director: Director, truth: Truth, service: ServicePlan): s
 /** It was up, and known to be, since it is on the list. */
 function couldBeHeld(director: Director, truth: Truth, service: ServicePlan, host: string): boolean {
   let listedAt = truth.now;
+  const movedAt = service.source === 'dns' ? truth.movedAt(host) : Number.NEGATIVE_INFINITY;
   for (const { at, entries } of [...truth.store.versions(service.name)].reverse()) {
     if (!entries.some((entry) => entry.host === host && entry.enabled)) break;
     listedAt = at;
   }
-  const since = Math.max(listedAt + 60_000 + service.shrinkConfirmSeconds * 1000, director.startedAt);
+  const readAt = Math.max(listedAt, movedAt) + 60_000 + service.shrinkConfirmSeconds * 1000;
+  const since = Math.max(readAt, director.startedAt);
   return truth.wasSeenUp(director.name, service, host, since);
 }
 

@@ -1,34 +1,46 @@
-// Where pool lists are published: a web server, and files on each director. It can serve everything that sources serve on a
-// bad day. What was published when is remembered, for the laws.
+// Where pool lists are published: a web server, files on each director, DNS, and the stores of pool-watched.ts. It can serve
+// everything that sources serve on a bad day. What was published when is remembered, for the laws.
 
-import type { HttpResponse, ServiceRecord } from '../../src/world/world.ts';
+import type { ServiceRecord } from '../../src/world/world.ts';
+import { dnsName, poolPath, poolText, poolUrl } from './conf.ts';
 import type { WebAnswer } from './http.ts';
 import type { Machine } from './machine.ts';
-import { WatchedStore } from './pool-watched.ts';
+import type { ResolverState } from './names.ts';
+import { type Upheaval, WatchedStore } from './pool-watched.ts';
 import type { Site } from './site.ts';
-import { poolPath, poolText, poolUrl, srvName } from './conf.ts';
-import { POOL_SERVER, type PoolEntry, type ServicePlan } from './topology.ts';
+import { isInDns, POOL_SERVER, type PoolEntry, type ServicePlan } from './topology.ts';
+import { badAnswer, isWebFault, late, respond, WEB_FAULTS, type WebFault } from './web-faults.ts';
 
-export const SOURCE_FAULTS = [
-  'error 500',
-  'not found',
-  'hang',
-  'cut off',
-  'empty',
-  'truncated',
-  'garbage',
-  'code',
-  'too large',
-  'redirect',
-] as const;
+const OF_LISTS = ['empty', 'truncated', 'garbage', 'code', 'too large'] as const;
+/** late: as it should be, but only just before it is given up. nothing: it is well, and says no word. failing: SERVFAIL. */
+const OF_STORES = ['late', 'nothing'] as const;
+const OF_NAMES = ['not found', 'failing', 'hang', 'late', 'empty', 'truncated', 'garbage'] as const;
+
+export type SourceFault = WebFault | (typeof OF_LISTS)[number] | (typeof OF_STORES)[number] | (typeof OF_NAMES)[number];
+
 /** Those that this kind of source can have. */
 export function faultsOf({ source }: ServicePlan): readonly SourceFault[] {
-  if (source === 'srv') return ['empty', 'not found', 'garbage'];
-  const ofServers: readonly SourceFault[] = ['error 500', 'hang', 'cut off', 'redirect'];
-  return SOURCE_FAULTS.filter((fault) => source !== 'file' || !ofServers.includes(fault));
+  switch (source) {
+    case 'file':
+      return ['not found', ...OF_LISTS];
+    case 'http':
+      return [...WEB_FAULTS, 'late', ...OF_LISTS];
+    case 'etcd':
+    case 'etcd v2':
+    case 'k8s':
+      return [...WEB_FAULTS, ...OF_STORES, ...OF_LISTS];
+    case 'srv':
+    case 'dns':
+      return OF_NAMES;
+    default:
+      return source satisfies never;
+  }
 }
 
-export type SourceFault = (typeof SOURCE_FAULTS)[number];
+/** What looks like a list that somebody may mean, and is believed when it stays. */
+export function isShortList(fault: SourceFault): boolean {
+  return fault === 'empty' || fault === 'truncated';
+}
 
 export interface Published {
   readonly at: number;
@@ -38,6 +50,10 @@ export interface Published {
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const HUGE = new Uint8Array(12 * 1024 * 1024).fill(0x23);
+/** Lists that directors may still be going by. */
+const RECENT_MS = 1_200_000;
+/** What a filter of names says instead of what it hides. */
+const SINKHOLE = ['0.0.0.0', '::'] as const;
 
 export class PoolStore {
   readonly #site: Site;
@@ -90,34 +106,52 @@ export class PoolStore {
     this.#write(service);
   }
 
-  /** What a store that is watched does when its history is compacted. */
-  compact(service: ServicePlan): void {
-    this.#watched.get(service.name)?.compact();
+  /** To a store that is watched. False: this one is not. */
+  upset(service: ServicePlan, upheaval: Upheaval): boolean {
+    return this.#watched.get(service.name)?.upset(upheaval) ?? false;
   }
 
   #write(service: ServicePlan): void {
-    if (service.source === 'etcd' || service.source === 'k8s') {
+    const { source } = service;
+    const fault = this.fault(service.name);
+    if (source === 'etcd' || source === 'etcd v2' || source === 'k8s') {
       const store = this.#watched.get(service.name) ?? new WatchedStore(this.#site, service);
       this.#watched.set(service.name, store);
-      store.write(this.current(service.name), this.fault(service.name));
+      store.write(this.current(service.name), fault);
+      return;
     }
-    if (service.source === 'srv') this.#site.zone.setServices(srvName(service), this.#records(service));
-    if (service.source !== 'file') return;
+    // A web server is asked.
+    if (source === 'http') return;
+    if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, `${source} source`);
+    if (source === 'file') this.#writeFiles(service, fault);
+    else this.#writeZone(service, fault);
+  }
+
+  #writeFiles(service: ServicePlan, fault: SourceFault | null): void {
     const path = poolPath(service);
-    const fault = this.fault(service.name);
     for (const { disk } of this.#machines) {
       if (fault === 'not found') disk.remove(path);
       else disk.put(path, this.#content(service, fault));
     }
-    if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, 'file source');
   }
 
-  #records(service: ServicePlan): readonly ServiceRecord[] {
-    const fault = this.fault(service.name);
-    if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, 'srv source');
-    if (fault === 'empty' || fault === 'not found') return [];
-    const port = fault === 'garbage' ? service.realPort + 1 : service.realPort;
-    return this.current(service.name).map(({ host, weight }) => ({ priority: 1, weight, port, target: host }));
+  #writeZone(service: ServicePlan, fault: SourceFault | null): void {
+    const { zone } = this.#site;
+    const name = dnsName(service);
+    zone.setState(name, zoneState(fault));
+    const entries = fault === 'truncated' ? this.#part(service) : this.current(service.name);
+    const gone = fault === 'not found' || (fault === 'empty' && service.source === 'dns');
+    if (service.source === 'srv') zone.setServices(name, gone ? [] : recordsOf(service, entries, fault));
+    else zone.set(name, gone ? [] : fault === 'garbage' ? SINKHOLE : entries.map(({ host }) => host));
+  }
+
+  /** So few that nobody can mean it, whichever of the recent lists a director goes by. */
+  #part({ name, shrinkLimit }: ServicePlan): readonly PoolEntry[] {
+    const all = this.versions(name);
+    const since = this.#site.scheduler.now - RECENT_MS;
+    const recent = all.filter((_, i) => (all[i + 1]?.at ?? Number.POSITIVE_INFINITY) >= since);
+    const least = Math.min(...recent.map(({ entries }) => entries.length));
+    return this.current(name).slice(0, Math.max(0, Math.ceil(least * shrinkLimit) - 1));
   }
 
   #content(service: ServicePlan, fault: SourceFault | null): Uint8Array {
@@ -140,47 +174,48 @@ export class PoolStore {
 
   #serve(request: { readonly url: string; readonly headers: Readonly<Record<string, string>> }): WebAnswer {
     const service = [...this.#services.values()].find((candidate) => poolUrl(candidate).endsWith(request.url));
-    if (service === undefined) return respond(404, {}, new Uint8Array());
+    if (service === undefined) return respond(404, '');
     const fault = this.fault(service.name);
     if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, 'http source');
-    switch (fault) {
-      case 'error 500':
-        return respond(500, {}, encode('internal error'));
-      case 'not found':
-        return respond(404, {}, encode('not found'));
-      case 'redirect':
-        return respond(302, { location: 'http://elsewhere.example/' }, new Uint8Array());
-      case 'hang':
-        return { is: 'hang' };
-      case 'cut off':
-        return { is: 'cut off' };
-      default: {
-        const etag = `"${this.versions(service.name).at(-1)?.version ?? 0}${fault ?? ''}"`;
-        if (request.headers['if-none-match'] === etag) return respond(304, { etag }, new Uint8Array());
-        return respond(200, { etag }, this.#content(service, fault));
-      }
-    }
+    if (isWebFault(fault)) return badAnswer(fault);
+    const etag = `"${this.versions(service.name).at(-1)?.version ?? 0}${fault ?? ''}"`;
+    const same = request.headers['if-none-match'] === etag;
+    const answer = same ? respond(304, '', { etag }) : respond(200, this.#content(service, fault), { etag });
+    return fault === 'late' ? late(answer) : answer;
   }
 }
 
-/** Nodes have no weight, and SRV records that are there are enabled, with some weight. */
-function asServed({ source }: ServicePlan, list: readonly PoolEntry[]): readonly PoolEntry[] {
-  if (source === 'k8s') return list.map((entry) => ({ ...entry, weight: 1 }));
-  if (source !== 'srv') return list;
+/** Nodes have no weight, addresses in DNS neither; what is in DNS is enabled, with some weight. */
+function asServed(service: ServicePlan, list: readonly PoolEntry[]): readonly PoolEntry[] {
+  if (service.source === 'k8s') return list.map((entry) => ({ ...entry, weight: 1 }));
+  if (!isInDns(service)) return list;
   const enabled = list.filter((entry) => entry.enabled);
   return (enabled.length > 0 ? enabled : list).map(({ host, weight }) => ({
     host,
-    weight: Math.max(1, weight),
+    weight: service.source === 'dns' ? 10 : Math.max(1, weight),
     enabled: true,
   }));
+}
+
+function zoneState(fault: SourceFault | null): ResolverState {
+  if (fault === 'failing' || fault === 'late') return fault;
+  return fault === 'hang' ? 'silent' : 'answers';
+}
+
+/** With a spare one, which is not for as long as there is any other (RFC 2782). */
+function recordsOf(
+  { realPort }: ServicePlan,
+  entries: readonly PoolEntry[],
+  fault: SourceFault | null,
+): readonly ServiceRecord[] {
+  // "Decidedly not available" (RFC 2782).
+  if (fault === 'empty') return [{ priority: 0, weight: 0, port: 0, target: '.' }];
+  const port = fault === 'garbage' ? realPort + 1 : realPort;
+  const records = entries.map(({ host, weight }) => ({ priority: 1, weight, port, target: host }));
+  return [...records, { priority: 9, weight: 10, port, target: 'spare' }];
 }
 
 /** About the middle, but inside an entry: a list that ends between two lines is a shorter list, not a truncated one. */
 function insideAnEntry(text: string): number {
   return Math.max(text.lastIndexOf('host', Math.floor(text.length * 0.7)), text.indexOf('{')) + 6;
-}
-
-function respond(status: number, headers: Readonly<Record<string, string>>, body: Uint8Array): WebAnswer {
-  const response: HttpResponse = { status, headers, body };
-  return { is: 'response', response, delayMs: 1 };
 }

@@ -45,6 +45,7 @@ export class Scene {
   constructor(site: Site, topology: Topology, program: Program, monitors: ReadonlyMap<string, MonitorModule>) {
     this.site = site;
     this.topology = topology;
+    site.zone.ttlMs = topology.ttlSeconds * 1000;
     this.servers = new Map(topology.servers.map((plan) => [plan.host, new RealServer(site, plan)]));
     for (const server of this.servers.values())
       for (const { realPort, monitors: by } of topology.services) server.serve(realPort, speakerFor(by));
@@ -55,9 +56,9 @@ export class Scene {
     const machines = directors.map(({ machine }) => machine);
     this.store = new PoolStore(site, machines);
     for (const service of topology.services) this.store.publish(service, topology.pools.get(service.name) ?? []);
-    this.feeds = new Feeds(site, topology.services, machines, this.servers);
     for (const { disk } of machines) for (const path of SSH_FILES) disk.put(path, 'a file of ssh');
     this.truth = new Truth(site, topology, this.store, this.servers, directors);
+    this.feeds = new Feeds(site, topology.services, machines, this.servers);
     this.routers = topology.routers.map(
       (plan) =>
         new Router(site, plan, topology.holdTimeSeconds, {
@@ -210,9 +211,8 @@ export class Scene {
       }),
     );
     // A pool source in its longest back-off, names, BGP after SYNs that went unanswered.
-    return (
-      slowest + 45_000 + this.topology.resolveIntervalSeconds * 1000 + 2 * this.topology.holdTimeSeconds * 1000 + 60_000
-    );
+    const { resolveIntervalSeconds, ttlSeconds, holdTimeSeconds } = this.topology;
+    return slowest + 45_000 + (resolveIntervalSeconds + ttlSeconds + 2 * holdTimeSeconds) * 1000 + 60_000;
   }
 
   /** After a calm: everything must be as the oracle says. */

@@ -2,11 +2,12 @@
 
 import { type EventKind, directorOf, hit, say, serviceOf } from './event.ts';
 import { feedFaultsOf } from './feeds.ts';
-import { faultsOf } from './pool-store.ts';
+import { faultsOf, isShortList } from './pool-store.ts';
+import { UPHEAVALS } from './pool-watched.ts';
 import type { Random } from './random.ts';
 import type { Scene } from './scene.ts';
 import { BROKEN } from './server.ts';
-import { POOL_SERVER, type PoolEntry } from './topology.ts';
+import { isInDns, POOL_SERVER, type PoolEntry } from './topology.ts';
 
 // Real servers and paths.
 
@@ -149,6 +150,7 @@ export const moveHost: EventKind = {
     say(scene, `${server.plan.host} moves to ${next.join(', ')}`);
     hit(scene, 'names', 'host moves');
     scene.truth.setAddresses(server.plan.host, next);
+    scene.look();
     return null;
   },
 };
@@ -234,6 +236,9 @@ export const failSource: EventKind = {
     const service = serviceOf(scene, random);
     if (scene.store.fault(service.name) !== null || scene.store.faultedLately(service.name)) return false;
     const fault = random.pick(faultsOf(service));
+    // Whoever serves a short list for long enough means it; a resolver goes on serving it for a while.
+    const lastingMs = service.shrinkConfirmSeconds * 800 - (isInDns(service) ? scene.topology.ttlSeconds * 1000 : 0);
+    if (isShortList(fault) && lastingMs <= 0) return false;
     say(scene, `pool source of ${service.name}: ${fault}`);
     scene.store.setFault(service, fault);
     const undo = scene.truth.disturbSource(service.name);
@@ -243,8 +248,7 @@ export const failSource: EventKind = {
       scene.store.setFault(service, null);
       undo();
     };
-    // Whoever serves a short list for long enough means it.
-    if (fault === 'empty' || fault === 'truncated') scene.site.scheduler.at(service.shrinkConfirmSeconds * 800, end);
+    if (isShortList(fault)) scene.site.scheduler.at(lastingMs, end);
     return end;
   },
 };
@@ -273,16 +277,16 @@ export const failFeed: EventKind = {
 };
 
 /** No disturbance: what was published is served all the time. */
-export const compactSource: EventKind = {
-  name: 'compaction',
-  weight: 2,
+export const upsetSource: EventKind = {
+  name: 'upheaval',
+  weight: 3,
   meanMs: 1,
   begin: (scene, random) => {
     const service = serviceOf(scene, random);
-    if (service.source !== 'etcd' && service.source !== 'k8s') return false;
-    say(scene, `pool source of ${service.name} forgets its history`);
-    hit(scene, 'compaction', service.source);
-    scene.store.compact(service);
+    const upheaval = random.pick(UPHEAVALS);
+    if (!scene.store.upset(service, upheaval)) return false;
+    say(scene, `pool source of ${service.name}: ${upheaval}`);
+    hit(scene, `store ${upheaval}`, service.source);
     return null;
   },
 };

@@ -62,7 +62,9 @@ export interface ServicePlan {
   readonly feedJson: boolean;
   /** IdleConnection: longest pause before it tries again. */
   readonly maxDelaySeconds: number;
-  readonly source: 'file' | 'http' | 'etcd' | 'k8s' | 'srv';
+  readonly source: 'file' | 'http' | 'etcd' | 'etcd v2' | 'k8s' | 'srv' | 'dns';
+  /** etcd: the configuration says by which API; otherwise it is found out. */
+  readonly apiNamed: boolean;
   readonly json: boolean;
   readonly shrinkLimit: number;
   readonly shrinkConfirmSeconds: number;
@@ -119,6 +121,8 @@ export interface Topology {
   readonly reconcileLimitSeconds: number;
   readonly withdrawWaitSeconds: number;
   readonly resolveIntervalSeconds: number;
+  /** Of everything in DNS. */
+  readonly ttlSeconds: number;
   /** Between each director and each router, at BFD_INTERVAL_MS × 3. */
   readonly bfd: boolean;
   /** Timeouts of IPVS' connections: as the kernel has them, or short enough for ports to change hands during a run. */
@@ -175,6 +179,7 @@ export function drawTopology(random: Random): Topology {
     reconcileLimitSeconds: 10,
     withdrawWaitSeconds: random.pick([1, 1, 3]),
     resolveIntervalSeconds: random.pick([10, 30, 60]),
+    ttlSeconds: random.pick([1, 5, 15]),
     bfd: random.chance(0.35),
     timeouts: random.pick([
       { tcp: 900, tcpFin: 120, udp: 300 },
@@ -269,9 +274,12 @@ export function drawService(random: Random, index: number): ServicePlan {
       ['http', 4],
       ['file', 3],
       ['etcd', 4],
+      ['etcd v2', 2],
       ['k8s', 1],
       ['srv', 1],
+      ['dns', 2],
     ] as const),
+    apiNamed: random.chance(0.5),
     json: random.chance(0.4),
     shrinkLimit: 0.5,
     shrinkConfirmSeconds: random.pick([10, 20, 40]),
@@ -294,6 +302,10 @@ export function drawPool(random: Random, servers: readonly ServerPlan[], least: 
 export function isStepTo(service: ServicePlan, full: number, weight: number): boolean {
   if (service.slowStartSeconds === 0 || weight === 0) return false;
   return Array.from({ length: 10 }, (_, i) => Math.ceil((full * (i + 1)) / 10)).includes(weight);
+}
+
+export function isInDns({ source }: ServicePlan): boolean {
+  return source === 'srv' || source === 'dns';
 }
 
 export const isV6 = (address: string): boolean => address.includes(':');

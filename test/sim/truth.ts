@@ -311,6 +311,12 @@ export class Truth {
     return [...new Set(out.map(({ address }) => address))];
   }
 
+  /** When it got the addresses that it has; -Infinity: it always had them. */
+  movedAt(host: string): number {
+    const known = this.#addresses.get(host) ?? [];
+    return Math.max(Number.NEGATIVE_INFINITY, ...known.flatMap(({ until }) => until ?? []));
+  }
+
   hostOf(address: string): string | null {
     for (const [host, known] of this.#addresses) if (known.some((entry) => entry.address === address)) return host;
     return null;
