@@ -9,7 +9,7 @@ import type { ResolverState } from './names.ts';
 import { type Upheaval, WatchedStore } from './pool-watched.ts';
 import type { Site } from './site.ts';
 import { isInDns, POOL_SERVER, type PoolEntry, type ServicePlan } from './topology.ts';
-import { badAnswer, isWebFault, late, respond, WEB_FAULTS, type WebFault } from './web-faults.ts';
+import { badAnswer, HUGE, isWebFault, late, respond, WEB_FAULTS, type WebFault } from './web-faults.ts';
 
 const OF_LISTS = ['empty', 'truncated', 'garbage', 'code', 'too large'] as const;
 /** late: as it should be, but only just before it is given up. nothing: it is well, and says no word. failing: SERVFAIL. */
@@ -49,7 +49,6 @@ export interface Published {
 }
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
-const HUGE = new Uint8Array(12 * 1024 * 1024).fill(0x23);
 /** Lists that directors may still be going by. */
 const RECENT_MS = 1_200_000;
 /** What a filter of names says instead of what it hides. */

@@ -11,7 +11,7 @@ import type { SourceFault } from './pool-store.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 import { POOL_SERVER, type PoolEntry, type ServicePlan } from './topology.ts';
-import { badAnswer, isWebFault, late, respond } from './web-faults.ts';
+import { badAnswer, HUGE, isWebFault, late, respond } from './web-faults.ts';
 
 type Stream = WebAnswer & { readonly is: 'stream' };
 
@@ -171,6 +171,7 @@ export class WatchedStore {
       });
     }
     if (this.#fault === 'truncated') return respond(200, answer.body.slice(0, answer.body.length / 2));
+    if (this.#fault === 'too large') return respond(200, HUGE);
     return respond(answer.status, this.#fault === 'garbage' || this.#fault === 'code' ? '<html>' : answer.body);
   }
 

@@ -3,6 +3,9 @@
 
 import type { WebAnswer } from './http.ts';
 
+/** More than anybody wants to read. */
+export const HUGE = new Uint8Array(17 << 20).fill(0x23);
+
 /** Of the server, not of what is stored there. */
 export const WEB_FAULTS = ['error 500', 'not found', 'redirect', 'hang', 'cut off', 'refused'] as const;
 
