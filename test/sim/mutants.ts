@@ -360,7 +360,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: 23,
     plant: deaf('path-hold', '0'),
   },
-  { law: 6, bug: 'an empty list is accepted', finds: [5, 6], plant: deaf('pool-shrink-confirm', '0') },
+  { law: 6, bug: 'an empty list is accepted', finds: [5, 6], from: 13, plant: deaf('pool-shrink-confirm', '0') },
   {
     law: 7,
     bug: 'the table is flushed at the start',
@@ -373,7 +373,13 @@ export const MUTANTS: readonly Mutant[] = [
     finds: [8],
     plant: meddling({ start: false, hangUp: false, everyMs: 60_000 }, deleteForeign),
   },
-  { law: 9, bug: 'the kernel is read again only after own writes', finds: [3, 9, 10], plant: inWorld(incurious) },
+  {
+    law: 9,
+    bug: 'the kernel is read again only after own writes',
+    finds: [3, 9, 10],
+    from: 5,
+    plant: inWorld(incurious),
+  },
   { law: 10, bug: 'a kernel that does not answer counts as unchanged', finds: [10], plant: inWorld(blithe) },
   { law: 10, bug: 'BFD vouches for a daemon that stands still', finds: [10], plant: inWorld(credulous) },
   { law: 11, bug: 'pool data is run', finds: [11], plant: inWorld(trusting) },
