@@ -334,7 +334,7 @@ export const MUTANTS: readonly Mutant[] = [
     law: 4,
     bug: 'a broken section takes the ones after it along',
     finds: [7],
-    from: 42,
+    from: 116,
     plant: inWorld(withConfig((text) => text.replace(/\nprotocol = x[^]*$/, '\nprotocol = xtcp\n'))),
   },
   { law: 5, bug: 'unknown is taken for down', finds: NEEDLESS, plant: inWorld(selfless) },
