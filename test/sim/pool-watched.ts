@@ -17,7 +17,8 @@ type Stream = WebAnswer & { readonly is: 'stream' };
 
 /**
  * What nobody may notice. forgets: history is thrown away, and watches that were not quick enough are told so. restarts: every
- * connection breaks. restored: it also comes back from a backup of its present state, with a shorter history than it had.
+ * connection breaks, and for a moment there are no new ones. restored: it also comes back from a backup of its present state,
+ * with a shorter history than it had.
  */
 export const UPHEAVALS = ['forgets', 'restarts', 'restored'] as const;
 export type Upheaval = (typeof UPHEAVALS)[number];
@@ -37,6 +38,8 @@ export class WatchedStore {
   readonly #streams = new Set<(broken: boolean) => void>();
   #entries: readonly PoolEntry[] = [];
   #fault: SourceFault | null = null;
+  /** After a restart, when it listens again. */
+  #backAt = 0;
 
   constructor(site: Site, service: ServicePlan) {
     this.#site = site;
@@ -69,14 +72,19 @@ export class WatchedStore {
       case 'restored':
         this.#etcd.restore(this.#etcd.keys('/'));
         this.#etcdV2.restore(this.#etcdV2.keys('/'));
-        this.#breakStreams();
+        this.#restart();
         return true;
       case 'restarts':
-        this.#breakStreams();
+        this.#restart();
         return true;
       default:
         return upheaval satisfies never;
     }
+  }
+
+  #restart(): void {
+    this.#backAt = this.#site.scheduler.now + this.#random.between(200, 2000);
+    this.#breakStreams();
   }
 
   #forget(): void {
@@ -140,6 +148,7 @@ export class WatchedStore {
   #serve(request: WebRequest): WebAnswer {
     const fault = this.#fault;
     if (fault !== null) this.#site.tally.hit(`pool: ${fault}`, `${this.#service.source} source`);
+    if (this.#site.scheduler.now < this.#backAt) return badAnswer('refused');
     if (isWebFault(fault)) return badAnswer(fault);
     if (fault === 'nothing') return respond(200, '');
     const answer = this.#service.source === 'k8s' ? this.#k8sAnswer(request) : this.#etcdAnswer(request);

@@ -113,9 +113,14 @@ describe("pools in etcd's v2 store", () => {
       ({ etcd }) => etcd.endPolls(),
       ({ etcd }) => etcd.deafen(),
       (play) => play.reset(),
-      (play) => {
-        play.etcd.restore(play.etcd.keys('/'));
+      async (play) => {
+        // Meanwhile it is away, for those, too, who are between two polls.
+        const { fault } = play;
+        play.fault = 'refuses';
         play.reset();
+        play.etcd.restore(play.etcd.keys('/'));
+        await play.fake.clock.advance(1000);
+        play.fault = fault;
       },
       ({ etcd }) => {
         const keys = etcd.keys(FOLDER);
