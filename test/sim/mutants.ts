@@ -343,14 +343,14 @@ export const MUTANTS: readonly Mutant[] = [
     law: 5,
     bug: 'a document that does not name a server says that it is down',
     finds: NEEDLESS,
-    from: 5,
+    from: 11,
     plant: inWorld(withConfig((text) => text.replace(/^file\.max-age/gm, 'file.absent = down\n$&'))),
   },
   {
     law: 5,
     bug: 'checks through the path share their ports',
     finds: [0, 2, ...NEEDLESS],
-    from: 7,
+    from: 18,
     plant: inWorld(sharing),
   },
   {
@@ -381,7 +381,7 @@ export const MUTANTS: readonly Mutant[] = [
     plant: inWorld(incurious),
   },
   { law: 10, bug: 'a kernel that does not answer counts as unchanged', finds: [10], plant: inWorld(blithe) },
-  { law: 10, bug: 'BFD vouches for a daemon that stands still', finds: [10], plant: inWorld(credulous) },
+  { law: 10, bug: 'BFD vouches for a daemon that stands still', finds: [10], from: 23, plant: inWorld(credulous) },
   { law: 11, bug: 'pool data is run', finds: [11], plant: inWorld(trusting) },
   {
     law: 12,
