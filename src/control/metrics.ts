@@ -160,7 +160,11 @@ function addOurs(registry: Registry, view: View): void {
   gauge('info', 'Version of anybal', { version: view.version }, 1);
   gauge('uptime_seconds', 'Time since the daemon started', {}, view.uptimeSeconds);
   gauge('event_loop_late_seconds', 'How late the event loop has been lately', {}, view.loopLateMs / 1000);
-  registry.histogram('anybal_check_start_late_seconds', 'How late checks have started', view.checkLateness);
+  registry.histogram(
+    'anybal_check_start_late_seconds',
+    'How late checks have started; up to 0.1 is meant where few start',
+    view.checkLateness,
+  );
   counter('log_lines_dropped_total', 'Lines of the log that could not be written', {}, view.logLinesDropped);
   for (const service of view.services) {
     const labels = { service: service.name };

@@ -104,7 +104,7 @@ export class PollLoop implements Loop, Sleeper {
     this.#due = context.clock.now() + first;
     this.#next = context.ticks.alarm(this);
     this.#deadline = context.ticks.alarm(this);
-    this.#wait(first, this.#intervalMs);
+    this.#waitOnGrid(first);
   }
 
   get busy(): boolean {
@@ -142,7 +142,7 @@ export class PollLoop implements Loop, Sleeper {
     const apartMs = this.#first ? Math.min(FIRST_SPREAD_MS, this.#intervalMs) / 2 : this.#intervalMs / 8;
     const steps = Math.floor((now + apartMs - this.#gridStart) / this.#intervalMs) + 1;
     const next = this.#gridStart + Math.max(0, steps) * this.#intervalMs;
-    this.#wait(next - now, this.#intervalMs);
+    this.#waitOnGrid(next - now);
     const lateMs = now - this.#due;
     this.#due = next;
     this.#first = this.#offGrid = false;
@@ -212,14 +212,17 @@ export class PollLoop implements Loop, Sleeper {
     const due = this.#lastStart + wantedMs;
     const onGrid = Math.floor((due - this.#gridStart) / this.#intervalMs) * this.#intervalMs + this.#gridStart;
     const now = this.#context.clock.now();
-    this.#due = Math.max(now, wantedMs < this.#intervalMs ? due : onGrid);
+    const hurried = wantedMs < this.#intervalMs;
+    this.#due = Math.max(now, hurried ? due : onGrid);
     this.#first = false;
-    this.#wait(this.#due - now, wantedMs);
+    // Counted from the last start, which was late already: it would become later each time.
+    if (hurried) this.#next.set(this.#due - now);
+    else this.#waitOnGrid(this.#due - now);
   }
 
   /** A tenth of the interval more is not too late. */
-  #wait(delayMs: number, intervalMs: number): void {
-    this.#next.set(delayMs, intervalMs / 10);
+  #waitOnGrid(delayMs: number): void {
+    this.#next.set(delayMs, this.#intervalMs / 10);
   }
 
   #onDeadline(): void {

@@ -7,13 +7,15 @@ import type { Clock } from '../world/world.ts';
 export const TICK_MS = 20;
 
 /**
- * What can wait shares ticks that are further apart, as long as those have about a hundred alarms, or two, and no burst of them. They
+ * What can wait shares ticks that are further apart, unless so many ring that each of the closer ones has a hundred of its own. They
  * divide a second, so that what comes every few seconds finds the same place each time.
  */
 const PATIENT = [
   { tickMs: 100, mostPerSecond: 2000 },
   { tickMs: 50, mostPerSecond: 4000 },
 ] as const;
+/** No burst: when there are so many, others do not wait for this one. */
+const MOST_SHARED = 250;
 
 /** Whom an alarm wakes. An object and not a function, of which there would be one for each alarm. */
 export interface Sleeper {
@@ -73,7 +75,7 @@ interface Tick {
 export class Ticks {
   readonly #clock: Clock;
   readonly #ticks = new Map<number, Tick>();
-  /** Alarms that have rung, since when, and how many a second it were before that. At first nobody waits. */
+  /** Alarms that have rung, since when, and how many a second rang before that. At first nobody waits. */
   #rung = 0;
   #rungSince: number;
   #perSecond = Number.POSITIVE_INFINITY;
@@ -90,8 +92,7 @@ export class Ticks {
   /** For alarms, as `drop`. */
   after(delayMs: number, slackMs: number): Tick {
     const now = this.#clock.now();
-    const apartMs = this.#apartMs(slackMs);
-    const time = Math.ceil((now + Math.max(0, delayMs)) / apartMs) * apartMs;
+    const time = this.#timeFor(now + Math.max(0, delayMs), slackMs);
     const known = this.#ticks.get(time);
     if (known !== undefined) return known;
     const tick = { time, due: [], cancel: this.#clock.at(time - now, () => this.#run(time)) };
@@ -127,9 +128,17 @@ export class Ticks {
     this.#rung += alarms;
   }
 
-  #apartMs(slackMs: number): number {
-    for (const { tickMs, mostPerSecond } of PATIENT)
-      if (tickMs <= slackMs && this.#perSecond <= mostPerSecond) return tickMs;
-    return TICK_MS;
+  #timeFor(due: number, slackMs: number): number {
+    for (const { tickMs, mostPerSecond } of PATIENT) {
+      if (tickMs > slackMs || this.#perSecond > mostPerSecond) continue;
+      const time = tickAt(due, tickMs);
+      if ((this.#ticks.get(time)?.due.length ?? 0) < MOST_SHARED) return time;
+    }
+    return tickAt(due, TICK_MS);
   }
+}
+
+/** The first that is not before. */
+function tickAt(due: number, apartMs: number): number {
+  return Math.ceil(due / apartMs) * apartMs;
 }

@@ -22,6 +22,8 @@ export class FakeClock implements Clock {
   #now = 1000;
   #seq = 0;
   readonly #timers = new Map<number, { readonly at: number; readonly fn: () => void }>();
+  /** Timers ring so much later, as real ones do. */
+  lateMs = 0;
 
   readonly now = (): Mono => this.#now as Mono;
   readonly wall = (): Wall => (1_700_000_000_000 + this.#now) as Wall;
@@ -33,7 +35,7 @@ export class FakeClock implements Clock {
 
   readonly at = (delayMs: number, fn: () => void): (() => void) => {
     const id = ++this.#seq;
-    this.#timers.set(id, { at: this.#now + Math.max(0, delayMs), fn });
+    this.#timers.set(id, { at: this.#now + Math.max(0, delayMs) + this.lateMs, fn });
     return () => this.#timers.delete(id);
   };
 

@@ -69,6 +69,37 @@ describe('HealthRunner and its pace', () => {
     expect(asked.length - recovered).to.be.within(5, 7);
   });
 
+  it('is as fast as fast-interval says, though timers ring a little late', async () => {
+    const { fake, runner, configure } = lab();
+    fake.clock.lateMs = 0.4;
+    const { module, asked, script } = scriptedPoll('A', { interval: 10 });
+    configure([module], { fall: 30, pace: { fastIntervalSeconds: 1 } });
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(15_000);
+    const before = asked.length;
+    script.auto = () => ({ is: 'down', reason: 'no' });
+    await fake.clock.advance(30_000);
+    const failed = asked.slice(before).map(({ at: time }) => time);
+    expect(failed.length).to.be.above(15);
+    for (const gap of gaps(failed.slice(1))) expect(gap).to.be.within(1000, 1021);
+  });
+
+  for (const [interval, mostMs] of [
+    [10, 100],
+    [0.5, 50],
+    [0.2, 20],
+  ] as const) {
+    it(`lets a check wait for others by up to ${mostMs} ms when its interval is ${interval} s`, async () => {
+      const { fake, runner, configure } = lab();
+      const hosts = Array.from({ length: 40 }, (_, i) => `cp${i}`);
+      configure([scriptedPoll('A', { interval }).module], { hosts });
+      for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, `10.0.0.${i}`);
+      await fake.clock.advance(5 * Math.max(1, interval) * 1000);
+      const lastLate = runner.lateness.counts.findLastIndex((count) => count > 0);
+      expect(lastLate).to.be.within(mostMs / 2, mostMs);
+    });
+  }
+
   it('does not ask two at a time, however fast', async () => {
     const { fake, runner, configure } = lab();
     const { module, asked, script } = scriptedPoll('A', { interval: 10, timeout: 4 });

@@ -93,4 +93,12 @@ describe('Ticks', () => {
       expect(said).to.deep.equal([`patient at ${rings}`]);
     }
   });
+
+  it('makes no burst of what is added where few have rung', async () => {
+    const { clock, at, said, say } = await busy(lab(), 100);
+    for (let i = 0; i < 600; i++) at(11, say('new'), 100);
+    await clock.advance(200);
+    const times = [2220, 2250, 2300].map((time) => said.filter((what) => what === `new at ${time}`).length);
+    expect(times).to.deep.equal([100, 250, 250]);
+  });
 });
