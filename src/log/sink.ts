@@ -31,8 +31,8 @@ export interface LogSink {
   close(timeoutMs?: number): Promise<void>;
 }
 
-/** What 20,000 servers have to say that fail at once. In characters, which are octets but for a few. */
-const MAX_QUEUED = 8 << 20;
+/** What 20,000 servers have to say that fail at once, also as JSON. In characters, which are octets but for a few. */
+const MAX_QUEUED = 16 << 20;
 const MAX_CHUNK = 64 * 1024;
 const RETRY_MS = 1_000;
 const FLUSH_MS = 1_000;

@@ -108,10 +108,10 @@ describe('The log', function () {
   });
 
   it('does not block the loop when nobody reads the pipe, and is bounded', async () => {
-    const { code, words } = await start(['suffer', '1', '600000'], 'nothing').ended;
+    const { code, words } = await start(['suffer', '1', '1200000'], 'nothing').ended;
     expect(code).to.equal(0);
     const { dropped, late } = JSON.parse(words);
-    // 8 MiB are queued and 64 KiB are in the pipe; the rest of about 15 MB is lost.
+    // 16 MiB are queued and 64 KiB are in the pipe; the rest of about 32 MB is lost.
     expect(dropped).to.be.greaterThan(100_000);
     expect(late).to.be.below(200);
   });
