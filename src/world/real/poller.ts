@@ -1,6 +1,5 @@
-// Watches many descriptors of ours by epoll(7), edge-triggered, inside of Node's event loop. A turn of the
-// loop takes all events that are there: Node's own sockets cost about twice as much for a connection that lives for a moment.
-// Made by quick-stream.ts.
+// Watches many descriptors of ours by epoll(7), edge-triggered, inside of Node's event loop. A turn of the loop takes all events that
+// are there: Node's own sockets cost about twice as much for a connection that lives for a moment. Made by quick-stream.ts.
 
 import { type Waker, wakeOn } from '../../ffi/event-loop.ts';
 import { MOST_EVENTS, type TcpCalls } from '../../ffi/tcp-calls.ts';

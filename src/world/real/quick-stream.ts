@@ -162,7 +162,7 @@ export class QuickStream implements Stream, Watched {
 
   on(handlers: StreamHandlers): void {
     this.#handlers = handlers;
-    if (this.#fd < 0) queueMicrotask(() => this.#tellClosed());
+    if (this.#fd < 0) process.nextTick(() => this.#tellClosed());
     else this.#listen();
   }
 
@@ -352,7 +352,8 @@ export class QuickStream implements Stream, Watched {
     this.#queue = null;
     this.#failure = failure;
     if (this.#lingering !== null) clearTimeout(this.#lingering);
-    if (this.#handlers !== null) queueMicrotask(() => this.#tellClosed());
+    // It costs a seventh of queueMicrotask, which makes an AsyncResource.
+    if (this.#handlers !== null) process.nextTick(() => this.#tellClosed());
   }
 
   #tellClosed(): void {
