@@ -133,14 +133,13 @@ class Held implements StreamHandlers {
     this.#stream.close('fin');
   }
   onClose(error: Error | null): void {
-    const where = `Connection to ${endpoint(this.#target)}`;
     if (error === null) {
       this.#tools.count(this.#target, 'connections_closed_total');
-      this.#tools.log('debug', this.#target, () => `${where} closed, reconnecting.`);
+      this.#tools.log('debug', this.#target, () => `Connection to ${endpoint(this.#target)} closed, reconnecting.`);
       this.#resolve({ means: 'unchanged' });
       return;
     }
-    this.#tools.log('info', this.#target, `${where} lost.`);
+    this.#tools.log('info', this.#target, `Connection to ${endpoint(this.#target)} lost.`);
     this.#tools.count(this.#target, 'connections_lost_total', LOST);
     const reason = 'Connection to the other side was lost in a non-clean fashion: Connection lost.';
     this.#resolve({ means: { is: 'down', reason } });
@@ -166,12 +165,15 @@ function isServers(error: unknown, cut: Cut): boolean {
   return code === 'ECANCELED' ? cut.aborted : SERVERS.has(code);
 }
 
-/** PyBal labels its counters with Twisted's exception classes: the last is that of a socket that could not even be made. */
+/** Of a socket that could not be made or bound. */
+const UNMADE: ReadonlySet<unknown> = new Set('EMFILE ENFILE ENOBUFS ENOMEM EADDRINUSE EADDRNOTAVAIL'.split(' '));
+
+/** PyBal labels its counters with Twisted's exception classes. */
 function exceptionName(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   if (code === 'ECONNREFUSED') return 'ConnectionRefusedError';
   if (code === 'ECANCELED') return 'TimeoutError';
   if (code === 'ETIMEDOUT') return 'TCPTimedOutError';
   if (code === 'EHOSTUNREACH') return 'NoRouteError';
-  return SERVERS.has(code) ? 'ConnectError' : 'ConnectBindError';
+  return UNMADE.has(code) ? 'ConnectBindError' : 'ConnectError';
 }
