@@ -21,11 +21,11 @@ export interface LastWords {
 
 const LOOK_MS = 250;
 /** A thread that waits in the kernel, or inside one regular expression, does not stop for the debugger. */
-const STOP_MS = 1_000;
+const STOP_MS = 2_000;
 /** A reader of standard output that is slow, or has gone. */
 const WRITE_TRIES = 100;
 const WRITE_PAUSE_MS = 20;
-const NAME = /^[\w$.# ]+$/;
+const NAME = /^[\p{L}\p{N}_$.# ]+$/u;
 
 function run(): void {
   const { beats, file, limitMs } = workerData as WatchdogData;
@@ -43,7 +43,7 @@ function run(): void {
     clearInterval(looking);
     const seconds = Math.round(limitMs / 1000);
     whereItHangs(urlOf(file), (place) => {
-      const what = place === null ? 'it' : place.name === '' ? "the file's own code" : `${place.name}()`;
+      const what = place === null || place.name === '' ? 'it' : `${place.name}()`;
       const line = place === null ? '' : `, line ${place.line}`;
       say(`${words.before}${what} had not returned after ${seconds} s${line}${words.after}`);
       end();
@@ -61,7 +61,7 @@ function urlOf(file: string): string {
 }
 
 interface Place {
-  /** The outermost function of the file; empty if it has no name, as the file itself. */
+  /** The outermost function of the file; empty if it has no name, as what is not in a function. */
   readonly name: string;
   /** In the innermost one. */
   readonly line: number;
@@ -70,7 +70,13 @@ interface Place {
 /** Null: not known. */
 function whereItHangs(url: string, found: (place: Place | null) => void): void {
   const session = new Session();
-  session.connectToMainThread();
+  try {
+    session.connectToMainThread();
+  } catch {
+    // Node may have been built without it.
+    found(null);
+    return;
+  }
   const scripts = new Set<string>();
   const late = setTimeout(() => found(null), STOP_MS);
   session.on('Debugger.scriptParsed', ({ params }) => {
