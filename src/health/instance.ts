@@ -70,7 +70,7 @@ export class Instance {
         if (level === 'debug' && world.logsDebug === false) return;
         const question = questionOf(target);
         if (question === undefined) return;
-        if (!question.mayLog()) {
+        if (level !== 'debug' && !question.mayLog()) {
           gates.onLeftOut(module.name);
           return;
         }
@@ -216,7 +216,7 @@ class Question implements LoopContext, Asking {
   self(): Self {
     return this.askers[0].self();
   }
-  /** Asked for by each check and connection as it begins. */
+  /** Asked for by each check and connection as it begins, which gives it its lines of the log. */
   target(): Target {
     if (this.#lines < LINES_A_MINUTE) this.#lines += LINES_A_CHECK;
     const target = this.askers[0].target();
