@@ -199,7 +199,7 @@ async function measureIdle(
   let checker: Ours | null = null;
   try {
     // Not what it costs but how soon it is counts here: V8 compiles what is new on another core, as it does in the daemon.
-    checker = await prober(join(folder, 'log'), true);
+    checker = await prober(join(folder, 'log'), { anyCore: true });
     const { order, pid } = checker;
     await sleep(1_000);
     const empty = usage(pid);

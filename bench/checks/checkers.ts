@@ -26,10 +26,10 @@ export async function startOurs(job: Job, log?: string): Promise<Ours> {
   return ours;
 }
 
-/** With nothing to check yet. On a core of its own, unless `anyCore`. */
-export async function prober(log = '/dev/null', anyCore = false): Promise<Ours> {
+/** With nothing to check yet. `anyCore`: where the scheduler puts it, with all of its threads. */
+export async function prober(log = '/dev/null', { anyCore = false } = {}): Promise<Ours> {
   const program = fileURLToPath(new URL('./prober.js', import.meta.url));
-  const child = started([process.execPath, program, '--log', log], { ipc: true, anyCore });
+  const child = spawnPinned([process.execPath, program, '--log', log], { ipc: true, anyCore });
   const answer = (): Promise<Report> =>
     new Promise((resolve, reject) => {
       const died = () => reject(new Error('our checker died'));
@@ -69,7 +69,7 @@ export async function startKeepalived(
   const service = `virtual_server 10.0.0.1 ${port} {\n delay_loop ${delaySeconds}\n lb_algo rr\n lb_kind DR\n protocol TCP\n`;
   writeFileSync(at('keepalived.conf'), `global_defs {\n router_id bench\n}\n${service}${reals}}\n`);
   const files = ['-f', at('keepalived.conf'), '-p', at('keepalived.pid'), '-c', at('checkers.pid')];
-  const child = started(['keepalived', '--dont-fork', '--log-console', '--check', ...files], { preload: answers });
+  const child = spawnPinned(['keepalived', '--dont-fork', '--log-console', '--check', ...files], { preload: answers });
   // The process that checks is a child of the one that we started.
   const pid = await eventually('keepalived checks', () => pidIn(at('checkers.pid')));
   return { ...checker(child), pid };
@@ -105,7 +105,7 @@ ${reals}\tservice = http
 `,
   );
   const mounted = `mount --bind ${at('ipvsadm')} /usr/sbin/ipvsadm && exec /usr/sbin/ldirectord ${at('ldirectord.cf')} start`;
-  return checker(started(['unshare', '--mount', 'sh', '-c', mounted]));
+  return checker(spawnPinned(['unshare', '--mount', 'sh', '-c', mounted]));
 }
 
 function pidIn(file: string): number | null {
@@ -114,7 +114,7 @@ function pidIn(file: string): number | null {
 }
 
 /** `taskset` executes the program in its own place. */
-function started(
+function spawnPinned(
   command: readonly string[],
   how: { ipc?: boolean; preload?: string; anyCore?: boolean } = {},
 ): ChildProcess {
