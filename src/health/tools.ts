@@ -420,7 +420,7 @@ async function fromDisk<T>({ clock }: World, call: string, cut: Cut, file: Promi
   }
 }
 
-/** A connect that failed, in the words of PyBal's logs (Twisted's error messages). */
+/** The same error. That a connect failed it says in the words of PyBal's logs (Twisted's error messages) from now on. */
 function inWords(error: unknown): unknown {
   if (error instanceof SystemError) error.message = CONNECT_WORDS.get(error.code) ?? error.message;
   return error;

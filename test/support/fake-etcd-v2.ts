@@ -1,5 +1,5 @@
 // An etcd in memory, as its v2 API (/v2/keys) shows it: keys in folders, one index for everything, long polls that end with
-// their first event, a history of the last thousand events. No world in it, as in fake-etcd.ts; test/interop plays the same
+// their first event, a history of the last thousand events. No world in it, as in fake-etcd.ts; test/interop plays the main
 // scenes with a real one.
 
 export type ActionV2 = 'set' | 'create' | 'update' | 'compareAndSwap' | 'delete' | 'compareAndDelete' | 'expire';
