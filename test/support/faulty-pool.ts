@@ -1,6 +1,7 @@
 // One service's pool in a fake world, with faults on the path to the server that it comes from: for sources whose server is one
 // of the fakes beside this file. Called by the unit tests of such sources.
 
+import { expect } from 'chai';
 import type { ServiceConfig } from '../../src/config/types.ts';
 import type { PoolHost } from '../../src/decision/facts.ts';
 import { SystemError } from '../../src/lib/errors.ts';
@@ -83,4 +84,27 @@ export class FaultyPool {
       },
     };
   }
+}
+
+/**
+ * Play `acts` with a pool that has just begun. Without any fault the list is what it should be `settleMs` later, it never was
+ * empty, and nothing is left behind. `watchers` counts those that the server still has.
+ */
+export async function expectPlayedOut(
+  play: FaultyPool,
+  acts: () => Promise<void>,
+  { settleMs, expected, watchers }: { settleMs: number; expected: () => string; watchers: () => number },
+): Promise<void> {
+  try {
+    await play.fake.clock.advance(100);
+    await acts();
+    play.fault = 'none';
+    await play.fake.clock.advance(settleMs);
+    expect(play.list).to.equal(expected());
+    expect(play.emptied).to.equal(false);
+  } finally {
+    await play.stop();
+  }
+  expect(play.fake.clock.pending).to.equal(0);
+  expect(watchers()).to.equal(0);
 }

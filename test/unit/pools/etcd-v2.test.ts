@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { type ActionV2, FakeEtcdV2 } from '../../support/fake-etcd-v2.ts';
 import { response } from '../../support/fake-world.ts';
-import { FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
+import { expectPlayedOut, FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 
 const { sourceAccess: ACCESS } = serviceConfig();
@@ -155,18 +155,14 @@ describe("pools in etcd's v2 store", () => {
       fc.asyncProperty(fc.array(acts, { maxLength: 25 }), async (played) => {
         // cp9 stays, so that the store is never empty.
         const play = new EtcdV2Pool(['cp1', 'cp9']);
-        try {
-          await play.fake.clock.advance(100);
+        const acting = async () => {
           for (const act of played) await act(play);
-          play.fault = 'none';
-          await play.fake.clock.advance(40_000);
-          expect(play.list).to.equal(expected(play.etcd));
-          expect(play.emptied).to.equal(false);
-        } finally {
-          await play.stop();
-        }
-        expect(play.fake.clock.pending).to.equal(0);
-        expect(play.etcd.watchers).to.equal(0);
+        };
+        await expectPlayedOut(play, acting, {
+          settleMs: 40_000,
+          expected: () => expected(play.etcd),
+          watchers: () => play.etcd.watchers,
+        });
       }),
       { numRuns: 150 },
     );

@@ -7,7 +7,7 @@ import { openSource } from '../../../src/pools/open.ts';
 import type { PoolHost } from '../../../src/decision/facts.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { FakeWorld, response } from '../../support/fake-world.ts';
-import { FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
+import { expectPlayedOut, FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 import { show } from '../../support/watched-pool.ts';
 
@@ -200,8 +200,7 @@ describe('pools in etcd', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
         // cp9 stays, so that the store is never empty.
         const play = new EtcdPool(undefined, ['cp1', 'cp9']);
-        try {
-          await play.fake.clock.advance(100);
+        const acting = async () => {
           for (const each of steps) {
             switch (each.do) {
               case 'put':
@@ -245,14 +244,12 @@ describe('pools in etcd', () => {
           // No key says nothing at the end: what it would say depends on what was said before.
           for (const [key, text] of play.etcd.keys(FOLDER))
             if (readValue('x', text).is === 'bad') play.etcd.put(key, value('no', 1));
-          await play.fake.clock.advance(40_000);
-          expect(play.list).to.equal(expected(play.etcd));
-          expect(play.emptied).to.equal(false);
-        } finally {
-          await play.stop();
-        }
-        expect(play.fake.clock.pending).to.equal(0);
-        expect(play.etcd.watchers).to.equal(0);
+        };
+        await expectPlayedOut(play, acting, {
+          settleMs: 40_000,
+          expected: () => expected(play.etcd),
+          watchers: () => play.etcd.watchers,
+        });
       }),
       { numRuns: 150 },
     );

@@ -8,7 +8,7 @@ import type { ServiceConfig } from '../../../src/config/types.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { FakeK8s, type NodePlan } from '../../support/fake-k8s.ts';
 import { response } from '../../support/fake-world.ts';
-import { FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
+import { expectPlayedOut, FaultyPool, PATH_FAULTS } from '../../support/faulty-pool.ts';
 import { listenSomewhere } from '../../support/listen.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 import { WatchedPool } from '../../support/watched-pool.ts';
@@ -171,8 +171,7 @@ describe('nodes of Kubernetes', () => {
           ['n1', true],
           ['n9', true],
         ]);
-        try {
-          await play.fake.clock.advance(100);
+        const acting = async () => {
           for (const each of steps) {
             switch (each.do) {
               case 'set':
@@ -200,20 +199,16 @@ describe('nodes of Kubernetes', () => {
                 play.k8s[each.do as 'compact' | 'expireWatches' | 'endWatches' | 'deafen' | 'bookmark']();
             }
           }
-          play.fault = 'none';
-          await play.fake.clock.advance(90_000);
-          expect(play.list).to.equal(
+        };
+        await expectPlayedOut(play, acting, {
+          settleMs: 90_000,
+          expected: () =>
             [...truth]
               .map(([node, on]) => `${node}=1${on ? '' : '!'}`)
               .sort()
               .join(' '),
-          );
-          expect(play.emptied).to.equal(false);
-        } finally {
-          await play.stop();
-        }
-        expect(play.fake.clock.pending).to.equal(0);
-        expect(play.k8s.watchers).to.equal(0);
+          watchers: () => play.k8s.watchers,
+        });
       }),
       { numRuns: 100 },
     );
