@@ -25,6 +25,8 @@ const LEVELS: Readonly<Record<LogLevel, { readonly name: string; readonly priori
 
 /** A text may carry what a server answered: it must not fill the disk. */
 const MAX_TEXT = 8192;
+/** Of it, for how much was left out. */
+const MAX_LEFT_OUT = 64;
 
 export function atLeast(level: LogLevel, threshold: LogLevel): boolean {
   return LEVELS[level].rank >= LEVELS[threshold].rank;
@@ -49,8 +51,11 @@ function linesOf(text: string, mark: string): string {
   return text.replace(/\n+$/, '').split('\n').map(escaped).join(`\n${mark}\t`);
 }
 
-function bounded(text: string): string {
-  return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)} … (${text.length - MAX_TEXT} more characters)`;
+/** At most MAX_TEXT characters of it, and how many more there were. */
+export function bounded(text: string): string {
+  if (text.length <= MAX_TEXT) return text;
+  const kept = MAX_TEXT - MAX_LEFT_OUT;
+  return `${text.slice(0, kept)} … (${text.length - kept} more characters)`;
 }
 
 /** Control characters and such that reorder or hide text, as escapes: a server's answer must not forge or colour lines. */

@@ -6,7 +6,7 @@ import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { destination } from 'pino';
 import { systemError } from '../world/real/errors.ts';
-import { atLeast, formatRecord, isoTime, type LineStyle } from './format.ts';
+import { atLeast, bounded, formatRecord, isoTime, type LineStyle } from './format.ts';
 import type { LogLevel, LogRecord } from './record.ts';
 
 export interface SinkSettings {
@@ -33,10 +33,18 @@ export interface LogSink {
 
 /** What 20,000 servers have to say that fail at once, also as JSON. In characters, which are octets but for a few. */
 const MAX_QUEUED = 16 << 20;
+/** Of a line: its time and names, and the fields beside its text. */
+const LINE_OVERHEAD = 50;
 const MAX_CHUNK = 64 * 1024;
 const RETRY_MS = 1_000;
 const FLUSH_MS = 1_000;
 const BUSY_WAIT_MS = 20;
+
+/** It becomes text when it is written: whoever has much to say in one moment has other things to do then. */
+interface Waiting {
+  readonly record: LogRecord;
+  readonly wall: number;
+}
 
 /** One opened file or descriptor. */
 interface Output {
@@ -69,13 +77,12 @@ export function createLogSink(settings: SinkSettings): LogSink {
   /** Many lines have the same time. */
   let lastWall = Number.NaN;
   let lastTime = '';
-  const line = (record: LogRecord) => {
-    const wall = settings.wall();
+  const line = ({ record, wall }: Waiting) => {
     if (wall !== lastWall) [lastWall, lastTime] = [wall, isoTime(wall)];
     return formatRecord(record, style, lastTime);
   };
 
-  let queue: string[] = [];
+  let queue: Waiting[] = [];
   let queued = 0;
   let lost = 0;
   let lostAndNotTold = 0;
@@ -117,27 +124,26 @@ export function createLogSink(settings: SinkSettings): LogSink {
   function pump(): void {
     if (out.inFlight.length > 0) return;
     if (lostAndNotTold > 0 && queued < MAX_QUEUED / 2) {
-      enqueue(line({ level: 'error', system: 'log', text: `${lostAndNotTold} line(s) of this log were lost` }));
+      enqueue({ level: 'error', system: 'log', text: `${lostAndNotTold} line(s) of this log were lost` });
       lostAndNotTold = 0;
     }
+    let chunk = '';
     let count = 0;
-    let length = 0;
     for (const next of queue) {
-      if (length >= MAX_CHUNK) break;
+      if (chunk.length >= MAX_CHUNK) break;
+      chunk += line(next);
+      queued -= lengthOf(next.record);
       count += 1;
-      length += next.length;
     }
     if (count === 0) return;
-    const chunk = queue.slice(0, count).join('');
     queue = queue.slice(count);
-    queued -= length;
     out.inFlight = Buffer.from(chunk);
     out.boom.write(chunk);
   }
 
-  function enqueue(text: string): void {
-    queue.push(text);
-    queued += text.length;
+  function enqueue(record: LogRecord): void {
+    queue.push({ record, wall: settings.wall() });
+    queued += lengthOf(record);
   }
 
   function lose(lines: number): void {
@@ -149,7 +155,7 @@ export function createLogSink(settings: SinkSettings): LogSink {
     if (closed) return;
     const until = performance.now() + limitMs;
     // Unless it is stalled, what is in flight is being written by a thread that the process waits for at its end.
-    const waiting = Buffer.from(queue.join(''));
+    const waiting = Buffer.from(queue.map(line).join(''));
     let left = out.stalled ? Buffer.concat([out.inFlight, waiting]) : waiting;
     if (out.stalled) out.inFlight = Buffer.alloc(0);
     queue = [];
@@ -170,14 +176,15 @@ export function createLogSink(settings: SinkSettings): LogSink {
   process.on('exit', onExit);
 
   return {
-    write(record) {
-      if (closed || !atLeast(record.level, settings.level)) return;
-      const text = line(record);
-      if (queued + text.length > MAX_QUEUED) {
+    write(said) {
+      if (closed || !atLeast(said.level, settings.level)) return;
+      const text = bounded(said.text);
+      const record = text === said.text ? said : { ...said, text };
+      if (queued + lengthOf(record) > MAX_QUEUED) {
         lose(1);
         return;
       }
-      enqueue(text);
+      enqueue(record);
       pump();
     },
     reopen() {
@@ -208,6 +215,11 @@ export function createLogSink(settings: SinkSettings): LogSink {
       if (out.inFlight.length === 0) out.boom.destroy();
     },
   };
+}
+
+/** About what it takes. */
+function lengthOf({ system, text }: LogRecord): number {
+  return LINE_OVERHEAD + system.length + text.length;
 }
 
 function linesIn(bytes: Buffer): number {
