@@ -2,6 +2,7 @@
 // asks is poll.ts or watch.ts.
 
 import type { ServiceConfig } from '../config/types.ts';
+import { appended } from '../lib/appended.ts';
 import { hashOf } from '../lib/hash.ts';
 import type { LogLevel } from '../log/record.ts';
 import type { Clock, Mono, Self } from '../world/world.ts';
@@ -29,7 +30,7 @@ export interface Observation {
 }
 
 /** What a monitor has observed under one name and one set of labels. */
-interface Series extends Observation {
+interface Series extends Pick<Observation, 'kind'> {
   readonly name: string;
   readonly given: Observation['labels'];
   value: number;
@@ -257,16 +258,20 @@ export class Check implements Asker {
   }
 
   observe(kind: Observation['kind'], name: string, value: number, labels: Readonly<Record<string, string>>): void {
-    const known = this.#series.find((series) => series.name === name && sameLabels(series.given, labels));
-    if (known !== undefined) {
-      known.value = kind === 'counter' ? known.value + value : value;
-    } else if (this.#series.length < MAX_SERIES) {
-      const { config } = this.#service;
-      const all = { service: config.name, host: this.#probe.server.host, monitor: this.#name, ...labels };
-      const metric = this.monitor.instance.metric(name);
-      // Mostly there are one or two: a list that is pushed to would have room for 17.
-      this.#series = this.#series.concat([{ name, given: labels, metric, kind, labels: all, value }]);
+    for (const series of this.#series) {
+      if (series.name !== name || !sameLabels(series.given, labels)) continue;
+      series.value = kind === 'counter' ? series.value + value : value;
+      return;
     }
+    if (this.#series.length < MAX_SERIES) this.#series = appended(this.#series, { name, given: labels, kind, value });
+  }
+
+  #observations(): readonly Observation[] {
+    const { instance } = this.monitor;
+    const own = { service: this.#service.config.name, host: this.#probe.server.host, monitor: this.#name };
+    return this.#series.map(({ name, given, kind, value }) => {
+      return { metric: instance.metric(name), kind, labels: { ...own, ...given }, value };
+    });
   }
 
   status(): CheckStatus {
@@ -286,7 +291,7 @@ export class Check implements Asker {
       results: { up: this.#up, down: this.#down, unknown: this.#unknown },
       transitions: { up: this.#ups, down: this.#downs },
       abandoned: this.#abandoned,
-      observations: this.#series.map(({ metric, kind, labels, value }) => ({ metric, kind, labels, value })),
+      observations: this.#observations(),
     };
   }
 

@@ -1,6 +1,7 @@
 // What one check said lately: its last results, and the last times that its verdict changed. Lists of numbers and of shared
 // strings instead of objects, since there is one for each monitor of each server. Owned by check.ts.
 
+import { appended } from '../lib/appended.ts';
 import type { Mono } from '../world/world.ts';
 
 type Verdict = 'up' | 'down' | 'unknown';
@@ -34,11 +35,11 @@ export class History {
     const bounded = shortened(reason);
     // The same words again are the same string.
     const said = bounded === before ? before : bounded;
-    // V8 gives an array that grows room for 17 at once, and a held connection has one or two results in its life: until they
-    // are full the lists are made anew, exactly as long as they must be.
+    // A held connection has one or two results in its life: until they are full the lists are made anew, exactly as long as they
+    // must be.
     if (2 * i >= this.#numbers.length) {
-      this.#numbers = this.#numbers.concat(at, latencyMs);
-      this.#words = this.#words.concat(is, said);
+      this.#numbers = withPair(this.#numbers, at, latencyMs);
+      this.#words = withPair(this.#words, is, said);
     } else {
       this.#numbers[2 * i] = at;
       this.#numbers[2 * i + 1] = latencyMs;
@@ -49,8 +50,9 @@ export class History {
   }
 
   transition(at: Mono, is: Verdict, reason: string): void {
-    const kept = this.#transitions.slice(1 - KEPT_TRANSITIONS);
-    this.#transitions = kept.concat([{ at, is, reason: shortened(reason) }]);
+    const all = this.#transitions;
+    const kept = all.length < KEPT_TRANSITIONS ? all : all.slice(1);
+    this.#transitions = appended(kept, { at, is, reason: shortened(reason) });
   }
 
   /** The oldest first. */
@@ -68,6 +70,14 @@ export class History {
   get transitions(): readonly Transition[] {
     return this.#transitions;
   }
+}
+
+/** As `appended`, with two. */
+function withPair<T>(list: readonly T[], one: T, other: T): T[] {
+  const [first, second] = list;
+  if (list.length === 0) return [one, other];
+  if (list.length === 2) return [first as T, second as T, one, other];
+  return list.concat([one, other]);
 }
 
 function shortened(reason: string): string {

@@ -176,8 +176,9 @@ export class WatchLoop implements Loop, Sleeper {
       this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
       return;
     }
-    const ending = 'threw' in how ? how : { returned: means };
-    const health = judge({ ...ending, timedOut: run.timedOut }, run, this.#lateMs(run, heldMs), run.timeoutMs);
+    const { timedOut } = run;
+    const ending = 'threw' in how ? { threw: how.threw, timedOut } : { returned: means, timedOut };
+    const health = judge(ending, run, this.#lateMs(run, heldMs), run.timeoutMs);
     this.#context.onResult(health, heldMs);
     if (health.is === 'up') this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
     else this.#retry(health.is === 'unknown' ? OWN_FAULT_MAX_DELAY_MS : this.#timing.maxDelaySeconds * 1000);
