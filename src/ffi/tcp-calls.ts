@@ -17,6 +17,11 @@ export interface TcpCalls {
   /** Send FIN. */
   shutdown(fd: number): number;
   close(fd: number): void;
+  /**
+   * Close these and all between them on another thread, and say when. False: the kernel (before Linux 5.9) or the threads can not.
+   * The caller owns all of them, and their numbers are free when it is told.
+   */
+  closeRange(first: number, last: number, onClosed: () => void): boolean;
   /** An option that is an int. */
   set(fd: number, level: number, option: number, value: number): number;
   /** close(2) will reset the connection: SO_LINGER with no time. */
@@ -51,6 +56,10 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const LONGEST_ADDRESS = 28; // struct sockaddr_in6
+/** asm-generic/unistd.h; x86-64 has it too. The libc has a name for it only since glibc 2.34. */
+const SYS_CLOSE_RANGE = 436;
+const ENOSYS = 38;
+const UINT_MAX = 0xffffffff;
 
 /** struct epoll_event { uint32_t events; uint64_t data; }, which is packed on x86-64 alone. */
 const EVENT = process.arch === 'x64' ? { bytes: 12, key: 4 } : { bytes: 16, key: 8 };
@@ -68,6 +77,7 @@ export function openTcpCalls(): TcpCalls {
   const setsockopt = library.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)');
   const getsockopt = library.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
   const getsockname = library.func('int getsockname(int fd, void *address, void *length)');
+  const syscall = library.func('long syscall(long number, ulong first, ulong last, ulong flags)');
   const epollCreate = library.func('int epoll_create1(int flags)');
   const epollControl = library.func('int epoll_ctl(int epoll, int operation, int fd, void *event)');
   const epollWait = library.func('int epoll_wait(int epoll, void *events, int most, int timeoutMs)');
@@ -79,6 +89,8 @@ export function openTcpCalls(): TcpCalls {
   const watched = new DataView(new ArrayBuffer(EVENT.bytes));
   const events = new DataView(new ArrayBuffer(MOST_EVENTS * EVENT.bytes));
   const result = (returned: number): number => (returned < 0 ? -koffi.errno() : returned);
+  // Flags that there are not: the kernel that has the call refuses them, and closes nothing.
+  const hasCloseRange = result(syscall(SYS_CLOSE_RANGE, UINT_MAX, UINT_MAX, UINT_MAX)) !== -ENOSYS;
 
   return {
     socket: (domain) => result(socket(domain, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)),
@@ -88,6 +100,11 @@ export function openTcpCalls(): TcpCalls {
     recv: (fd, buffer) => result(recv(fd, buffer, buffer.length, 0)),
     shutdown: (fd) => result(shutdown(fd, SHUT_WR)),
     close: (fd) => void close(fd),
+    closeRange(first, last, onClosed) {
+      if (!hasCloseRange) return false;
+      syscall.async(SYS_CLOSE_RANGE, first, last, 0, onClosed);
+      return true;
+    },
     set(fd, level, option, value) {
       number[0] = value;
       return result(setsockopt(fd, level, option, number, number.byteLength));

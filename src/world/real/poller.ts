@@ -81,6 +81,11 @@ export class Poller {
     return 0;
   }
 
+  /** How many it watches, those that are dialled among them. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** No event of it any more, if there was to be any. To be called before it is closed, or given to somebody else (`goesOn`). */
   forget(fd: number, goesOn = false): void {
     if (this.#watched[fd] === undefined) return;

@@ -9,6 +9,7 @@ import { familyOf, printEndpoint } from '../../lib/address.ts';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
+import { Closer } from './closer.ts';
 import { EPOLL, Poller, type Watched } from './poller.ts';
 import { AF, endpointIn, familyToDial, IPPROTO, SOL_SOCKET, socketAddress } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
@@ -40,9 +41,12 @@ interface Engine {
   readonly libc: Libc;
   readonly calls: TcpCalls;
   readonly poller: Poller;
+  readonly closer: Closer;
   readonly options: SocketOptions;
   readonly lingerMs: number;
   readonly buffer: Uint8Array;
+  /** Those whose owners must hear that they are closed. */
+  readonly closed: QuickStream[];
   /** Socket addresses by address, with the port of whoever was the last: the same few thousand are dialled again and again. */
   readonly known: Map<string, Uint8Array>;
   /** Checks use no descriptor from this one on. */
@@ -53,7 +57,7 @@ interface Engine {
 export type QuickDial = (options: ConnectOptions, cut: Cut) => Promise<QuickStream>;
 
 /** One for the process: it stays as long as the event loop does. */
-let opened: Pick<Engine, 'libc' | 'calls' | 'poller' | 'buffer' | 'known' | 'firstKept'> | null = null;
+let opened: Omit<Engine, 'options' | 'lingerMs'> | null = null;
 
 /** Throws a SystemError where this can not be had: no native code, no libuv in Node's binary, not in the main thread. */
 export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): QuickDial {
@@ -66,13 +70,17 @@ function open(): NonNullable<typeof opened> {
   const calls = openTcpCalls();
   const poller = new Poller(calls);
   const limit = descriptorLimit();
+  const firstKept = limit - Math.min(KEPT_DESCRIPTORS, limit / 2);
   return {
     libc: openLibc(),
     calls,
     poller,
+    // Half of what is free: the other half is for the connections that come next.
+    closer: new Closer(calls, () => (firstKept - poller.count) / 2),
     buffer: new Uint8Array(READ_BYTES),
+    closed: [],
     known: new Map(),
-    firstKept: limit - Math.min(KEPT_DESCRIPTORS, limit / 2),
+    firstKept,
   };
 }
 
@@ -124,15 +132,21 @@ export class QuickStream implements Stream, Watched {
     const there = destination(engine, to);
     this.#fd = socketFor(engine, to, cut);
     const begun = calls.connect(this.#fd, there);
-    // 0, or the errno with its sign turned.
+    const fail = (error: unknown): void => {
+      this.#finish();
+      reject(error);
+    };
+    // 0, or the errno with its sign turned. That is not thrown: V8 would look through all of the stack.
     const settle = (result: number): void => {
+      if (result < 0) {
+        fail(calls.error(result, callOf(to)));
+        return;
+      }
       try {
-        if (result < 0) throw calls.error(result, callOf(to));
         this.#begin(to);
         resolve(this);
       } catch (error) {
-        this.#finish();
-        reject(error);
+        fail(error);
       }
     };
     // On its way through this host alone a connection is there at once.
@@ -141,10 +155,7 @@ export class QuickStream implements Stream, Watched {
       settle(failed);
       return;
     }
-    const release = cut.onAbort(() => {
-      this.#finish();
-      reject(new SystemError('ECANCELED', callOf(to)));
-    });
+    const release = cut.onAbort(() => fail(new SystemError('ECANCELED', callOf(to))));
     this.#dialled = (result) => {
       this.#dialled = null;
       release();
@@ -162,7 +173,7 @@ export class QuickStream implements Stream, Watched {
 
   on(handlers: StreamHandlers): void {
     this.#handlers = handlers;
-    if (this.#fd < 0) process.nextTick(() => this.#tellClosed());
+    if (this.#fd < 0) this.#tellSoon();
     else this.#listen();
   }
 
@@ -347,13 +358,32 @@ export class QuickStream implements Stream, Watched {
   #finish(failure: SystemError | null = null): void {
     if (this.#fd < 0) return;
     this.#engine.poller.forget(this.#fd);
-    this.#engine.calls.close(this.#fd);
+    this.#engine.closer.close(this.#fd);
     this.#fd = -1;
     this.#queue = null;
     this.#failure = failure;
     if (this.#lingering !== null) clearTimeout(this.#lingering);
+    if (this.#handlers !== null) this.#tellSoon();
+  }
+
+  /** Behind the call that is under way: its owner may be in the middle of something. All that wait are told together. */
+  #tellSoon(): void {
+    const { closed } = this.#engine;
     // It costs a seventh of queueMicrotask, which makes an AsyncResource.
-    if (this.#handlers !== null) process.nextTick(() => this.#tellClosed());
+    if (closed.push(this) === 1) process.nextTick(() => QuickStream.#tellAll(closed.splice(0)));
+  }
+
+  static #tellAll(closed: readonly QuickStream[]): void {
+    let told = 0;
+    try {
+      for (const stream of closed) {
+        told++;
+        stream.#tellClosed();
+      }
+    } finally {
+      // What one of them throws is uncaught. The others must hear it.
+      if (told < closed.length) process.nextTick(() => QuickStream.#tellAll(closed.slice(told)));
+    }
   }
 
   #tellClosed(): void {
