@@ -137,16 +137,17 @@ export function makeTools(
       };
       const onConnected = (stream: Stream): void => {
         gates.connecting.leave();
-        if (cut.aborted) {
-          stream.close('rst');
-          reject(inWords(new SystemError('ECANCELED', 'connect')));
-        } else {
+        try {
+          if (cut.aborted) throw new SystemError('ECANCELED', 'connect');
           // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
           resolve(new FencedStream(stream, cut, fence, check === null || check.path === null ? null : 'rst'));
+        } catch (thrown) {
+          stream.close('rst');
+          reject(inWords(thrown));
         }
       };
       try {
-        connect().then(onConnected, onFailed).catch(reject);
+        connect().then(onConnected, onFailed);
       } catch (thrown) {
         onFailed(thrown);
       }

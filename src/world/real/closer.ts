@@ -6,7 +6,7 @@ import type { TcpCalls } from '../../ffi/tcp-calls.ts';
 /** So many in a turn are closed at once, by whoever wants it: handing over a few costs more than it saves. */
 const AT_ONCE = 256;
 /** Handed over together. */
-const CHUNK = 256;
+const CHUNK = 128;
 /** A call of the other thread closes this many or more that lie side by side. */
 const SHORTEST_RUN = 16;
 /** Not closed yet. */
