@@ -18,10 +18,10 @@ export interface TcpCalls {
   shutdown(fd: number): number;
   close(fd: number): void;
   /**
-   * Close these and all between them on another thread, and say when. False: the kernel (before Linux 5.9) or the threads can not.
-   * The caller owns all of them, and their numbers are free when it is told.
+   * Close these and all between them, which the caller owns, on another thread, and say whether that was done. False: it can not be
+   * done (the kernel is older than Linux 5.9, or may not), and nobody will be told.
    */
-  closeRange(first: number, last: number, onClosed: () => void): boolean;
+  closeRange(first: number, last: number, onDone: (closed: boolean) => void): boolean;
   /** An option that is an int. */
   set(fd: number, level: number, option: number, value: number): number;
   /** close(2) will reset the connection: SO_LINGER with no time. */
@@ -58,7 +58,7 @@ const EPOLL_CTL_DEL = 2;
 const LONGEST_ADDRESS = 28; // struct sockaddr_in6
 /** asm-generic/unistd.h; x86-64 has it too. The libc has a name for it only since glibc 2.34. */
 const SYS_CLOSE_RANGE = 436;
-const ENOSYS = 38;
+const EINVAL = 22;
 const UINT_MAX = 0xffffffff;
 
 /** struct epoll_event { uint32_t events; uint64_t data; }, which is packed on x86-64 alone. */
@@ -89,8 +89,8 @@ export function openTcpCalls(): TcpCalls {
   const watched = new DataView(new ArrayBuffer(EVENT.bytes));
   const events = new DataView(new ArrayBuffer(MOST_EVENTS * EVENT.bytes));
   const result = (returned: number): number => (returned < 0 ? -koffi.errno() : returned);
-  // Flags that there are not: the kernel that has the call refuses them, and closes nothing.
-  const hasCloseRange = result(syscall(SYS_CLOSE_RANGE, UINT_MAX, UINT_MAX, UINT_MAX)) !== -ENOSYS;
+  // Flags that there are not: whoever has the call refuses them, and closes nothing. A filter of system calls says something else.
+  const hasCloseRange = result(syscall(SYS_CLOSE_RANGE, UINT_MAX, UINT_MAX, UINT_MAX)) === -EINVAL;
 
   return {
     socket: (domain) => result(socket(domain, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)),
@@ -100,10 +100,17 @@ export function openTcpCalls(): TcpCalls {
     recv: (fd, buffer) => result(recv(fd, buffer, buffer.length, 0)),
     shutdown: (fd) => result(shutdown(fd, SHUT_WR)),
     close: (fd) => void close(fd),
-    closeRange(first, last, onClosed) {
+    closeRange(first, last, onDone) {
       if (!hasCloseRange) return false;
-      syscall.async(SYS_CLOSE_RANGE, first, last, 0, onClosed);
-      return true;
+      try {
+        syscall.async(SYS_CLOSE_RANGE, first, last, 0, (failed: unknown, returned: number) =>
+          onDone(failed === null && returned === 0),
+        );
+        return true;
+      } catch {
+        // koffi bounds the calls that are under way.
+        return false;
+      }
     },
     set(fd, level, option, value) {
       number[0] = value;

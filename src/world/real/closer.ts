@@ -61,12 +61,16 @@ export class Closer {
 
   #closeRun(fds: readonly number[]): void {
     const [first = -1] = fds;
+    const closeEach = () => {
+      for (const fd of fds) this.#calls.close(fd);
+    };
     const handed =
       fds.length >= SHORTEST_RUN &&
-      this.#calls.closeRange(first, first + fds.length - 1, () => {
+      this.#calls.closeRange(first, first + fds.length - 1, (closed) => {
         this.#handed -= fds.length;
+        if (!closed) closeEach();
       });
     if (handed) this.#handed += fds.length;
-    else for (const fd of fds) this.#calls.close(fd);
+    else closeEach();
   }
 }

@@ -1,25 +1,23 @@
 // TCP connections of checks: as those of streams.ts, which dials them here, but by system calls instead of node:net, whose sockets
 // cost twice the CPU and memory where a connection lives for a moment, or where there are thousands of idle ones.
 
-import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { type Libc, openLibc } from '../../ffi/libc.ts';
-import { openTcpCalls, type TcpCalls } from '../../ffi/tcp-calls.ts';
-import { familyOf, printEndpoint } from '../../lib/address.ts';
+import { openLibc } from '../../ffi/libc.ts';
+import { openTcpCalls } from '../../ffi/tcp-calls.ts';
+import { printEndpoint } from '../../lib/address.ts';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
 import { Closer } from './closer.ts';
 import { EPOLL, Poller, type Watched } from './poller.ts';
-import { AF, endpointIn, familyToDial, IPPROTO, SOL_SOCKET, socketAddress } from './socket-address.ts';
+import { callOf, destination, firstKeptDescriptor, socketFor, type Sockets } from './quick-socket.ts';
+import { endpointIn, IPPROTO, SOL_SOCKET } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
 
-/** Linux's numbers: asm-generic/errno.h, asm-generic/socket.h, netinet/in.h, netinet/tcp.h. */
+/** Linux's numbers: asm-generic/errno.h, asm-generic/socket.h, netinet/tcp.h. */
 const EAGAIN = 11;
 const EINPROGRESS = 115;
-const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
-const IP_BIND_ADDRESS_NO_PORT = 24;
 const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
 
@@ -29,28 +27,14 @@ const READ_BYTES = 65_536;
 /** In one turn of the loop: a server that never stops talking must not be the only one that is heard. */
 const MOST_READS = 16;
 
-const MOST_KNOWN = 20_000;
-/**
- * Descriptors that checks leave to the others, however many servers there are: kernel tables are read, routers spoken to, and files and
- * complaints written, when thousands of connections are held.
- */
-const KEPT_DESCRIPTORS = 128;
-
 /** What all of them share. */
-interface Engine {
-  readonly libc: Libc;
-  readonly calls: TcpCalls;
+interface Engine extends Sockets {
   readonly poller: Poller;
   readonly closer: Closer;
-  readonly options: SocketOptions;
   readonly lingerMs: number;
   readonly buffer: Uint8Array;
   /** Those whose owners must hear that they are closed. */
   readonly closed: QuickStream[];
-  /** Socket addresses by address, with the port of whoever was the last: the same few thousand are dialled again and again. */
-  readonly known: Map<string, Uint8Array>;
-  /** Checks use no descriptor from this one on. */
-  readonly firstKept: number;
 }
 
 /** Who dials: see Streams.connect. It knows nothing of TLS. */
@@ -69,8 +53,7 @@ export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): Qui
 function open(): NonNullable<typeof opened> {
   const calls = openTcpCalls();
   const poller = new Poller(calls);
-  const limit = descriptorLimit();
-  const firstKept = limit - Math.min(KEPT_DESCRIPTORS, limit / 2);
+  const firstKept = firstKeptDescriptor();
   return {
     libc: openLibc(),
     calls,
@@ -82,12 +65,6 @@ function open(): NonNullable<typeof opened> {
     known: new Map(),
     firstKept,
   };
-}
-
-/** RLIMIT_NOFILE. Node has raised it as far as it may. */
-function descriptorLimit(): number {
-  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? [];
-  return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
 }
 
 /** A stream, and before it is one the attempt to connect. */
@@ -356,10 +333,11 @@ export class QuickStream implements Stream, Watched {
   }
 
   #finish(failure: SystemError | null = null): void {
-    if (this.#fd < 0) return;
-    this.#engine.poller.forget(this.#fd);
-    this.#engine.closer.close(this.#fd);
+    const fd = this.#fd;
+    if (fd < 0) return;
     this.#fd = -1;
+    this.#engine.poller.forget(fd);
+    this.#engine.closer.close(fd);
     this.#queue = null;
     this.#failure = failure;
     if (this.#lingering !== null) clearTimeout(this.#lingering);
@@ -392,58 +370,4 @@ export class QuickStream implements Stream, Watched {
     this.#told = handlers;
     handlers?.onClose(this.#closing ? null : this.#failure);
   }
-}
-
-function callOf({ address, port }: Endpoint): string {
-  return `connect ${printEndpoint(address, port)}`;
-}
-
-/** Good until the next call. */
-function destination({ libc, known }: Engine, { address, port }: Endpoint): Uint8Array {
-  const bytes = known.get(address);
-  if (bytes !== undefined && Number.isInteger(port) && port >= 1 && port <= 65_535) {
-    bytes[2] = port >> 8;
-    bytes[3] = port & 0xff;
-    return bytes;
-  }
-  familyToDial({ address, port });
-  const made = socketAddress(libc, { address, port });
-  // The index of a zone's interface may become another's.
-  if (address.includes('%')) return made;
-  if (known.size >= MOST_KNOWN) known.clear();
-  known.set(address, made);
-  return made;
-}
-
-/** A socket with all that it must have before the first packet. */
-function socketFor({ libc, calls, options, firstKept }: Engine, to: ConnectOptions, cut: Cut): number {
-  const { address, localAddress, localPort, tcp } = to;
-  if (cut.aborted) throw new SystemError('ECANCELED', callOf(to));
-  const family = familyOf(address);
-  const fd = calls.socket(AF[family]);
-  if (fd < 0) throw calls.error(fd, callOf(to));
-  // The kernel gives the smallest number that is free.
-  if (fd >= firstKept) {
-    calls.close(fd);
-    throw new SystemError(
-      'EMFILE',
-      callOf(to),
-      `checks have used ${firstKept} descriptors, the others are not for them`,
-    );
-  }
-  try {
-    if (tcp !== undefined) options.apply(fd, family, address, tcp);
-    if (localAddress !== undefined || localPort !== undefined) {
-      if (localPort === undefined) calls.set(fd, IPPROTO.ip, IP_BIND_ADDRESS_NO_PORT, 1);
-      else calls.set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-      const any = family === 4 ? '0.0.0.0' : '::';
-      const source = { address: localAddress ?? any, port: localPort ?? 0 };
-      const bound = calls.bind(fd, socketAddress(libc, source));
-      if (bound < 0) throw calls.error(bound, callOf(to));
-    }
-  } catch (error) {
-    calls.close(fd);
-    throw error;
-  }
-  return fd;
 }
