@@ -94,7 +94,7 @@ ${hosts.map((host) => `  neighbor ${net}.${host} soft-reconfiguration inbound`).
   };
 }
 
-const routers = { BIRD: { net: '198.18.184', start: birdAt }, FRR: { net: '198.18.185', start: frrAt } } as const;
+const routers = { BIRD: { net: '198.18.187', start: birdAt }, FRR: { net: '198.18.188', start: frrAt } } as const;
 
 for (const [name, { net, start }] of Object.entries(routers)) {
   describe(`interop: ${name} through 1,000 route changes and 100 changes to the settings of other peers`, function () {

@@ -14,8 +14,8 @@ import { Bird } from '../support/bird.ts';
 import { eventually, Namespace, output, requireTools } from '../support/namespace.ts';
 import { peerConfig } from '../support/peer-config.ts';
 
-const BIRD = '198.18.181.1';
-const US = (host: number) => `198.18.181.${host}`;
+const BIRD = '198.18.186.1';
+const US = (host: number) => `198.18.186.${host}`;
 const KEYED = { password: { from: 'text', text: '(given)' } } as const;
 
 const config = `
