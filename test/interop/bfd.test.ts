@@ -11,6 +11,7 @@ import type { Bfd } from '../../src/world/world.ts';
 import { Bfdd } from '../support/bfdd.ts';
 import { Bird } from '../support/bird.ts';
 import { eventually, Namespace, output, requireTools } from '../support/namespace.ts';
+import { steady } from '../support/steady.ts';
 
 const US = '198.19.88.2';
 const US6 = 'fd00:bfd:88::2';
@@ -146,7 +147,7 @@ protocol bfd {
         limitMs,
       );
 
-    it('is up over IPv4, IPv6 and link-local addresses at once', async () => {
+    steady('is up over IPv4, IPv6 and link-local addresses at once', async () => {
       const links = async (...args: readonly string[]) =>
         /inet6 (fe80:[0-9a-f:]+)\/64/.exec(
           await output('ip', ...args, '-6', 'address', 'show', 'scope', 'link'),
@@ -171,7 +172,7 @@ protocol bfd {
       expect(await router.ask('show bfd sessions')).to.match(/0\.050\s+0\.150/);
     });
 
-    it('is up over several hops, IPv4 and IPv6', async () => {
+    steady('is up over several hops, IPv4 and IPv6', async () => {
       const router = await bird(`neighbor ${US} local ${FAR} multihop on; neighbor ${US6} local ${FAR6} multihop on;`);
       ours.configure(sessionTo(FAR, { multihop: true }), sessionTo(FAR6, { multihop: true }));
       await ours.up();
@@ -179,7 +180,7 @@ protocol bfd {
       await sees(router, 'Up', US6);
     });
 
-    it('is not up over one hop when the peer speaks of several (TTL, port)', async () => {
+    steady('is not up over one hop when the peer speaks of several (TTL, port)', async () => {
       await bird(`neighbor ${US} local ${FAR} multihop on;`);
       ours.configure(sessionTo(FAR));
       await new Promise((resolve) => setTimeout(resolve, 3_000));
@@ -194,7 +195,7 @@ protocol bfd {
       ['meticulous-sha1', 'meticulous keyed sha1'],
     ];
     for (const [type, name] of AUTH) {
-      it(`is up with ${name} authentication, and not with another key`, async () => {
+      steady(`is up with ${name} authentication, and not with another key`, async () => {
         const router = await bird(near, `authentication ${name}; password "hunter2" { id 7; };`);
         const auth = { type, keyId: 7, key: 'hunter2' };
         ours.configure(sessionTo(ROUTER, { auth }));
@@ -214,7 +215,7 @@ protocol bfd {
       });
     }
 
-    it('another interval takes a poll, not the session', async () => {
+    steady('another interval takes a poll, not the session', async () => {
       const router = await bird(near);
       ours.configure(sessionTo(ROUTER));
       await ours.up();
@@ -232,7 +233,7 @@ protocol bfd {
       expect((await birdSessions(router)).get(US)?.since).to.equal(before);
     });
 
-    it('a session that is no longer wanted ends as AdminDown', async () => {
+    steady('a session that is no longer wanted ends as AdminDown', async () => {
       const router = await bird(near);
       ours.configure(sessionTo(ROUTER));
       await ours.up();
@@ -241,7 +242,7 @@ protocol bfd {
       expect(await router.ask('show bfd sessions all').catch(() => '')).to.be.a('string');
     });
 
-    it('a silent path is found out by both sides within 150 ms and a little', async () => {
+    steady('a silent path is found out by both sides within 150 ms and a little', async () => {
       const router = await bird(near);
       ours.configure(sessionTo(ROUTER));
       await ours.up();
@@ -263,26 +264,29 @@ protocol bfd {
       }
     });
 
-    it('sees a daemon that stands still for 200 ms as well as ever, and one that stands still for good as down', async () => {
-      const router = await bird(near);
-      ours.configure(sessionTo(ROUTER));
-      await ours.up();
-      await sees(router, 'Up');
-      const { since } = (await birdSessions(router)).get(US) ?? { since: '' };
-      for (let i = 0; i < 5; i++) {
-        standStill(200);
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-      expect((await birdSessions(router)).get(US)).to.deep.equal({ state: 'Up', since });
-      standStill(WEDGED_MS + 400);
-      // Asked at once: our sessions have been held down since before this line.
-      expect((await birdSessions(router)).get(US)?.state).to.be.oneOf(['Down', 'Init']);
-      await eventually('told', () => (ours.changes.some(({ was }) => was === 'Up') ? true : null));
-      expect(ours.changes.find(({ was }) => was === 'Up')?.diagnostic).to.equal('Forwarding Plane Reset');
-      await sees(router, 'Up');
-    });
+    steady(
+      'sees a daemon that stands still for 200 ms as well as ever, and one that stands still for good as down',
+      async () => {
+        const router = await bird(near);
+        ours.configure(sessionTo(ROUTER));
+        await ours.up();
+        await sees(router, 'Up');
+        const { since } = (await birdSessions(router)).get(US) ?? { since: '' };
+        for (let i = 0; i < 5; i++) {
+          standStill(200);
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        expect((await birdSessions(router)).get(US)).to.deep.equal({ state: 'Up', since });
+        standStill(WEDGED_MS + 400);
+        // Asked at once: our sessions have been held down since before this line.
+        expect((await birdSessions(router)).get(US)?.state).to.be.oneOf(['Down', 'Init']);
+        await eventually('told', () => (ours.changes.some(({ was }) => was === 'Up') ? true : null));
+        expect(ours.changes.find(({ was }) => was === 'Up')?.diagnostic).to.equal('Forwarding Plane Reset');
+        await sees(router, 'Up');
+      },
+    );
 
-    it('hears Down when we stop, at once', async () => {
+    steady('hears Down when we stop, at once', async () => {
       const router = await bird(near);
       ours.configure(sessionTo(ROUTER));
       await ours.up();
@@ -312,7 +316,7 @@ protocol bfd {
         async () => `${JSON.stringify([...(await router.peers())])}\n${ours.story}`,
       );
 
-    it('is up over IPv4 and IPv6 at once', async () => {
+    steady('is up over IPv4 and IPv6 at once', async () => {
       const router = await frr(
         ` peer ${US} local-address ${ROUTER}${timers}\n peer ${US6} local-address ${ROUTER6}${timers}\n`,
       );
@@ -325,7 +329,7 @@ protocol bfd {
       expect((await router.peers()).get(US)).to.include({ 'remote-transmit-interval': 50, 'transmit-interval': 50 });
     });
 
-    it('is up over several hops, IPv4 and IPv6', async () => {
+    steady('is up over several hops, IPv4 and IPv6', async () => {
       const router = await frr(
         ` peer ${US} multihop local-address ${FAR}${timers}\n peer ${US6} multihop local-address ${FAR6}${timers}\n`,
       );
@@ -335,7 +339,7 @@ protocol bfd {
       await sees(router, 'up', US6);
     });
 
-    it('sees a daemon that stands still as down, with the reason', async () => {
+    steady('sees a daemon that stands still as down, with the reason', async () => {
       const router = await frr(` peer ${US} local-address ${ROUTER}${timers}\n`);
       ours.configure(sessionTo(ROUTER));
       await ours.up();
@@ -347,7 +351,7 @@ protocol bfd {
       await sees(router, 'up');
     });
 
-    it('hears that a session is no longer wanted, and does not take that for a failure', async () => {
+    steady('hears that a session is no longer wanted, and does not take that for a failure', async () => {
       const router = await frr(` peer ${US} local-address ${ROUTER}${timers}\n`);
       ours.configure(sessionTo(ROUTER));
       await ours.up();

@@ -31,7 +31,7 @@ const TOOLS = {
   npm: 'npm',
   man: 'man-db',
 };
-const BUILD_MS = 80_000;
+const BUILD_MS = 180_000;
 
 interface Finished {
   readonly code: number;
@@ -57,7 +57,7 @@ function requirePrograms(): void {
 }
 
 describe('interop: the Debian package', function () {
-  this.timeout(90_000);
+  this.timeout(200_000);
   let folder = '';
   let root = '';
   let deb = '';

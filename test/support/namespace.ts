@@ -125,6 +125,9 @@ export async function kill(child: ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
+/** Of the limit, what one turn takes at most: a machine that stands still leaves time for what goes on afterwards. */
+const TURN_MS = 500;
+
 /** Ask again and again until `look` answers something; fails with `what` and the last answer of `otherwise`. */
 export async function eventually<T>(
   what: string,
@@ -132,11 +135,14 @@ export async function eventually<T>(
   otherwise: () => string | Promise<string> = () => '',
   limitMs = 15_000,
 ): Promise<T> {
-  const end = Date.now() + limitMs;
-  for (;;) {
+  let leftMs = limitMs;
+  for (let last = performance.now(); ; ) {
     const answer = await look();
     if (answer !== null && answer !== false) return answer;
-    if (Date.now() > end) throw new Error(`not seen in ${limitMs} ms: ${what}. ${await otherwise()}`);
+    const now = performance.now();
+    leftMs -= Math.min(now - last, TURN_MS);
+    last = now;
+    if (leftMs < 0) throw new Error(`not seen in ${limitMs} ms: ${what}. ${await otherwise()}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
