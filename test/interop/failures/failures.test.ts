@@ -14,6 +14,9 @@ import { type Subject, subjects } from './subjects.ts';
 const FILE = join(import.meta.dirname, '../../../../docs/checks.md');
 
 const APART_MS = 150;
+const AGAIN_TIMES = 2;
+/** More of them are another truth. */
+const AGAIN_MOST = 40;
 
 /** What an operator must be able to tell apart. */
 const DIFFERENT: readonly (readonly [string, string])[] = [
@@ -38,7 +41,7 @@ function verdictOn({ module, bears = [], ours = [] }: Subject, { title }: Failur
 const unconnected = ({ title }: Subject): boolean => ['DNS', 'DNSQuery', 'UDP'].includes(title);
 
 describe('monitors, real servers, and what can become of them', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let servers: Servers | null = null;
   /** By subject, then by failure. All are asked at the same time: most of them wait. */
   let heard = new Map<Subject, Map<string, Promise<string>>>();
@@ -48,8 +51,10 @@ describe('monitors, real servers, and what can become of them', function () {
     servers = await Servers.start();
     heard = new Map(subjects.map((subject) => [subject, new Map<string, Promise<string>>()]));
     await hear(servers, false);
+    await hearAgain(servers, false);
     await servers.freeze();
     await hear(servers, true);
+    await hearAgain(servers, true);
     await servers.thaw();
   });
   after(() => servers?.destroy());
@@ -66,6 +71,27 @@ describe('monitors, real servers, and what can become of them', function () {
       await sleep(APART_MS);
     }
     await Promise.allSettled(started);
+  }
+
+  /** Heard among hundreds of others, what is not written may be this machine's doing, who was slow: now it is asked with few others. */
+  async function hearAgain(from: Servers, frozen: boolean): Promise<void> {
+    const written = new Set(existsSync(FILE) ? readFileSync(FILE, 'utf8').split('\n') : []);
+    for (let time = 1; time <= AGAIN_TIMES; time++) {
+      const strange: (readonly [Subject, Failure])[] = [];
+      for (const subject of subjects) {
+        for (const failure of failuresOf(subject).filter((each) => each.frozen === frozen)) {
+          const words = await said(subject, failure).catch(() => '');
+          if (!written.has(rowOf(failure.title, words))) strange.push([subject, failure]);
+        }
+      }
+      if (strange.length > AGAIN_MOST) return;
+      const again = strange.map(([subject, failure]) => {
+        const words = failure.say(from);
+        heard.get(subject)?.set(failure.title, words);
+        return words;
+      });
+      await Promise.allSettled(again);
+    }
   }
 
   async function said(subject: Subject, { title }: Pick<Failure, 'title'>): Promise<string> {
@@ -102,17 +128,11 @@ describe('monitors, real servers, and what can become of them', function () {
   }
 
   it('found what docs/checks.md says', async () => {
-    const from = servers;
-    if (from === null) throw new Error('the servers did not start');
-    const known = new Set(existsSync(FILE) ? readFileSync(FILE, 'utf8').split('\n') : []);
     const all = new Map<string, ReadonlyMap<string, string>>();
     for (const subject of subjects) {
       const words = new Map<string, string>();
       for (const failure of failuresOf(subject)) {
-        const first = await said(subject, failure);
-        // Heard among hundreds of others, where this machine may have been what was slow: then it is asked alone.
-        const isWritten = failure.frozen || known.has(rowOf(failure.title, first));
-        words.set(failure.title, isWritten ? first : await failure.say(from));
+        words.set(failure.title, await said(subject, failure));
       }
       all.set(subject.title, words);
     }
