@@ -62,6 +62,12 @@ const PEERS = {
   '/usr/include/linux/ip_vs.h': 'linux-libc-dev',
 };
 
+/** Interop tests with routers, in their order: the first one takes a processor for itself, beside tests that need little of one. */
+const ROUTERS = ['mass-failure', 'bfd', 'bird', 'changes', 'frr', 'matrix', 'restart', 'transport', 'unnumbered'];
+/** Those with sources of pools, and others that ask for little but time. */
+const SOURCES = ['demo', 'etcd', 'package', 'partition', 'pool-dns'];
+const interop = (name) => `dist/test/interop/${name}{.test.js,/**/*.test.js}`;
+
 /** Name → the files of a mocha suite, or a program of its own whose last words have mocha's counts. */
 const SUITES = {
   // What mostly waits comes first, and the rest is done meanwhile.
@@ -73,18 +79,24 @@ const SUITES = {
     ],
   },
   sim: { mocha: ['--parallel', '--jobs', '2', '--timeout', '600000', 'dist/test/sim/**/*.sim.test.js'] },
-  interop: { mocha: ['--timeout', '60000', 'dist/test/interop/**/*.test.js'] },
+  'interop-routers': { mocha: ['--timeout', '60000', ...ROUTERS.map(interop)] },
+  'interop-sources': { mocha: ['--timeout', '60000', ...SOURCES.map(interop)] },
+  'interop-servers': { mocha: ['--timeout', '60000', interop(`!(${[...ROUTERS, ...SOURCES].join('|')})`)] },
   lab: { node: ['dist/test/lab/main.js'] },
   ao: { node: ['dist/test/lab/ao/main.js'] },
 };
 
+/** What stands together runs side by side: tests that mostly wait, for servers and namespaces of their own. */
+const INTEROP = ['interop-routers', 'interop-sources', 'interop-servers'];
+const PLAN = [['unit'], ['sim'], INTEROP, ['lab'], ['ao']];
+
 const TASKS = {
   start: () => setUp() || run(['dist/src/demo/main.js', ...rest]),
-  unit: () => setUp() || suites(['unit']),
-  interop: () => setUp() || debian() || suites(['interop']),
-  lab: () => setUp() || debian() || suites(['lab']),
-  ao: () => setUp() || debian() || suites(['ao']),
-  test: () => setUp() || debian() || lint() || suites(Object.keys(SUITES)),
+  unit: () => setUp() || suites([['unit']]),
+  interop: () => setUp() || debian() || suites([INTEROP]),
+  lab: () => setUp() || debian() || suites([['lab']]),
+  ao: () => setUp() || debian() || suites([['ao']]),
+  test: () => setUp() || debian() || lint() || suites(PLAN),
   sim: () => setUp() || run(['dist/test/sim/main.js', ...rest]),
   'fuzz-bgp': () => setUp() || run(['dist/test/fuzz/bgp.js', ...rest]),
   'bench-ipvs': () => setUp() || debian() || run(['dist/bench/ipvs.js', ...rest]),
@@ -165,42 +177,57 @@ function lint() {
   return 0;
 }
 
-/** Runs each suite, whatever the one before said, and adds up what they counted. */
-async function suites(names) {
+/** Runs each suite, whatever the one before said, shows them one after the other, and adds up what they counted. */
+async function suites(plan) {
   const total = { passing: 0, failing: 0, pending: 0 };
-  for (const name of names) {
-    console.log(`\n== ${name}`);
-    const { mocha: files, node } = SUITES[name];
-    const { code, output } = await tee(node ?? [mocha, ...files, ...rest]);
-    const count = (word) => Number([...output.matchAll(new RegExp(`^ +(\\d+) ${word}\\b`, 'gm'))].at(-1)?.[1] ?? 0);
-    const failing = count('failing');
-    total.passing += count('passing');
-    total.pending += count('pending');
-    // A suite that died without a word has failed, whatever it counted before.
-    total.failing += failing === 0 && code !== 0 ? 1 : failing;
-    if (failing === 0 && code !== 0) console.log(`== ${name} ended with exit code ${code}`);
+  for (const together of plan) {
+    for (const [name, { show }] of together.map((each) => [each, begin(SUITES[each])])) {
+      console.log(`\n== ${name}`);
+      const { code, output, seconds } = await show();
+      const count = (word) => Number([...output.matchAll(new RegExp(`^ +(\\d+) ${word}\\b`, 'gm'))].at(-1)?.[1] ?? 0);
+      const failing = count('failing');
+      total.passing += count('passing');
+      total.pending += count('pending');
+      // A suite that died without a word has failed, whatever it counted before.
+      total.failing += failing === 0 && code !== 0 ? 1 : failing;
+      if (failing === 0 && code !== 0) console.log(`== ${name} ended with exit code ${code}`);
+      console.log(`== ${name}: ${seconds} s`);
+    }
   }
   const skipped = total.pending > 0 ? `, ${total.pending} skipped` : '';
   console.log(`\n${total.passing} passed, ${total.failing} failed${skipped}`);
   return total.failing > 0 || total.passing === 0 ? 1 : 0;
 }
 
-/** The program's output, seen and kept. */
-function tee(args) {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', ...args], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const chunks = [];
-    child.stdout.on('data', (chunk) => {
-      process.stdout.write(chunk);
-      chunks.push(chunk);
-    });
-    child.on('close', (code) =>
-      resolve({ code: code ?? 1, output: uncoloured(Buffer.concat(chunks).toString('utf8')) }),
-    );
+/** Starts a suite. What it says is kept until it is to be shown, and from then on seen as it comes. */
+function begin({ mocha: files, node }) {
+  const start = performance.now();
+  const child = spawn(process.execPath, ['--enable-source-maps', ...(node ?? [mocha, ...files, ...rest])], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const said = [];
+  let seen = false;
+  const look = ({ stream, bytes }) => process[stream].write(bytes);
+  for (const stream of ['stdout', 'stderr'])
+    child[stream].on('data', (bytes) => {
+      said.push({ stream, bytes });
+      if (seen) look(said.at(-1));
+    });
+  const ended = new Promise((resolve) => {
+    child.on('close', (code) => {
+      const out = said.filter(({ stream }) => stream === 'stdout').map(({ bytes }) => bytes);
+      const seconds = Math.round((performance.now() - start) / 1000);
+      resolve({ code: code ?? 1, output: uncoloured(Buffer.concat(out).toString('utf8')), seconds });
+    });
+  });
+  return {
+    show() {
+      said.forEach(look);
+      seen = true;
+      return ended;
+    },
+  };
 }
 
 /** Text without the escape sequences that a runner colours it with, in a terminal or in CI. */
