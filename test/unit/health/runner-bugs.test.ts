@@ -1,0 +1,108 @@
+// HealthRunner with monitors that are not there, or throw where nobody catches.
+
+import { expect } from 'chai';
+import type { Fact } from '../../../src/decision/facts.ts';
+import type { Cut, Health, StreamHandlers, Target, Tools } from '../../../src/health/monitor.ts';
+import { HealthRunner, missingMonitor } from '../../../src/health/runner.ts';
+import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
+import { lab } from '../../support/health-lab.ts';
+
+describe('HealthRunner without a module', () => {
+  it('knows nothing of the server, and says why', async () => {
+    const { fake, runner, configure, told, facts } = lab();
+    configure([missingMonitor('Mine', 'its file is not there')]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(10_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 unknown']);
+    const { health } = facts.at(-1) as Fact & { is: 'health' };
+    expect(health?.reason).to.equal('Mine: Mine cannot be set up: its file is not there');
+    expect(fake.lines).to.include('[text_80] ERROR: Mine cannot be set up: its file is not there');
+  });
+});
+
+describe('HealthRunner with a monitor that throws where nobody catches', () => {
+  /** A poll whose checks never end by themselves, and one that `act` makes of each. */
+  const broken = (act: (tools: Tools, cut: Cut) => unknown) => {
+    const { module } = scriptedPoll('A', { interval: 10, timeout: 5 });
+    return {
+      ...module,
+      create: (_: unknown, tools: Tools) => ({
+        check: (_target: Target, cut: Cut) => new Promise<Health>(() => act(tools, cut)),
+      }),
+    };
+  };
+  const boom = () => {
+    throw new TypeError('boom');
+  };
+  const asyncBoom: unknown = async () => boom();
+  let handlers: StreamHandlers | null = null;
+  const stream = {
+    ...{ local: { address: '', port: 0 }, remote: { address: '', port: 0 }, write: () => true },
+    ...{ end() {}, pause() {}, resume() {}, close() {}, on: (given: StreamHandlers) => void (handlers = given) },
+  };
+  const no = () => Promise.reject(new Error('no'));
+  const streams = { connect: async () => stream, secure: no, listen: no };
+
+  for (const [where, act] of [
+    ['a timer', (tools: Tools) => tools.clock.at(100, boom)],
+    ['an async timer', (tools: Tools) => tools.clock.at(100, asyncBoom as () => void)],
+    [
+      'a stream',
+      async (tools: Tools, cut: Cut) => {
+        const made = await tools.connect({ address: '10.0.0.9', port: 80 }, cut);
+        made.on({ onData: boom, onEnd() {}, onDrain() {}, onClose() {} });
+        handlers?.onData(new Uint8Array());
+      },
+    ],
+    [
+      'an abort',
+      (tools: Tools, cut: Cut) => {
+        cut.onAbort(boom);
+        tools.clock.at(100, boom);
+      },
+    ],
+  ] as const) {
+    it(`in ${where}: the check is unknown, long before its deadline`, async () => {
+      const { fake, runner, configure, facts, told } = lab({ streams });
+      configure([broken(act)]);
+      runner.candidate('text_80', 'cp1', '10.0.0.9');
+      await fake.clock.advance(1500);
+      expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 unknown']);
+      expect(facts.at(-1)).to.have.nested.property('health.reason', 'A: a bug in the monitor: boom');
+      await fake.clock.advance(120_000);
+      expect(told().filter((line) => line !== 'cp1 unknown')).to.deep.equal(['cp1 @10.0.0.9']);
+      expect(runner.status()[0]?.abandoned).to.be.greaterThan(1);
+    });
+  }
+
+  it('cuts a watch, which is tried again', async () => {
+    const { fake, runner, configure, told } = lab();
+    const { module } = scriptedWatch('Idle');
+    let started = 0;
+    const watch = (tools: Tools) => (_: unknown, report: (health: Health) => void) => {
+      report({ is: 'up' });
+      if (++started === 1) tools.clock.at(100, boom);
+      return new Promise<never>(() => {});
+    };
+    configure([{ ...module, create: (_: unknown, tools: Tools) => ({ watch: watch(tools) }) }]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(20_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up', 'cp1 unknown', 'cp1 up']);
+  });
+
+  it('says that a check waits for its turn longer than its interval', async () => {
+    const hosts = Array.from({ length: 20 }, (_, i) => `cp${i}`);
+    const processes = { run: () => new Promise<never>(() => {}) };
+    const { fake, runner, configure } = lab({ processes });
+    const command = { path: '/x', args: [], env: {}, timeoutMs: 0, maxOutputBytes: 0 };
+    const poll = scriptedPoll('Run', { interval: 10, timeout: 0 }).module;
+    const check = (tools: Tools) => async (_: unknown, cut: Cut) =>
+      tools.run(command, cut).then(() => ({ is: 'up' as const }));
+    configure([{ ...poll, create: (_: unknown, tools: Tools) => ({ check: check(tools) }) }], { hosts });
+    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(60_000);
+    const waiting = runner.status().filter(({ last }) => last === 'unknown: too many checks at once');
+    expect(waiting).to.have.length(4);
+    expect(fake.lines.filter((line) => line.includes('WARN') && line.includes('too many checks'))).to.have.length(1);
+  });
+});
