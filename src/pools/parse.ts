@@ -156,15 +156,14 @@ function parseJson(text: string, collector: Collector): ParsedPool {
   }
   if (!isObject(value)) return collector.refuse('not a JSON object of hosts');
   const entries = Object.entries(value);
-  const again = repeatedKeys(text);
+  const keys = keysOf(text);
   for (const [host, entry] of entries) {
-    const line = () => lineOf(text, JSON.stringify(host));
+    const line = () => keys.lines.get(host) ?? null;
     const wrong = badHost(host);
     if (wrong !== null) collector.skip(line, wrong, []);
     else if (!isObject(entry)) collector.skip(line, `${host}: not an object with weight and enabled`, [host]);
     else collector.add(line, host, jsonValues(entry));
-    const at = again.get(host);
-    if (at !== undefined) collector.twice(() => lineAt(text, at), host);
+    if (keys.repeated.has(host)) collector.twice(line, host);
     if (collector.overflow !== null) return collector.refuse(collector.overflow);
   }
   return collector.finish(entries.length, false);
@@ -197,24 +196,24 @@ function jsonValue<T>(
 /** Words of others: their values are other ones, too. */
 const MEANS: Readonly<Record<string, string>> = { disabled: 'enabled', pooled: 'enabled' };
 
-function lineOf(text: string, needle: string): number {
-  const at = text.indexOf(needle);
-  return at < 0 ? 1 : lineAt(text, at);
+/** Keys of the object that valid JSON is, as JSON.parse has them: the line of the last one of a name, which counts there. */
+interface Keys {
+  readonly lines: ReadonlyMap<string, number>;
+  /** Those that stand there more than once. */
+  readonly repeated: ReadonlySet<string>;
 }
 
-function lineAt(text: string, at: number): number {
-  return text.slice(0, at).split('\n').length;
-}
-
-/** Of the object that valid JSON is: keys that stand there more than once, of which JSON.parse keeps the last, with its place. */
-function repeatedKeys(text: string): ReadonlyMap<string, number> {
-  const seen = new Set<string>();
-  const again = new Map<string, number>();
+/** In one walk through the text, whatever is in it. Line ends are never inside a string. */
+function keysOf(text: string): Keys {
+  const lines = new Map<string, number>();
+  const repeated = new Set<string>();
+  let line = 1;
   let depth = 0;
   let wantsKey = false;
   for (let i = 0; i < text.length; i++) {
     const character = text[i];
-    if (character === '{' || character === '[') wantsKey = ++depth === 1;
+    if (character === '\n') line++;
+    else if (character === '{' || character === '[') wantsKey = ++depth === 1;
     else if (character === '}' || character === ']') depth--;
     else if (character === ',') wantsKey = depth === 1;
     else if (character === '"') {
@@ -223,11 +222,11 @@ function repeatedKeys(text: string): ReadonlyMap<string, number> {
       if (!wantsKey) continue;
       wantsKey = false;
       const key = JSON.parse(text.slice(start, i + 1)) as string;
-      if (seen.has(key)) again.set(key, start);
-      seen.add(key);
+      if (lines.has(key)) repeated.add(key);
+      lines.set(key, line);
     }
   }
-  return again;
+  return { lines, repeated };
 }
 
 /** Why this cannot be a host, or null. Host names are as in DNS, underscores allowed; literal addresses are hosts too. */

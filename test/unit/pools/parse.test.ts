@@ -192,6 +192,31 @@ describe('pool files', () => {
       ]);
     });
 
+    it('names the line of the key itself, and of the last one of its name, however it is written.', () => {
+      const parsed = json('{"cp1": {"b@d": "b@d",\n"cp2": 5},\n"c\\u00702": 5,\n"b@d": {}, "cp3": {},\n"cp3": 7}');
+      expect(complaintsOf(parsed)).to.deep.equal([
+        'http://pools/text.json:3: cp2: not an object with weight and enabled',
+        'http://pools/text.json:4: host b@d is neither a host name nor an address',
+        'http://pools/text.json:5: cp3: not an object with weight and enabled',
+        'http://pools/text.json:5: warning: cp3 is listed twice: the last one counts',
+      ]);
+    });
+
+    it('takes about as long for a hundred complaints far below as for none.', () => {
+      const bad = Array.from({ length: 100 }, (_, i) => `"h${i}": 1`);
+      const timed = (entries: readonly string[]) => {
+        const text = bytes(`{${'\n'.repeat(1 << 20)}${['"ok": {}', ...entries].join(',')}}`);
+        const times = [1, 2, 3].map(() => {
+          const start = performance.now();
+          const parsed = parsePool({ url: 'http://pools/text.json', bytes: text, previous: [] });
+          expect(parsed.complaints).to.have.length(entries.length);
+          return performance.now() - start;
+        });
+        return Math.min(...times);
+      };
+      expect(timed(bad)).to.be.below(10 * timed([]) + 50);
+    });
+
     it('takes a misspelt key for no default: the value from before stays, and it is said.', () => {
       const text = '{"cp1": {"wieght": 7, "Enabled": false},\n"cp2": {"pooled": "no", "weight": 3, "rack": "b1"}}';
       expect(complaintsOf(json(text))).to.deep.equal([
