@@ -27,7 +27,7 @@ export const options = [
     default: 5,
     doc: 'Seconds for the whole check, from connecting to the last byte, redirects included.',
   },
-  { name: 'check-all', kind: 'bool', default: false, doc: 'Ask for all URLs in each check, at the same time.' },
+  { name: 'check-all', kind: 'bool', default: false, doc: 'Ask for all URLs in each check, four at the same time.' },
   {
     name: 'max-failures',
     kind: 'int',

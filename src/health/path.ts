@@ -59,7 +59,11 @@ export async function throughPath<T>(
     try {
       return await dial({ ...at, localPort, mark: way.mark });
     } catch (error) {
-      if (attempt === way.ports || !(error instanceof SystemError && TAKEN.has(error.code))) throw error;
+      if (!(error instanceof SystemError && TAKEN.has(error.code))) throw error;
+      if (attempt === way.ports) {
+        const taken = `all ${way.ports} ports of this server to ${printEndpoint(at.address, at.port)} are in use`;
+        throw new SystemError(error.code, 'take the path', taken);
+      }
     }
   }
 }

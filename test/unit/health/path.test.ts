@@ -90,7 +90,10 @@ describe('A check through the path', () => {
     );
     const threw = await thrownBy(all.tools.connect(HERE, all.cut));
     expect(all.dialled).to.have.length(8);
-    expect(verdict(threw, all.cut)).to.have.property('is', 'unknown');
+    expect(verdict(threw, all.cut)).to.deep.equal({
+      is: 'unknown',
+      reason: 'take the path: EADDRINUSE: all 8 ports of this server to 10.0.0.1:80 are in use',
+    });
   });
 
   it('is down for what comes of the path, after a busy port too', async () => {

@@ -261,6 +261,46 @@ describe('HTTP', () => {
     );
   });
 
+  it('asks for no more than four URLs at a time, in their order, and for the next one as soon as one has ended', async () => {
+    let busy = 0;
+    let most = 0;
+    const asked: string[] = [];
+    const server = await serving((socket) =>
+      socket.once('data', (bytes) => {
+        const path = /\/\d+/.exec(bytes.toString('latin1'))?.[0] ?? '';
+        asked.push(path);
+        most = Math.max(most, ++busy);
+        // The first one takes until all others are through.
+        const patience = path === '/0' ? 12 : 4;
+        const answer = () => {
+          if (asked.length < patience) return void setTimeout(answer, 5);
+          busy--;
+          socket.end(path === '/7' ? 'HTTP/1.1 500 Bad\r\n\r\n' : OK);
+        };
+        answer();
+      }),
+    );
+    const url = Array.from({ length: 12 }, (_, i) => `http://x/${i}`);
+    expect(await told(run(server.port, { url, 'check-all': true, timeout: 10 }))).to.equal(
+      'down: http://x/7: 500 Bad, expected 200-299',
+    );
+    expect(most).to.equal(4);
+    expect(asked.toSorted()).to.deep.equal(url.map((one) => one.slice('http://x'.length)).toSorted());
+    expect(asked.slice(0, 4).toSorted()).to.deep.equal(['/0', '/1', '/2', '/3']);
+  });
+
+  it('says which of its URLs were not asked for in time', async () => {
+    const server = await serving(() => {});
+    const url = Array.from({ length: 5 }, (_, i) => `http://x/${i}`);
+    const bench = run(server.port, { url, 'check-all': true, timeout: 0.3 });
+    const health = await told(bench);
+    expect(health).to.include(
+      'http://x/3: timed out after 0.3 s, before any answer; http://x/4: not asked within 0.3 s',
+    );
+    // What was not asked took no time.
+    expect(bench.measured).to.have.length(4);
+  });
+
   it('follows redirects, on the same server only, so many and no more', async () => {
     const server = await talking((line) => {
       if (line.includes('/old')) return 'HTTP/1.1 302 Found\r\nLocation: ../new?x\r\nContent-Length: 0\r\n\r\n';
