@@ -65,6 +65,10 @@ class Run extends CheckCut {
     this.#loop = loop;
   }
 
+  override get current(): CheckCut {
+    return this.told ? (this.#loop.underWay ?? this) : this;
+  }
+
   override onBug(): void {
     this.#loop.cutShort(this);
   }
@@ -109,6 +113,11 @@ export class PollLoop implements Loop, Sleeper {
 
   get busy(): boolean {
     return this.#run !== null;
+  }
+
+  /** For its runs. */
+  get underWay(): CheckCut | null {
+    return this.#run;
   }
 
   fail(bug: string): void {

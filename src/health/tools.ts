@@ -57,6 +57,11 @@ export class CheckCut extends Knife {
     this.path = path;
   }
 
+  /** The check that is under way in its place, when this one is over and what it opened is kept. */
+  get current(): CheckCut {
+    return this;
+  }
+
   fail(bug: string): void {
     if (this.bug !== null) return;
     this.bug = bug;
@@ -114,15 +119,17 @@ export function makeTools(
   const given = (error: unknown) => givenTo(name, error);
   const onFault = (error: unknown, cut: Cut) => {
     given(error);
-    if (cut instanceof CheckCut) cut.ownFault ??= faultOfConnecting(error, cut);
+    const check = checkOf(cut);
+    if (check !== null) check.ownFault ??= faultOfConnecting(error, cut);
   };
   const sockets: Sockets = { open, onBug, onFault };
   const fence: Fence = {
     open,
     onThrow(stream, error) {
       stream.close('rst');
-      if (stream.cut instanceof CheckCut) stream.cut.fail(bugText(error));
-      else onBug(bugText(error));
+      const check = checkOf(stream.cut);
+      if (check === null) onBug(bugText(error));
+      else check.fail(bugText(error));
     },
     onLost: ({ cut }, error) => onFault(error, cut),
   };
@@ -240,6 +247,11 @@ export function makeTools(
   };
 }
 
+/** The check that something is about which was opened with this cut. */
+function checkOf(cut: Cut): CheckCut | null {
+  return cut instanceof CheckCut ? cut.current : null;
+}
+
 function pathOf(cut: Cut): PathSource | null {
   return cut instanceof CheckCut ? cut.path : null;
 }
@@ -256,17 +268,35 @@ async function onTheWay<T>(clock: Clock, source: PathSource, cut: Cut, act: (way
   return act(way);
 }
 
-/** What goes wrong in the part goes wrong in the whole. */
+/** What goes wrong in the part goes wrong in the whole, and when the part is over, in the check that is under way. */
+class Part extends CheckCut {
+  over = false;
+  readonly #whole: Cut;
+
+  constructor(whole: Cut) {
+    super(pathOf(whole));
+    this.#whole = whole;
+  }
+
+  override get current(): CheckCut {
+    return this.over ? (checkOf(this.#whole) ?? this) : this;
+  }
+
+  override onBug(): void {
+    if (this.#whole instanceof CheckCut) this.#whole.fail(this.bug ?? '');
+  }
+}
+
 function deadline(clock: Clock, whole: Cut, ms: number): ReturnType<Tools['deadline']> {
-  const cut = new CheckCut(pathOf(whole));
+  const cut = new Part(whole);
   const cancel = clock.at(ms, () => cut.abort());
   const forget = whole.onAbort(() => cut.abort());
-  if (whole instanceof CheckCut) cut.onBug = () => whole.fail(cut.bug ?? '');
   return {
     cut,
     release() {
       cancel();
       forget();
+      cut.over = true;
       if (whole instanceof CheckCut) whole.ownFault ??= cut.ownFault;
     },
   };
@@ -326,8 +356,9 @@ async function openUdp(
 ): Promise<UdpSocket> {
   const fencedHandlers = fencedUdpHandlers(handlers, (error) => {
     socket.close();
-    if (cut instanceof CheckCut) cut.fail(bugText(error));
-    else onBug(bugText(error));
+    const check = checkOf(cut);
+    if (check === null) onBug(bugText(error));
+    else check.fail(bugText(error));
   });
   const socket = await world.udp.open(options, {
     onDatagram: fencedHandlers.onDatagram,

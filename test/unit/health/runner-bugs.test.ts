@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import type { Fact } from '../../../src/decision/facts.ts';
 import type { Cut, Health, StreamHandlers, Target, Tools } from '../../../src/health/monitor.ts';
 import { HealthRunner, missingMonitor } from '../../../src/health/runner.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
 import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
 import { lab } from '../../support/health-lab.ts';
 
@@ -74,6 +75,53 @@ describe('HealthRunner with a monitor that throws where nobody catches', () => {
       expect(runner.status()[0]?.abandoned).to.be.greaterThan(1);
     });
   }
+
+  for (const [what, part, happens, reason] of [
+    ['throws', false, (on: StreamHandlers) => on.onData(new Uint8Array()), 'a bug in the monitor: boom'],
+    ['throws, of a part', true, (on: StreamHandlers) => on.onData(new Uint8Array()), 'a bug in the monitor: boom'],
+    ['is lost', false, (on: StreamHandlers) => on.onClose(new SystemError('ENETDOWN', 'read')), 'read: ENETDOWN'],
+  ] as const) {
+    it(`on a connection that was kept and now ${what}: the check under way is unknown`, async () => {
+      const { fake, runner, configure, facts, told } = lab({ streams });
+      const { module } = scriptedPoll('A', { interval: 10, timeout: 5 });
+      let checks = 0;
+      const check = (tools: Tools) => async (_: Target, cut: Cut) => {
+        if (++checks === 1) {
+          const { cut: own, release } = part ? tools.deadline(cut, 1000) : { cut, release: () => {} };
+          const made = await tools.connect({ address: '10.0.0.9', port: 80 }, own);
+          release();
+          made.on({ onData: boom, onEnd() {}, onDrain() {}, onClose() {} });
+        } else if (checks === 2) {
+          if (handlers !== null) happens(handlers);
+          return { is: 'down', reason: 'the server closed the connection' } as const;
+        }
+        return { is: 'up' } as const;
+      };
+      configure([{ ...module, create: (_: unknown, tools: Tools) => ({ check: check(tools) }) }]);
+      runner.candidate('text_80', 'cp1', '10.0.0.9');
+      await fake.clock.advance(15_000);
+      expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up', 'cp1 unknown']);
+      expect(facts.at(-1)).to.have.nested.property('health.reason', `A: ${reason}`);
+      await fake.clock.advance(10_000);
+      expect(told().at(-1), 'and it only').to.equal('cp1 up');
+    });
+  }
+
+  it('does not mind a kept connection that throws when no check is under way', async () => {
+    const { fake, runner, configure, told } = lab({ streams });
+    const { module } = scriptedPoll('A', { interval: 10, timeout: 5 });
+    const check = (tools: Tools) => async (_: Target, cut: Cut) => {
+      const made = await tools.connect({ address: '10.0.0.9', port: 80 }, cut);
+      made.on({ onData: boom, onEnd() {}, onDrain() {}, onClose() {} });
+      return { is: 'up' } as const;
+    };
+    configure([{ ...module, create: (_: unknown, tools: Tools) => ({ check: check(tools) }) }]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(2000);
+    handlers?.onData(new Uint8Array());
+    await fake.clock.advance(20_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up']);
+  });
 
   it('cuts a watch, which is tried again', async () => {
     const { fake, runner, configure, told } = lab();
