@@ -60,13 +60,17 @@ interface Plan {
   readonly failures: readonly Failure[];
 }
 
-async function main(): Promise<void> {
+/** The exit code: 1 when a row has nothing to show. */
+async function main(): Promise<number> {
   const plan = planOf(process.argv.slice(2));
+  Stage.requireTools();
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(new Error(signal)));
   // Both routers at a time: they mostly wait.
   const tables = await Promise.all(plan.routers.map((router) => measureRouter(router, plan, stop.signal)));
-  report(tables.flat(), plan.rounds);
+  const rows = tables.flat();
+  report(rows, plan.rounds);
+  return rows.some(({ times }) => KINDS.some((kind) => times[kind].length === 0)) ? 1 : 0;
 }
 
 function planOf(args: readonly string[]): Plan {
@@ -83,28 +87,45 @@ function planOf(args: readonly string[]): Plan {
   return { rounds, routers, settings, failures: values.restart === true ? RESTART_FAILURES : failures };
 }
 
-async function measureRouter(
-  router: RouterKind,
-  { rounds, settings, failures }: Plan,
-  signal: AbortSignal,
-): Promise<readonly Row[]> {
+async function measureRouter(router: RouterKind, plan: Plan, signal: AbortSignal): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  for (const setting of settings) {
-    const here = failures.map((failure) => ({ router, failure, setting, times: { anybal: [], BIRD: [] } }));
+  for (const setting of plan.settings) {
+    const here = plan.failures.map((failure) => ({ router, failure, setting, times: { anybal: [], BIRD: [] } }));
     rows.push(...here);
-    const name = `failover-${router.toLowerCase()}`;
-    const places = failures.length * KINDS.length;
-    const stage = await Stage.create({ name, network: 70 + ROUTERS.indexOf(router), router, setting, places });
-    try {
-      for (let round = 0; round < rounds; round++) {
-        await playRound(stage, casesOf(stage, here), signal);
-        console.error(`${router}, ${setting.name}: round ${round + 1} of ${rounds} done`);
-      }
-    } finally {
-      await stage.close();
-    }
+    await playRounds({ router, setting }, here, plan.rounds, signal);
   }
   return rows;
+}
+
+/** A round that breaks off costs itself and its stage, and nothing else; the next one has a new stage. */
+async function playRounds(
+  { router, setting }: Pick<Row, 'router' | 'setting'>,
+  rows: readonly Row[],
+  rounds: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const name = `failover-${router.toLowerCase()}`;
+  const network = 70 + ROUTERS.indexOf(router);
+  const places = rows.length * KINDS.length;
+  let stage: Stage | null = null;
+  for (let round = 1; round <= rounds && !signal.aborted; round++) {
+    const title = `${router}, ${setting.name}: round ${round} of ${rounds}`;
+    try {
+      stage ??= await Stage.create({ name, network, router, setting, places });
+      await playRound(stage, casesOf(stage, rows), signal);
+      console.error(`${title} done`);
+    } catch (error) {
+      console.error(`${title} broke off: ${String(error)}`);
+      await close(stage);
+      stage = null;
+    }
+  }
+  await close(stage);
+}
+
+/** What it leaves behind, the next stage of that name removes. */
+async function close(stage: Stage | null): Promise<void> {
+  await stage?.close().catch((error: unknown) => console.error(`not removed: ${String(error)}`));
 }
 
 function casesOf(stage: Stage, rows: readonly Row[]): readonly Case[] {
@@ -123,6 +144,7 @@ async function playRound(stage: Stage, cases: readonly Case[], signal: AbortSign
       cases.map(({ wire }) => wire),
       story,
     );
+    const served = Date.now();
     for (const [each, { pid }] of directors) {
       armed.set(each, await arm(each.row.failure, { network: stage.network, wire: each.wire, pid }));
     }
@@ -130,12 +152,10 @@ async function playRound(stage: Stage, cases: readonly Case[], signal: AbortSign
     for (const [each, { strike }] of shuffled([...armed])) {
       // Spread over the time between two keepalives.
       await setTimeout(APART_MS * (0.5 + Math.random()), null, { signal });
-      // On a machine that is too busy a BFD session may have failed by itself.
-      if (stage.fib.now(each.wire.vip) === each.wire.directorAddress) struck.push({ each, at: strike() });
-      else
-        console.error(
-          `${each.row.router}: ${each.kind} was given up before its ${each.row.failure}, which is left out`,
-        );
+      const { kind, row, wire } = each;
+      // On a machine that is too busy a BFD session may have failed by itself, also for a moment.
+      if (stage.fib.left(wire.vip, wire.directorAddress, served) === null) struck.push({ each, at: strike() });
+      else console.error(`${row.router}: ${kind} was given up before its ${row.failure}, which is left out`);
     }
     for (const { each, at } of struck) {
       each.row.times[each.kind].push(await timeUntilLeft(stage, each.wire, at, signal));
@@ -167,18 +187,22 @@ async function timeUntilLeft(
 
 function report(rows: readonly Row[], rounds: number): void {
   console.log(`Milliseconds until the router forwards elsewhere: median (fastest – slowest) of ${rounds} rounds\n`);
-  const widths = [8, 20, 17, 26, 26, 8];
+  const widths = [8, 19, 17, 31, 31, 8];
   const line = (cells: readonly string[]) => console.log(cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(''));
   line(['router', 'failure', 'detection', 'anybal', 'BIRD as announcer', 'ratio']);
-  const ratios: Record<string, number> = {};
+  const ratios: Record<string, number | null> = {};
   for (const { router, failure, setting, times } of rows) {
-    const ratio = Number((median(times.BIRD) / median(times.anybal)).toFixed(2));
+    const ratio = times.anybal.length === 0 || times.BIRD.length === 0 ? null : ratioOf(times);
     ratios[`${router} ${failure} ${setting.name}`] = ratio;
     // Beyond the noise: our usual case is worse than the worst that BIRD did.
-    const slower = median(times.anybal) > Math.max(...times.BIRD) ? ' slower' : '';
-    line([router, failure, setting.name, spread(times.anybal), spread(times.BIRD), `${ratio}${slower}`]);
+    const slower = ratio !== null && median(times.anybal) > Math.max(...times.BIRD) ? ' slower' : '';
+    const spreads = KINDS.map((kind) => spread(times[kind], rounds));
+    line([router, failure, setting.name, ...spreads, `${ratio ?? '–'}${slower}`]);
   }
   console.log('\nslower: our median is above the slowest that BIRD was.');
+  if (rows.some(({ times }) => KINDS.some((kind) => times[kind].length < rounds))) {
+    console.log(`… of ${rounds}: the other rounds broke off, or this director was given up before it was to fail.`);
+  }
   if (rows.some(({ failure }) => failure === 'main thread stuck')) {
     console.log(
       'main thread stuck: ptrace stops that thread and no other. BIRD has no such watch: its BFD thread goes on.',
@@ -187,9 +211,16 @@ function report(rows: readonly Row[], rounds: number): void {
   console.log(JSON.stringify(ratios));
 }
 
-function spread(times: readonly number[]): string {
+function ratioOf({ anybal, BIRD }: Row['times']): number {
+  return Number((median(BIRD) / median(anybal)).toFixed(2));
+}
+
+/** And of how many rounds, where some are missing. */
+function spread(times: readonly number[], rounds: number): string {
+  if (times.length === 0) return `none of ${rounds}`;
   const show = (ms: number) => (ms === Number.POSITIVE_INFINITY ? 'never' : ms.toFixed(ms < 100 ? 1 : 0));
-  return `${show(median(times))} (${show(Math.min(...times))} – ${show(Math.max(...times))})`;
+  const of = times.length < rounds ? `, ${times.length} of ${rounds}` : '';
+  return `${show(median(times))} (${show(Math.min(...times))} – ${show(Math.max(...times))})${of}`;
 }
 
 function shuffled<T>(list: readonly T[]): readonly T[] {
@@ -199,7 +230,4 @@ function shuffled<T>(list: readonly T[]): readonly T[] {
     .map(([, each]) => each);
 }
 
-main().catch((error: unknown) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+process.exitCode = await main();

@@ -2,10 +2,9 @@
 // the deed, so that its moment is known.
 
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { kill, output } from '../namespace.ts';
-import type { FailoverNetwork, Host, Wire } from './network.ts';
+import { eventually, kill, output } from '../namespace.ts';
+import { type FailoverNetwork, type Host, lastWords, type Wire } from './network.ts';
 
 export const failures = ['kill -9', 'SIGTERM', 'SIGSTOP', 'link down', 'silent drop', 'main thread stuck'] as const;
 export type Failure = (typeof failures)[number];
@@ -19,7 +18,7 @@ export interface Victim {
 export interface Armed {
   /** Do it now. Returns the wall clock in ms at that moment. */
   strike(): number;
-  /** Undo what outlives the director: to be called when it is dead. */
+  /** Undo what outlives the director, struck or not: to be called when it is dead. */
   mend(): Promise<void>;
 }
 
@@ -76,7 +75,9 @@ async function silentDrop({ network, wire }: Victim): Promise<Armed> {
     mend: async () => {
       await Promise.all(programs.map(kill));
       for (const [host, device] of ends) {
-        await output('ip', 'netns', 'exec', host.name, 'nft', 'delete', 'table', 'netdev', `failover-${device}`);
+        const table = `table netdev failover-${device}`;
+        // `delete` alone fails where there is none, as when it was never struck.
+        await output('ip', 'netns', 'exec', host.name, 'nft', `add ${table}; delete ${table}`);
       }
     },
   };
@@ -86,9 +87,8 @@ const STOP_THREAD = fileURLToPath(new URL('./stop-thread.js', import.meta.url));
 
 async function stopMainThread({ network, wire, pid }: Victim): Promise<Armed> {
   const helper = network.host(wire).spawn(process.execPath, STOP_THREAD, String(pid));
-  if (helper.stdout === null) throw new Error('no output');
-  const [said] = (await once(helper.stdout, 'data', { signal: AbortSignal.timeout(10_000) })) as [Buffer];
-  if (!said.toString().startsWith('ready')) throw new Error(`stop-thread said ${said.toString()}`);
+  const said = lastWords(helper);
+  await eventually('the hand at its main thread', () => (said().startsWith('ready') ? true : null), said);
   return { strike: atFullMillisecond(() => say(helper, 'now\n')), mend: () => kill(helper) };
 }
 

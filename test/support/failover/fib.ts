@@ -31,11 +31,6 @@ export class Fib {
     return change?.at ?? null;
   }
 
-  /** Where the route to `vip` led after its last change; null: nowhere. */
-  now(vip: string): string | null {
-    return this.#changes.get(vip)?.at(-1)?.nextHop ?? null;
-  }
-
   /** Where each route of routing daemons leads now. */
   async nextHops(): Promise<ReadonlyMap<string, string>> {
     const text = await output('ip', '-n', this.#router.name, '-4', '-json', 'route', 'show');

@@ -97,8 +97,12 @@ function hostOf(name: string): Host {
   return {
     name,
     // `ip netns exec` becomes the program: the child's process id is the program's own.
-    spawn: (command, ...args) =>
-      spawn('ip', ['netns', 'exec', name, command, ...args], { stdio: ['pipe', 'pipe', 'pipe'] }),
+    spawn: (command, ...args) => {
+      const child = spawn('ip', ['netns', 'exec', name, command, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+      // One that has ended hears nothing more; what it was to do is missed elsewhere.
+      child.stdin.on('error', () => {});
+      return child;
+    },
   };
 }
 

@@ -19,7 +19,7 @@ export interface Router {
   stop(): Promise<void>;
 }
 
-export function startRouter(kind: RouterKind, network: FailoverNetwork, setting: Setting): Promise<Router> | Router {
+export async function startRouter(kind: RouterKind, network: FailoverNetwork, setting: Setting): Promise<Router> {
   return kind === 'BIRD' ? new BirdRouter(network, setting) : FrrRouter.start(network, setting);
 }
 

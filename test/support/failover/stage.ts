@@ -43,18 +43,26 @@ export class Stage {
     this.#standby = startStandby({ network, wire: standbyWire, setting, folder: join(this.#folder, 'standby') });
   }
 
-  /** Resolves when the router forwards everything to the director that stands by. */
-  static async create(options: StageOptions): Promise<Stage> {
+  /** Throws, naming them, when programs are missing. */
+  static requireTools(): void {
     requireTools({
       '/usr/sbin/ip': 'iproute2',
       '/usr/sbin/nft': 'nftables',
       '/usr/sbin/bird': 'bird2',
       '/usr/lib/frr/bgpd': 'frr',
     });
+  }
+
+  /** Resolves when the router forwards everything to the director that stands by. */
+  static async create(options: StageOptions): Promise<Stage> {
+    Stage.requireTools();
     const network = await FailoverNetwork.create(options.name, options.network, options.places + 1);
     const last = network.wires.at(-1);
     if (last === undefined) throw new Error('no wires');
-    const router = await startRouter(options.router, network, options.setting);
+    const router = await startRouter(options.router, network, options.setting).catch(async (error: unknown) => {
+      await network.destroy();
+      throw error;
+    });
     const stage = new Stage(network, router, last, options.setting);
     await stage.allStandBy().catch(async (error: unknown) => {
       await stage.close();
