@@ -26,6 +26,7 @@ const SLOW: ReadonlySet<string> = new Set(['ExaBGP 100000']);
 const LAPS = 6;
 const WARM_LAPS = 3;
 const CHANGES = 101;
+const CHANGE_COUNT = 100_000;
 
 interface Sample {
   readonly announceMs: number;
@@ -62,37 +63,71 @@ async function measureAll(): Promise<number> {
   const sizes = options.sizes.split(',').map(Number);
   const names = NAMES.filter((name) => options.only.split(',').includes(name));
   const results: Results = new Map();
-  const receiver = await Receiver.start();
-  try {
-    for (const count of sizes) {
-      for (const family of FAMILIES) {
-        for (const name of names) await measure(receiver, family, count, name, results);
-      }
+  const receivers = new Receivers();
+  for (const count of sizes) {
+    for (const family of FAMILIES) {
+      printHead(family, count);
+      for (const name of names) await measure(receivers, family, count, name, results);
     }
-    const oneRouteMs = Math.max(await changeOne(4, 100_000), await changeOne(6, 100_000));
-    console.log(`\none route of 100000 changed, until its UPDATE has arrived: ${oneRouteMs.toFixed(2)} ms`);
-    console.log(JSON.stringify(summary(results, Math.max(...sizes), oneRouteMs)));
-  } finally {
-    await receiver.stop();
   }
-  return 0;
+  const oneRouteMs = await changes(receivers);
+  await receivers.stop();
+  const oneRoute = Number.isNaN(oneRouteMs) ? 'not measured' : `${oneRouteMs.toFixed(2)} ms`;
+  console.log(`\none route of ${CHANGE_COUNT} changed, until its UPDATE has arrived: ${oneRoute}`);
+  console.log(JSON.stringify(summary(results, Math.max(...sizes), oneRouteMs)));
+  return Number.isNaN(oneRouteMs) || [...results.values()].some(({ announceMs }) => Number.isNaN(announceMs)) ? 1 : 0;
 }
 
-async function measure(receiver: Receiver, family: Family, count: number, name: Name, results: Results): Promise<void> {
+/** A round that breaks off costs itself and its receiver, and nothing else; the next one has a new receiver. */
+class Receivers {
+  #receiver: Receiver | null = null;
+
+  /** null when it broke off. */
+  async play<T>(title: string, round: (receiver: Receiver) => Promise<T>): Promise<T | null> {
+    const start = performance.now();
+    try {
+      this.#receiver ??= await Receiver.start();
+      const result = await round(this.#receiver);
+      console.error(`${title}: ${((performance.now() - start) / 1000).toFixed(1)} s`);
+      return result;
+    } catch (error) {
+      console.error(`${title} broke off: ${String(error)}`);
+      await this.stop();
+      return null;
+    }
+  }
+
+  /** What it leaves behind, the next one removes. */
+  async stop(): Promise<void> {
+    await this.#receiver?.stop().catch((error: unknown) => console.error(`not removed: ${String(error)}`));
+    this.#receiver = null;
+  }
+}
+
+async function measure(
+  receivers: Receivers,
+  family: Family,
+  count: number,
+  name: Name,
+  results: Results,
+): Promise<void> {
   const rounds = SLOW.has(`${name} ${count}`) ? 1 : Number(options.rounds);
   const first: Sample[] = [];
   const last: Sample[] = [];
-  for (let round = 0; round < rounds; round++) {
-    const laps = await once(receiver, family, count, name);
+  let played = 0;
+  for (let round = 1; round <= rounds; round++) {
+    const title = `${name}, ${count} routes, IPv${family}, round ${round} of ${rounds}`;
+    const laps = await receivers.play(title, (receiver) => once(receiver, family, count, name));
+    if (laps === null) continue;
+    played++;
     first.push(...laps.slice(0, 1));
     last.push(...laps.slice(laps.length === 1 ? 0 : WARM_LAPS));
   }
-  if (name === NAMES.find((one) => options.only.includes(one))) printHead(family, count);
   const known = [...(name === 'anybal' ? ([[COLD, first]] as const) : []), [name, last] as const];
   for (const [label, samples] of known) {
     const sample = middle(samples);
     results.set(keyOf(family, count, label), sample);
-    printRow(label, sample, rounds);
+    printRow(label, sample, played, rounds);
   }
 }
 
@@ -138,7 +173,11 @@ async function lap(
   const announced = usage(announcer.pid);
   const start = performance.now();
   const told = announcer.withdraw();
-  const gone = await receiver.until(family, ({ routes }) => routes === 0);
+  let failed = false;
+  told.catch(() => {
+    failed = true;
+  });
+  const gone = await receiver.until(family, ({ routes }) => routes === 0 || failed);
   const withdrawn = usage(announcer.pid);
   await told;
   const { established } = await receiver.progress(family);
@@ -150,6 +189,16 @@ async function lap(
     withdrawMs: gone - start,
     withdrawCpuMs: withdrawn.cpuMs - announced.cpuMs,
   };
+}
+
+/** Of the two families the worse one, ms; NaN when one of them broke off. */
+async function changes(receivers: Receivers): Promise<number> {
+  const medians: number[] = [];
+  for (const family of FAMILIES) {
+    const title = `one route of ${CHANGE_COUNT} changed, IPv${family}`;
+    medians.push((await receivers.play(title, () => changeOne(family, CHANGE_COUNT))) ?? Number.NaN);
+  }
+  return Math.max(...medians);
 }
 
 /** Median time from `set` with one changed route to the UPDATE at a peer of ours, ms. */
@@ -174,8 +223,7 @@ async function changeOne(family: Family, count: number): Promise<number> {
         arrived = process.hrtime.bigint();
         return true;
       });
-      const { at } = await ours.order({ do: 'change', index: (i * 977) % count, med: 1 + i });
-      await heard;
+      const [{ at }] = await Promise.all([ours.order({ do: 'change', index: (i * 977) % count, med: 1 + i }), heard]);
       times.push(Number(arrived - BigInt(at)) / 1e6);
     }
     peer.end();
@@ -193,21 +241,22 @@ function printHead(family: Family, count: number): void {
   console.log(head + COLUMNS.map((column) => column.padStart(13)).join(''));
 }
 
-function printRow(label: string, sample: Sample, rounds: number): void {
+/** And of how many rounds, where some are missing. */
+function printRow(label: string, sample: Sample, played: number, rounds: number): void {
   const { announceMs, announceCpuMs, rssMb, withdrawMs, withdrawCpuMs } = sample;
-  const cells = [announceMs, announceCpuMs, rssMb, withdrawMs, withdrawCpuMs].map((n) => n.toFixed(1).padStart(13));
-  console.log(`  ${label}`.padEnd(23) + cells.join('') + (rounds === 1 ? '   (one run)' : ''));
+  const numbers = [announceMs, announceCpuMs, rssMb, withdrawMs, withdrawCpuMs];
+  const cells = numbers.map((n) => (Number.isNaN(n) ? '–' : n.toFixed(1)).padStart(13));
+  const of = played < rounds ? `   (${played} of ${rounds} rounds)` : rounds === 1 ? '   (one round)' : '';
+  console.log(`  ${label}`.padEnd(23) + cells.join('') + of);
 }
 
-/** Of the two families always the worse one. */
+/** Of the two families always the worse one; null where one was not measured. */
 function summary(results: Results, count: number, oneRouteMs: number): Readonly<Record<string, number | null>> {
+  const of = (family: Family, name: string) => results.get(keyOf(family, count, name)) ?? middle([]);
+  const known = (n: number): number | null => (Number.isNaN(n) ? null : n);
   const worst = (peer: Name, pick: (sample: Sample) => number, own = 'anybal'): number | null => {
-    const ratios = FAMILIES.map((family) => {
-      const [ours, theirs] = [results.get(keyOf(family, count, own)), results.get(keyOf(family, count, peer))];
-      return ours === undefined || theirs === undefined ? Number.NaN : pick(theirs) / pick(ours);
-    });
-    const ratio = Math.min(...ratios);
-    return Number.isNaN(ratio) ? null : Number(ratio.toFixed(2));
+    const ratios = FAMILIES.map((family) => pick(of(family, peer)) / pick(of(family, own)));
+    return known(Number(Math.min(...ratios).toFixed(2)));
   };
   const cpu = (sample: Sample) => sample.announceCpuMs + sample.withdrawCpuMs;
   return {
@@ -217,8 +266,8 @@ function summary(results: Results, count: number, oneRouteMs: number): Readonly<
     withdrawVsExabgp: worst('ExaBGP', ({ withdrawMs }) => withdrawMs),
     cpuVsBird: worst('BIRD', cpu),
     coldCpuVsBird: worst('BIRD', cpu, COLD),
-    rssMB: Math.round(Math.max(...FAMILIES.map((family) => results.get(keyOf(family, count, COLD))?.rssMb ?? 0))),
-    oneRouteMs: Number(oneRouteMs.toFixed(2)),
+    rssMB: known(Math.round(Math.max(...FAMILIES.map((family) => of(family, COLD).rssMb)))),
+    oneRouteMs: known(Number(oneRouteMs.toFixed(2))),
   };
 }
 

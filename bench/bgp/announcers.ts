@@ -1,7 +1,16 @@
 // The announcers of `npm run bench:bgp`, each started with its routes loaded and no session. The receiver dials.
 
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
-import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  createWriteStream,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,17 +59,15 @@ export async function startOurs(family: Family, count: number): Promise<Ours> {
         child.off('exit', died);
         resolve(answer);
       });
-      child.send(order);
+      child.send(order, (error) => {
+        if (error !== null) reject(error);
+      });
     });
   const reload = async () => void (await order({ do: 'load', family, count }));
-  await reload();
-  return {
-    pid: pidOf(child),
-    order,
-    reload,
-    withdraw: async () => void (await order({ do: 'withdraw' })),
-    stop: () => kill(child),
-  };
+  return loaded(child, async () => {
+    await reload();
+    return { order, reload, withdraw: async () => void (await order({ do: 'withdraw' })) };
+  });
 }
 
 async function startBird(family: Family, count: number): Promise<Announcer> {
@@ -96,23 +103,18 @@ protocol bgp to_receiver {
       stdio: 'inherit',
     },
   );
-  const control = await eventually(
-    'BIRD’s control socket',
-    () => alive(child) && Control.open(folder.at('ctl')).catch(() => null),
-  );
-  await eventually('BIRD’s routes', async () => {
-    const text = await control.ask('show route count');
-    return text.includes(`${count} of ${count} routes`) ? true : null;
-  });
-  return {
-    pid: pidOf(child),
-    withdraw: async () => void (await control.ask('disable held')),
-    stop: async () => {
-      control.close();
-      await kill(child);
-      folder.remove();
-    },
+  const load = async () => {
+    const control = await eventually(
+      'BIRD’s control socket',
+      () => alive(child) && Control.open(folder.at('ctl')).catch(() => null),
+    );
+    await eventually('BIRD’s routes', async () => {
+      const text = await control.ask('show route count');
+      return text.includes(`${count} of ${count} routes`) ? true : null;
+    });
+    return { withdraw: async () => void (await control.ask('disable held')) };
   };
+  return loaded(child, load, () => folder.remove());
 }
 
 const GOBGP_FAMILY: Readonly<Record<Family, string>> = { 4: 'ipv4', 6: 'ipv6' };
@@ -144,28 +146,24 @@ async function startGobgp(family: Family, count: number): Promise<Announcer> {
     const text = await gobgp('global', 'rib', 'summary', '-a', GOBGP_FAMILY[family]).catch(() => '');
     return Number(/Destination: (\d+)/.exec(text)?.[1] ?? -1);
   };
-  await eventually('gobgpd', async () => (alive(child) && (await held()) === 0 ? true : null));
-  // `mrt inject` ends before everything has arrived, and what was last is lost: let it be the first route, said again.
-  const routes = addresses(family, count);
-  const padding = Array.from({ length: 5_000 + count / 5 }, () => routes[0] ?? '');
-  folder.write('routes.mrt', tableDump(family, [...routes, ...padding]));
-  const end = performance.now() + LOAD_LIMIT_MS;
-  while ((await held()) < count) {
-    if (performance.now() > end) throw new Error(`GoBGP has taken ${await held()} of ${count} routes`);
-    await gobgp('mrt', 'inject', 'global', folder.at('routes.mrt'));
-    for (let before = -1, now = await held(); now !== before; now = await held()) {
-      before = now;
-      await sleep(200);
+  const load = async () => {
+    await eventually('gobgpd', async () => (alive(child) && (await held()) === 0 ? true : null));
+    // `mrt inject` ends before everything has arrived, and what was last is lost: let it be the first route, said again.
+    const routes = addresses(family, count);
+    const padding = Array.from({ length: 5_000 + count / 5 }, () => routes[0] ?? '');
+    folder.write('routes.mrt', tableDump(family, [...routes, ...padding]));
+    const end = performance.now() + LOAD_LIMIT_MS;
+    while ((await held()) < count) {
+      if (performance.now() > end) throw new Error(`GoBGP has taken ${await held()} of ${count} routes`);
+      await gobgp('mrt', 'inject', 'global', folder.at('routes.mrt'));
+      for (let before = -1, now = await held(); now !== before; now = await held()) {
+        before = now;
+        await sleep(200);
+      }
     }
-  }
-  return {
-    pid: pidOf(child),
-    withdraw: async () => void (await gobgp('global', 'rib', 'del', 'all', '-a', GOBGP_FAMILY[family])),
-    stop: async () => {
-      await kill(child);
-      folder.remove();
-    },
+    return { withdraw: async () => void (await gobgp('global', 'rib', 'del', 'all', '-a', GOBGP_FAMILY[family])) };
   };
+  return loaded(child, load, () => folder.remove());
 }
 
 async function gobgp(...args: readonly string[]): Promise<string> {
@@ -213,6 +211,8 @@ neighbor ${receiver} {
     },
   });
   const pipe = createWriteStream(commands);
+  // Of a daemon that has ended. Whoever waits for its answer is told below.
+  pipe.on('error', () => {});
   const tell = (verb: 'announce' | 'withdraw') => {
     const routes = addresses(family, count).map(
       (address) => `${verb} route ${address}/${bits(family)} next-hop ${announcer}\n`,
@@ -220,22 +220,41 @@ neighbor ${receiver} {
     // `version` is the only command that is answered: everything before it has been taken then.
     pipe.write(`${routes.join('')}version\n`);
   };
-  tell('announce');
-  await eventually(
-    'ExaBGP has taken its routes',
-    () => (alive(child) && statSync(replies).size > 0 ? true : null),
-    undefined,
-    LOAD_LIMIT_MS,
-  );
-  return {
-    pid: pidOf(child),
-    withdraw: async () => tell('withdraw'),
-    stop: async () => {
-      pipe.destroy();
-      await kill(child);
-      folder.remove();
-    },
+  const load = async () => {
+    tell('announce');
+    await eventually(
+      'ExaBGP has taken its routes',
+      () => (alive(child) && statSync(replies).size > 0 ? true : null),
+      undefined,
+      LOAD_LIMIT_MS,
+    );
+    return { withdraw: async () => tell('withdraw') };
   };
+  return loaded(child, load, () => {
+    pipe.destroy();
+    // Opening the writer's end waits for a reader, and would never end if there was none.
+    closeSync(openSync(commands, constants.O_RDONLY | constants.O_NONBLOCK));
+    folder.remove();
+  });
+}
+
+/** What a child that was started is good for once `load` is done. One that does not get there is ended like any other. */
+async function loaded<T extends Omit<Announcer, 'pid' | 'stop'>>(
+  child: ChildProcess,
+  load: () => Promise<T>,
+  remove = () => {},
+): Promise<T & Pick<Announcer, 'pid' | 'stop'>> {
+  const pid = pidOf(child);
+  const stop = async () => {
+    await kill(child);
+    remove();
+  };
+  try {
+    return { ...(await load()), pid, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** A folder for the files of one daemon. */
