@@ -68,7 +68,7 @@ export type Event =
   /** §6.8.16: to AdminDown, and out of it. */
   | { readonly on: 'disable' }
   | { readonly on: 'enable' }
-  /** To Down, and stay there until released. */
+  /** To Down, and stay there without a word more until released. */
   | { readonly on: 'hold'; readonly diagnostic: number }
   | { readonly on: 'release' };
 
@@ -208,10 +208,16 @@ function silence(config: FsmConfig, before: State): Step {
   return [next, [...actions, ...again]];
 }
 
-/** §6.8.15: the other side can no longer rely on us. */
+/**
+ * §6.8.15: the other side can no longer rely on us. Said once, then silence, which §6.8.18 knows of: where that one packet is lost,
+ * its detection time ends. A second Down, as in answer to a poll, would take it on to Init; and where states follow each other too
+ * quickly BIRD tells BGP the last one only, which then is no failure.
+ */
 function hold(config: FsmConfig, before: State, diagnostic: number): Step {
   if (before.is === 'AdminDown') return [before, []];
-  return finish(config, before, { ...to(config, before, 'Down', diagnostic), diagnostic, held: diagnostic });
+  const down = { ...to(config, before, 'Down', diagnostic), diagnostic, held: null };
+  const [state, actions] = finish(config, before, down);
+  return [{ ...state, held: diagnostic }, actions];
 }
 
 /** Into another state, with the intervals that go with it. */
@@ -306,7 +312,8 @@ function saysTheSame(a: State, b: State): boolean {
 function transmit(config: FsmConfig, state: State, why: 'periodic' | 'change' | 'final'): Step {
   const us = transmitIntervalUs(state);
   const final = why === 'final';
-  if (us === null && why === 'periodic') return [state, [pace(config, us)]];
+  const silent = state.held !== null && state.is === 'Down';
+  if (silent || (us === null && why === 'periodic')) return [state, final ? [] : [pace(config, us)]];
   // §6.7.3: meticulous ones must grow with each packet, the others may.
   const transmitSequence = (state.transmitSequence + 1) >>> 0;
   const packet: Packet = {

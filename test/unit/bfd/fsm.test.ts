@@ -283,12 +283,30 @@ describe('BFD session machine', () => {
 
   describe('held', () => {
     const held = after([{ on: 'hold', diagnostic: DIAGNOSTIC.forwardingPlaneReset }], states.Up);
-    it('stays down with its diagnostic, whatever the other side says, and never says AdminDown', () => {
+    it('says so once', () => {
+      const [, actions] = step(config, states.Up, { on: 'hold', diagnostic: DIAGNOSTIC.forwardingPlaneReset });
+      expect(sent(actions).map(({ state }) => state)).to.deep.equal(['Down']);
+      expect(sent(step(config, held, { on: 'hold', diagnostic: DIAGNOSTIC.forwardingPlaneReset })[1])).to.deep.equal(
+        [],
+      );
+    });
+    it('stays down with its diagnostic and says no more, whatever the other side says', () => {
       for (const state of STATES) {
-        const [next, actions] = step(config, held, hears(state, { poll: true }));
+        const [next, actions] = step(config, held, hears(state, { poll: true, myDiscriminator: 77 }));
         expect([next.is, next.diagnostic]).to.deep.equal(['Down', DIAGNOSTIC.forwardingPlaneReset]);
-        for (const each of sent(actions)) expect(each.state).to.equal('Down');
+        expect(sent(actions)).to.deep.equal([]);
+        expect(sent(step(config, next, { on: 'transmit-due' })[1])).to.deep.equal([]);
       }
+    });
+    it('speaks again with the next period once it is released', () => {
+      const [still, again] = step(config, held, { on: 'transmit-due' });
+      expect(again.map((action) => action.do)).to.deep.equal(['arm']);
+      const [packet] = sent(step(config, after([{ on: 'release' }], still), { on: 'transmit-due' })[1]);
+      expect(packet?.state).to.equal('Down');
+    });
+    it('still says AdminDown when it is disabled', () => {
+      const [packet] = sent(step(config, held, { on: 'disable' })[1]);
+      expect(packet?.state).to.equal('AdminDown');
     });
     it('comes up again once it is released', () => {
       expect(after([{ on: 'release' }, hears('Down'), hears('Up')], held).is).to.equal('Up');
@@ -381,10 +399,11 @@ describe('BFD session machine', () => {
         expect(told).to.deep.equal(before.is === state.is ? [] : [{ do: 'changed', from: before.is, to: state.is }]);
       });
     });
-    it('every poll is answered, unless we are AdminDown', () => {
+    it('every poll is answered, unless we are AdminDown or held', () => {
       law((before, event, [, actions]) => {
         if (event.on !== 'packet' || !event.packet.poll) return;
-        expect(sent(actions).filter(({ final }) => final)).to.have.length(before.is === 'AdminDown' ? 0 : 1);
+        const mute = before.is === 'AdminDown' || before.held !== null;
+        expect(sent(actions).filter(({ final }) => final)).to.have.length(mute ? 0 : 1);
       });
     });
   });
