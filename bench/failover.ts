@@ -144,6 +144,7 @@ async function playRound(stage: Stage, cases: readonly Case[], signal: AbortSign
       cases.map(({ wire }) => wire),
       story,
     );
+    await stage.network.haste();
     const served = Date.now();
     for (const [each, { pid }] of directors) {
       armed.set(each, await arm(each.row.failure, { network: stage.network, wire: each.wire, pid }));

@@ -48,6 +48,7 @@ export class Stage {
     requireTools({
       '/usr/sbin/ip': 'iproute2',
       '/usr/sbin/nft': 'nftables',
+      '/usr/bin/chrt': 'util-linux',
       '/usr/sbin/bird': 'bird2',
       '/usr/lib/frr/bgpd': 'frr',
     });
