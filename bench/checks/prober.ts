@@ -53,6 +53,8 @@ const world = await createRealWorld({
   logsDebug: false,
   loadMonitor: (name) => loadMonitor(name, []),
 });
+/** CLOCK_MONOTONIC when performance.now() was 0. */
+const monotonic = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 const lost = { count: 0, firstAt: 0, lastAt: 0 };
 const health = new Map<string, string>();
 const runner = new HealthRunner(world, onFact, () => 'enabled/up/pooled');
@@ -62,7 +64,7 @@ function onFact(fact: Fact): void {
   const before = health.get(fact.host);
   health.set(fact.host, fact.health?.is ?? 'unknown');
   if (before !== 'up' || fact.health?.is !== 'down') return;
-  lost.lastAt = Number(process.hrtime.bigint()) / 1e6;
+  lost.lastAt = monotonic + performance.now();
   if (lost.count++ === 0) lost.firstAt = lost.lastAt;
 }
 
