@@ -1,11 +1,12 @@
 // UDP sockets for BFD. See Datagrams in world.ts. libc makes them, because what matters must hold before the first packet: TTL,
 // DSCP, and a filter in the kernel that drops what was forwarded to us. Node only reads. Used by bfd-worker.ts.
 
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
 import { type Libc, openLibc } from '../../ffi/libc.ts';
 import { canonicalAddress, type Family, familyOf, printEndpoint } from '../../lib/address.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { DatagramOptions, Datagrams, DatagramSocket, Endpoint } from '../world.ts';
+import { adopt } from './descriptors.ts';
 import { systemError } from './errors.ts';
 import { AF, int32, SOCK_DGRAM_NONBLOCK_CLOEXEC, socketAddress } from './socket-address.ts';
 
@@ -48,7 +49,7 @@ function open(
     const { code, detail } = named(error);
     throw new SystemError(code, `bind ${printEndpoint(address, port)}`, detail);
   }
-  const handle = onDatagram === null ? null : receive(fd, family, onDatagram);
+  const handle = onDatagram === null ? null : receive(libc, fd, family, onDatagram);
   return {
     local: { address, port },
     send: (bytes, to) => libc.sendTo(fd, bytes, socketAddress(libc, to)),
@@ -59,8 +60,12 @@ function open(
   };
 }
 
-/** From now on the descriptor is Node's. */
-function receive(fd: number, family: Family, onDatagram: (bytes: Uint8Array, from: Endpoint) => void) {
+function receive(
+  libc: Libc,
+  fd: number,
+  family: Family,
+  onDatagram: (bytes: Uint8Array, from: Endpoint) => void,
+): Socket {
   const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
   // ICMP errors and the like: silence is what BFD measures.
   socket.on('error', () => {});
@@ -68,7 +73,7 @@ function receive(fd: number, family: Family, onDatagram: (bytes: Uint8Array, fro
     const address = canonicalAddress(from.address);
     if (address !== null) onDatagram(Uint8Array.from(bytes), { address, port: from.port });
   });
-  socket.bind({ fd, exclusive: true });
+  adopt(libc, socket, fd);
   return socket;
 }
 

@@ -9,6 +9,7 @@ import { canonicalAddress, type Family, familyOf } from '../../lib/address.ts';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { Icmp, PingOptions } from '../world.ts';
+import { adopt } from './descriptors.ts';
 import { systemError } from './errors.ts';
 import { echoRequest, type Heard, readRaw, readReply, requestIn } from './icmp-packet.ts';
 import { icmpError, takeErrors } from './icmp-errors.ts';
@@ -247,17 +248,6 @@ function filterFor(family: Family): Uint8Array {
   const bits = new Uint32Array(family === 4 ? 1 : 8).fill(0xffffffff);
   for (const type of HEARD[family]) bits[type >> 5] = (bits[type >> 5] ?? 0) & ~(1 << (type & 31));
   return new Uint8Array(bits.buffer);
-}
-
-/** From now on the descriptor is Node's, unless it does not want it. */
-function adopt(libc: Libc, socket: Socket, fd: number): number {
-  try {
-    socket.bind({ fd, exclusive: true });
-    return fd;
-  } catch (error) {
-    libc.close(fd);
-    throw error;
-  }
 }
 
 /** Node takes no raw socket. It is given one of UDP, which becomes the raw one before the event loop has looked at it. */

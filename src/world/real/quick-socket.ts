@@ -1,12 +1,12 @@
 // Sockets for quick-stream.ts, with all that they must have before the first packet, and the addresses that they dial.
 
-import { readFileSync } from 'node:fs';
 import type { Libc } from '../../ffi/libc.ts';
 import type { TcpCalls } from '../../ffi/tcp-calls.ts';
 import { familyOf, printEndpoint } from '../../lib/address.ts';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint } from '../world.ts';
+import { firstKeptDescriptor, usedUp } from './descriptors.ts';
 import { AF, familyToDial, IPPROTO, SOL_SOCKET, socketAddress } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
 
@@ -15,11 +15,6 @@ const SO_REUSEADDR = 2;
 const IP_BIND_ADDRESS_NO_PORT = 24;
 
 const MOST_KNOWN = 20_000;
-/**
- * Descriptors that checks leave to the others, however many servers there are: kernel tables are read, routers spoken to, and files and
- * complaints written, when thousands of connections are held.
- */
-const KEPT_DESCRIPTORS = 128;
 
 /** What making one takes. */
 export interface Sockets {
@@ -28,15 +23,6 @@ export interface Sockets {
   readonly options: SocketOptions;
   /** Socket addresses by address, with the port of whoever was the last: the same few thousand are dialled again and again. */
   readonly known: Map<string, Uint8Array>;
-  /** Checks use no descriptor from this one on. */
-  readonly firstKept: number;
-}
-
-/** RLIMIT_NOFILE, which Node has raised as far as it may, without what is kept for others. */
-export function firstKeptDescriptor(): number {
-  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? [];
-  const limit = soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
-  return limit - Math.min(KEPT_DESCRIPTORS, limit / 2);
 }
 
 export function callOf({ address, port }: Endpoint): string {
@@ -61,20 +47,15 @@ export function destination({ libc, known }: Sockets, { address, port }: Endpoin
 }
 
 /** Throws a SystemError: what the kernel refuses, or EMFILE. */
-export function socketFor({ libc, calls, options, firstKept }: Sockets, to: ConnectOptions, cut: Cut): number {
+export function socketFor({ libc, calls, options }: Sockets, to: ConnectOptions, cut: Cut): number {
   const { address, localAddress, localPort, tcp } = to;
   if (cut.aborted) throw new SystemError('ECANCELED', callOf(to));
   const family = familyOf(address);
   const fd = calls.socket(AF[family]);
   if (fd < 0) throw calls.error(fd, callOf(to));
-  // The kernel gives the smallest number that is free.
-  if (fd >= firstKept) {
+  if (fd >= firstKeptDescriptor()) {
     calls.close(fd);
-    throw new SystemError(
-      'EMFILE',
-      callOf(to),
-      `checks have used ${firstKept} descriptors, the others are not for them`,
-    );
+    throw usedUp(callOf(to));
   }
   try {
     if (tcp !== undefined) options.apply(fd, family, address, tcp);

@@ -9,8 +9,10 @@ import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
 import { Closer } from './closer.ts';
+import { firstKeptDescriptor } from './descriptors.ts';
+import { refusalOf } from './icmp-errors.ts';
 import { EPOLL, Poller, type Watched } from './poller.ts';
-import { callOf, destination, firstKeptDescriptor, socketFor, type Sockets } from './quick-socket.ts';
+import { callOf, destination, socketFor, type Sockets } from './quick-socket.ts';
 import { endpointIn, IPPROTO, SOL_SOCKET } from './socket-address.ts';
 import type { SocketOptions } from './streams.ts';
 
@@ -53,17 +55,15 @@ export function openQuickDial(options: SocketOptions, lingerMs = LINGER_MS): Qui
 function open(): NonNullable<typeof opened> {
   const calls = openTcpCalls();
   const poller = new Poller(calls);
-  const firstKept = firstKeptDescriptor();
   return {
     libc: openLibc(),
     calls,
     poller,
     // Half of what is free: the other half is for the connections that come next.
-    closer: new Closer(calls, () => (firstKept - poller.count) / 2),
+    closer: new Closer(calls, () => (firstKeptDescriptor() - poller.count) / 2),
     buffer: new Uint8Array(READ_BYTES),
     closed: [],
     known: new Map(),
-    firstKept,
   };
 }
 

@@ -49,7 +49,7 @@ const BACKLOG = 511;
 
 /**
  * `socketOptions` null: TcpOptions are refused (ENOTSUP), and of keep-alive only the idle time is set. `quickDial`: makes the
- * connections that have no TLS from the beginning and none of a router's options; null: all are Node's.
+ * connections that have none of a router's options; null: all are Node's. TLS above them is Node's in any case.
  */
 export function createStreams(
   authorities: Authorities,
@@ -60,8 +60,8 @@ export function createStreams(
   const settings: Settings = { socketOptions, lingerMs };
 
   function connect(options: ConnectOptions, cut: Cut): Promise<Stream> {
-    if (quickDial !== null && isQuick(options)) return quickDial(options, cut);
-    const connected = connectTcp(options, settings, cut);
+    const quick = quickDial !== null && isQuick(options);
+    const connected = quick ? quickDial(options, cut) : connectTcp(options, settings, cut);
     return options.tls === undefined ? connected : secured(connected, options.tls, options, 'connect', cut);
   }
 
@@ -183,8 +183,7 @@ function connectTcp(options: ConnectOptions, settings: Settings, cut: Cut): Prom
 }
 
 /** A check's, not a router's: no option of TCP but the mark that leads through a path. */
-function isQuick({ tls, tcp }: ConnectOptions): boolean {
-  if (tls !== undefined) return false;
+function isQuick({ tcp }: ConnectOptions): boolean {
   for (const option in tcp) if (option !== 'mark') return false;
   return true;
 }

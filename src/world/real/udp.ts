@@ -6,6 +6,7 @@ import { type Libc, openLibc } from '../../ffi/libc.ts';
 import { canonicalAddress, familyOf, printEndpoint } from '../../lib/address.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { Udp, UdpHandlers, UdpOptions, UdpSocket } from '../world.ts';
+import { adopt, firstKeptDescriptor, usedUp } from './descriptors.ts';
 import { systemError } from './errors.ts';
 import { icmpError, takeErrors } from './icmp-errors.ts';
 import {
@@ -28,8 +29,8 @@ export function createUdp(libc: () => Libc = openLibc): Udp {
 
 function open(libc: Libc, options: UdpOptions, handlers: UdpHandlers): UdpSocket {
   const call = `udp ${printEndpoint(options.address, options.port)}`;
-  const fd = connected(libc, options, call);
   const socket = createSocket(familyOf(options.address) === 4 ? 'udp4' : 'udp6');
+  const fd = adopt(libc, socket, connected(libc, options, call));
   let closed = false;
 
   /** Whether there was anything. */
@@ -50,8 +51,6 @@ function open(libc: Libc, options: UdpOptions, handlers: UdpHandlers): UdpSocket
   socket.on('message', (bytes) => {
     if (!closed) handlers.onDatagram(bytes);
   });
-  // From now on the descriptor is Node's.
-  socket.bind({ fd, exclusive: true });
   const { address, port } = socket.address();
   const local = { address: canonicalAddress(address) ?? address, port };
   return {
@@ -90,6 +89,7 @@ function connected(libc: Libc, options: UdpOptions, call: string): number {
   let fd = -1;
   try {
     fd = libc.socket(AF[family], SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
+    if (fd >= firstKeptDescriptor()) throw usedUp(call);
     libc.setsockopt(fd, ...RECEIVE_ERRORS[family], int32(1));
     if (mark !== undefined) libc.setsockopt(fd, SOL_SOCKET, SO_MARK, int32(mark));
     if (localAddress !== undefined || localPort > 0) {
@@ -106,6 +106,6 @@ function connected(libc: Libc, options: UdpOptions, call: string): number {
 
 /** The call that somebody knows, instead of libc's. */
 function renamed(error: unknown, call: string): SystemError {
-  const { code, call: inner } = systemError(error, call);
-  return new SystemError(code, call, inner === call ? '' : `in ${inner}`);
+  const known = systemError(error, call);
+  return known.call === call ? known : new SystemError(known.code, call, `in ${known.call}`);
 }

@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { createSecureContext, createServer as createTlsServer, TLSSocket } from 'node:tls';
 import { openLibc } from '../../../src/ffi/libc.ts';
 import { Knife } from '../../../src/lib/cut.ts';
@@ -19,10 +20,11 @@ import { codeOf, recorder } from '../../support/world-conformance.ts';
 const AUTHORITIES = systemAuthorities();
 const streams = createStreams(AUTHORITIES, openSocketOptions());
 /** As the daemon has them. */
-const withQuickOnes = createStreams(AUTHORITIES, openSocketOptions(), openQuickDial(openSocketOptions()));
+const quickDial = openQuickDial(openSocketOptions());
+const withQuickOnes = createStreams(AUTHORITIES, openSocketOptions(), quickDial);
 const kinds = [
-  ['of Node', streams],
-  ['of system calls', withQuickOnes],
+  ['of Node', streams, null],
+  ['of system calls', withQuickOnes, quickDial],
 ] as const;
 const world = { clock: createClock(), streams } as unknown as World;
 
@@ -33,169 +35,194 @@ async function listening(server: Server): Promise<number> {
   return at.port;
 }
 
-describe('A TLS stream', () => {
-  const peers: Socket[] = [];
-  const server = createTlsServer({ cert: CERTIFICATE, key: KEY, ALPNProtocols: ['echo'] }, (socket) => {
-    peers.push(socket);
-    socket.on('error', () => {});
-    socket.write('hello');
-    socket.on('data', (bytes) => socket.end(`you said ${bytes}`));
-  });
-  let port = 0;
-  const connect = (tls: NonNullable<ConnectOptions['tls']>) =>
-    streams.connect({ address: '127.0.0.1', port, tls }, new Knife());
-  before(async () => {
-    port = await listening(server);
-  });
-  after(() => {
-    for (const peer of peers) peer.destroy();
-    server.close();
-  });
-
-  it('carries bytes both ways, what came before `on` included', async () => {
-    const stream = await connect({ servername: 'real.example', verify: false });
-    await world.clock.sleep(30);
-    const seen = recorder(world, stream);
-    await seen.until(() => seen.received() === 'hello');
-    stream.write(new Uint8Array(Buffer.from('hi')));
-    await seen.until(() => seen.events.includes('end'));
-    expect(seen.received()).to.equal('helloyou said hi');
-    stream.close('fin');
-    await seen.until(() => seen.events.includes('close'));
-    expect(seen.events).to.deep.equal(['data', 'end', 'close']);
-  });
-
-  it('to a certificate that no known authority signed is refused when it is to be verified', async () => {
-    const error = await connect({ servername: 'real.example', verify: true }).then(
-      () => null,
-      (thrown: unknown) => thrown,
-    );
-    expect(error).to.be.instanceOf(SystemError).with.property('code', 'EPROTO');
-    expect(String(error)).to.match(/self-signed certificate/);
-  });
-
-  it('to a certificate of a known authority is made, if it is for that name', async () => {
-    const trusting = createStreams(() => createSecureContext({ ca: CERTIFICATE }), openSocketOptions());
-    const dial = (servername: string | null) =>
-      trusting.connect({ address: '127.0.0.1', port, tls: { servername, verify: true } }, new Knife());
-    (await dial('real.example')).close('rst');
-    expect(await codeOf(dial('other.example'))).to.equal('EPROTO');
-    expect(await codeOf(dial(null))).to.equal('EPROTO');
-  });
-
-  it('trusts the authorities that it was given, and nobody else', async () => {
-    const dial = (ca: string) => connect({ servername: 'real.example', verify: true, ca });
-    (await dial(CERTIFICATE)).close('rst');
-    for (const ca of ['', 'no PEM']) expect(await codeOf(dial(ca)), ca).to.equal('EINVAL');
-    expect(await codeOf(dial('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'))).to.equal('EINVAL');
-  });
-
-  it('can ask for one name and want a certificate for another', async () => {
-    const dial = (verifyName: string) =>
-      connect({ servername: 'front.example', verify: true, verifyName, ca: CERTIFICATE });
-    (await dial('real.example')).close('rst');
-    expect(await codeOf(dial('192.0.2.1'))).to.equal('EPROTO');
-  });
-
-  it('tells what was agreed on, and whose certificate it is', async () => {
-    const stream = await connect({ servername: 'real.example', verify: false, alpn: ['h2', 'echo'] });
-    expect(stream.tls).to.deep.equal({
-      protocol: 'TLSv1.3',
-      alpn: 'echo',
-      certificate: {
-        subject: 'CN=real.example',
-        issuer: 'CN=real.example',
-        validFrom: Date.UTC(2000, 0, 1),
-        validTo: Date.UTC(2100, 0, 1),
-        names: ['real.example'],
-      },
+for (const [kind, streams, quick] of kinds)
+  describe(`A TLS stream above one ${kind}`, () => {
+    const peers: Socket[] = [];
+    const server = createTlsServer({ cert: CERTIFICATE, key: KEY, ALPNProtocols: ['echo'] }, (socket) => {
+      peers.push(socket);
+      socket.on('error', () => {});
+      socket.write('hello');
+      socket.on('data', (bytes) => socket.end(`you said ${bytes}`));
     });
-    stream.close('rst');
-    const silent = await connect({ servername: null, verify: false });
-    expect(silent.tls?.alpn).to.equal(null);
-    silent.close('rst');
-  });
+    let port = 0;
+    const connect = (tls: NonNullable<ConnectOptions['tls']>) =>
+      streams.connect({ address: '127.0.0.1', port, tls }, new Knife());
+    before(async () => {
+      port = await listening(server);
+    });
+    after(() => {
+      for (const peer of peers) peer.destroy();
+      server.close();
+    });
 
-  it('shows the certificate that it was given, to a server that wants one', async () => {
-    const wanting = createTlsServer(
-      { cert: CERTIFICATE, key: KEY, ca: CERTIFICATE, requestCert: true, maxVersion: 'TLSv1.2' },
-      (socket) => socket.on('error', () => {}).end(),
-    );
-    try {
-      const at = { address: '127.0.0.1', port: await listening(wanting) };
-      const dial = (certificate?: { cert: string; key: string }) => {
-        const tls = { servername: null, verify: false, ...(certificate && { certificate }) };
-        return streams.connect({ ...at, tls }, new Knife());
+    it('carries bytes both ways, what came before `on` included', async () => {
+      const stream = await connect({ servername: 'real.example', verify: false });
+      await world.clock.sleep(30);
+      const seen = recorder(world, stream);
+      await seen.until(() => seen.received() === 'hello');
+      stream.write(new Uint8Array(Buffer.from('hi')));
+      await seen.until(() => seen.events.includes('end'));
+      expect(seen.received()).to.equal('helloyou said hi');
+      stream.close('fin');
+      await seen.until(() => seen.events.includes('close'));
+      expect(seen.events).to.deep.equal(['data', 'end', 'close']);
+    });
+
+    it('to a certificate that no known authority signed is refused when it is to be verified', async () => {
+      const error = await connect({ servername: 'real.example', verify: true }).then(
+        () => null,
+        (thrown: unknown) => thrown,
+      );
+      expect(error).to.be.instanceOf(SystemError).with.property('code', 'EPROTO');
+      expect(String(error)).to.match(/self-signed certificate/);
+    });
+
+    it('to a certificate of a known authority is made, if it is for that name', async () => {
+      const trusting = createStreams(() => createSecureContext({ ca: CERTIFICATE }), openSocketOptions(), quick);
+      const ask = (servername: string | null) =>
+        trusting.connect({ address: '127.0.0.1', port, tls: { servername, verify: true } }, new Knife());
+      (await ask('real.example')).close('rst');
+      expect(await codeOf(ask('other.example'))).to.equal('EPROTO');
+      expect(await codeOf(ask(null))).to.equal('EPROTO');
+    });
+
+    it('trusts the authorities that it was given, and nobody else', async () => {
+      const dial = (ca: string) => connect({ servername: 'real.example', verify: true, ca });
+      (await dial(CERTIFICATE)).close('rst');
+      for (const ca of ['', 'no PEM']) expect(await codeOf(dial(ca)), ca).to.equal('EINVAL');
+      expect(await codeOf(dial('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'))).to.equal('EINVAL');
+    });
+
+    it('comes from the local address that it was given, and is kept alive as a plain one is', async () => {
+      const keepAlive = { idleSeconds: 10, intervalSeconds: 30, retries: 3 };
+      const to = { address: '127.0.0.1', port, localAddress: '127.0.0.77', keepAlive };
+      const stream = await streams.connect({ ...to, tls: { servername: null, verify: false } }, new Knife());
+      expect(stream.local.address).to.equal('127.0.0.77');
+      expect(stream.remote).to.deep.equal({ address: '127.0.0.1', port });
+      const timer = () => {
+        const { stdout, error } = spawnSync('ss', ['-tnoH', `sport = :${stream.local.port}`], { encoding: 'utf8' });
+        if (error !== undefined) throw new Error('this test needs ss (Debian: iproute2)');
+        return stdout;
       };
-      (await dial({ cert: CERTIFICATE, key: KEY })).close('rst');
-      // With TLS 1.3 we hear of it only after the handshake: below.
-      expect(await codeOf(dial())).to.match(/^E/);
-      expect(await codeOf(dial({ cert: CERTIFICATE, key: 'no key' }))).to.equal('EINVAL');
-    } finally {
-      wanting.close();
-    }
-  });
-
-  it('ends with the alert that the other side sent', async () => {
-    const wanting = createTlsServer({ cert: CERTIFICATE, key: KEY, ca: CERTIFICATE, requestCert: true });
-    wanting.on('tlsClientError', () => {});
-    try {
-      const tls = { servername: null, verify: false };
-      const stream = await streams.connect({ address: '127.0.0.1', port: await listening(wanting), tls }, new Knife());
-      const closed: string[] = [];
-      const nothing = { onData() {}, onDrain() {}, onEnd: () => closed.push('end') };
-      stream.on({ ...nothing, onClose: (error) => closed.push(error?.message ?? 'in order') });
-      for (let waited = 0; closed.length === 0 && waited < 2000; waited += 5) await world.clock.sleep(5);
-      expect(closed).to.have.length(1);
-      expect(closed[0]).to.match(/alert certificate required/);
-    } finally {
-      wanting.close();
-    }
-  });
-
-  it('is reset at once when asked to', async () => {
-    const before = peers.length;
-    const stream = await connect({ servername: null, verify: false });
-    for (let waited = 0; peers.length === before && waited < 2000; waited += 5) await world.clock.sleep(5);
-    const peer = peers[before];
-    const reset = new Promise<string>((resolve) => {
-      peer?.removeAllListeners('error').on('error', (error) => resolve('code' in error ? String(error.code) : ''));
+      // Before it, the one that sends again what was not acknowledged yet.
+      for (let waited = 0; !timer().includes('keepalive') && waited < 2000; waited += 50) await world.clock.sleep(50);
+      expect(timer()).to.match(/timer:\(keepalive,([7-9]\.\d+m?s|10)/);
+      stream.close('rst');
     });
-    const seen = recorder(world, stream);
-    stream.close('rst');
-    await seen.until(() => seen.events.includes('close'));
-    expect(await reset).to.equal('ECONNRESET');
-  });
 
-  it('to something that speaks no TLS, or closes at once, fails', async () => {
-    const plain = createServer((socket) => socket.on('error', () => {}).end('220 not TLS at all, sorry\r\n'));
-    const closing = createServer((socket) => socket.on('error', () => {}).destroy());
-    try {
-      const tls = { servername: null, verify: false };
-      const plainAt = { address: '127.0.0.1', port: await listening(plain), tls };
-      expect(await codeOf(streams.connect(plainAt, new Knife()))).to.equal('EPROTO');
-      const closingAt = { address: '127.0.0.1', port: await listening(closing), tls };
-      expect(await codeOf(streams.connect(closingAt, new Knife()))).to.equal('ECONNRESET');
-    } finally {
-      plain.close();
-      closing.close();
-    }
-  });
+    it('can ask for one name and want a certificate for another', async () => {
+      const dial = (verifyName: string) =>
+        connect({ servername: 'front.example', verify: true, verifyName, ca: CERTIFICATE });
+      (await dial('real.example')).close('rst');
+      expect(await codeOf(dial('192.0.2.1'))).to.equal('EPROTO');
+    });
 
-  it('whose handshake hangs is let go when cut', async () => {
-    const held: Socket[] = [];
-    const silent = createServer((socket) => held.push(socket.on('error', () => {})));
-    try {
-      const knife = new Knife();
-      const options = { address: '127.0.0.1', port: await listening(silent), tls: { servername: null, verify: false } };
-      setTimeout(() => knife.abort(), 50);
-      expect(await codeOf(streams.connect(options, knife))).to.equal('ECANCELED');
-    } finally {
-      for (const socket of held) socket.destroy();
-      silent.close();
-    }
+    it('tells what was agreed on, and whose certificate it is', async () => {
+      const stream = await connect({ servername: 'real.example', verify: false, alpn: ['h2', 'echo'] });
+      expect(stream.tls).to.deep.equal({
+        protocol: 'TLSv1.3',
+        alpn: 'echo',
+        certificate: {
+          subject: 'CN=real.example',
+          issuer: 'CN=real.example',
+          validFrom: Date.UTC(2000, 0, 1),
+          validTo: Date.UTC(2100, 0, 1),
+          names: ['real.example'],
+        },
+      });
+      stream.close('rst');
+      const silent = await connect({ servername: null, verify: false });
+      expect(silent.tls?.alpn).to.equal(null);
+      silent.close('rst');
+    });
+
+    it('shows the certificate that it was given, to a server that wants one', async () => {
+      const wanting = createTlsServer(
+        { cert: CERTIFICATE, key: KEY, ca: CERTIFICATE, requestCert: true, maxVersion: 'TLSv1.2' },
+        (socket) => socket.on('error', () => {}).end(),
+      );
+      try {
+        const at = { address: '127.0.0.1', port: await listening(wanting) };
+        const dial = (certificate?: { cert: string; key: string }) => {
+          const tls = { servername: null, verify: false, ...(certificate && { certificate }) };
+          return streams.connect({ ...at, tls }, new Knife());
+        };
+        (await dial({ cert: CERTIFICATE, key: KEY })).close('rst');
+        // With TLS 1.3 we hear of it only after the handshake: below.
+        expect(await codeOf(dial())).to.match(/^E/);
+        expect(await codeOf(dial({ cert: CERTIFICATE, key: 'no key' }))).to.equal('EINVAL');
+      } finally {
+        wanting.close();
+      }
+    });
+
+    it('ends with the alert that the other side sent', async () => {
+      const wanting = createTlsServer({ cert: CERTIFICATE, key: KEY, ca: CERTIFICATE, requestCert: true });
+      wanting.on('tlsClientError', () => {});
+      try {
+        const tls = { servername: null, verify: false };
+        const stream = await streams.connect(
+          { address: '127.0.0.1', port: await listening(wanting), tls },
+          new Knife(),
+        );
+        const closed: string[] = [];
+        const nothing = { onData() {}, onDrain() {}, onEnd: () => closed.push('end') };
+        stream.on({ ...nothing, onClose: (error) => closed.push(error?.message ?? 'in order') });
+        for (let waited = 0; closed.length === 0 && waited < 2000; waited += 5) await world.clock.sleep(5);
+        expect(closed).to.have.length(1);
+        expect(closed[0]).to.match(/alert certificate required/);
+      } finally {
+        wanting.close();
+      }
+    });
+
+    it('is reset at once when asked to', async () => {
+      const before = peers.length;
+      const stream = await connect({ servername: null, verify: false });
+      for (let waited = 0; peers.length === before && waited < 2000; waited += 5) await world.clock.sleep(5);
+      const peer = peers[before];
+      const reset = new Promise<string>((resolve) => {
+        peer?.removeAllListeners('error').on('error', (error) => resolve('code' in error ? String(error.code) : ''));
+      });
+      const seen = recorder(world, stream);
+      stream.close('rst');
+      await seen.until(() => seen.events.includes('close'));
+      expect(await reset).to.equal('ECONNRESET');
+    });
+
+    it('to something that speaks no TLS, or closes at once, fails', async () => {
+      const plain = createServer((socket) => socket.on('error', () => {}).end('220 not TLS at all, sorry\r\n'));
+      const closing = createServer((socket) => socket.on('error', () => {}).destroy());
+      try {
+        const tls = { servername: null, verify: false };
+        const plainAt = { address: '127.0.0.1', port: await listening(plain), tls };
+        expect(await codeOf(streams.connect(plainAt, new Knife()))).to.equal('EPROTO');
+        const closingAt = { address: '127.0.0.1', port: await listening(closing), tls };
+        expect(await codeOf(streams.connect(closingAt, new Knife()))).to.equal('ECONNRESET');
+      } finally {
+        plain.close();
+        closing.close();
+      }
+    });
+
+    it('whose handshake hangs is let go when cut', async () => {
+      const held: Socket[] = [];
+      const silent = createServer((socket) => held.push(socket.on('error', () => {})));
+      try {
+        const knife = new Knife();
+        const options = {
+          address: '127.0.0.1',
+          port: await listening(silent),
+          tls: { servername: null, verify: false },
+        };
+        setTimeout(() => knife.abort(), 50);
+        expect(await codeOf(streams.connect(options, knife))).to.equal('ECANCELED');
+      } finally {
+        for (const socket of held) socket.destroy();
+        silent.close();
+      }
+    });
   });
-});
 
 for (const [kind, streams] of kinds)
   describe(`A stream ${kind} that begins TLS later`, () => {
@@ -441,7 +468,7 @@ describe('A quick stream', () => {
   });
   after(() => server.close());
 
-  it('is what a check gets, and not who speaks a routing protocol or TLS', async () => {
+  it('is what a check gets, and not who speaks a routing protocol', async () => {
     const kindOf = async (more: Partial<ConnectOptions>) => {
       const stream = await withQuickOnes.connect({ ...at, ...more }, new Knife());
       stream.close('rst');
@@ -638,27 +665,56 @@ describe('A quick stream', () => {
     }
   });
 
-  it('leaves descriptors to others, however many there are', async () => {
+  it('leaves descriptors to others, however many there are, with TLS as without, as do sockets of UDP', async () => {
+    const secure = createTlsServer({ cert: CERTIFICATE, key: KEY }, (socket) =>
+      peers.push(socket.on('error', () => {})),
+    );
     const url = (path: string) => JSON.stringify(new URL(`../../../src/${path}`, import.meta.url).href);
     const program = `
+      const { createStreams } = await import(${url('world/real/streams.js')});
+      const { createUdp } = await import(${url('world/real/udp.js')});
+      const { systemAuthorities } = await import(${url('world/real/authorities.js')});
       const { openQuickDial } = await import(${url('world/real/quick-stream.js')});
       const { openSocketOptions } = await import(${url('world/real/socket-options.js')});
       const { Knife } = await import(${url('lib/cut.js')});
       const { openSync } = await import('node:fs');
-      const dial = openQuickDial(openSocketOptions());
-      let held = 0;
-      let refusal = null;
-      while (refusal === null && held < 1000)
-        await dial({ address: '127.0.0.1', port: ${at.port} }, new Knife()).then(() => held++, (error) => (refusal = error));
+      const options = openSocketOptions();
+      const streams = createStreams(systemAuthorities(), options, openQuickDial(options));
+      const udp = createUdp();
+      const local = (port) => ({ address: '127.0.0.1', port });
+      const tls = { servername: null, verify: false };
+      const opening = {
+        TLS: () => streams.connect({ ...local(${await listening(secure)}), tls }, new Knife()),
+        TCP: () => streams.connect(local(${at.port}), new Knife()),
+        UDP: () => udp.open(local(9), { onDatagram() {}, onError() {} }),
+      };
+      const held = [];
+      for (const kind of process.argv.slice(1)) {
+        let refusal = null;
+        while (refusal === null && held.length < 1000)
+          await opening[kind]().then((one) => held.push(one), (error) => (refusal = error));
+        console.log(kind, refusal.code, held.length > 50, String(refusal).includes('not for them'));
+      }
       for (let i = 0; i < 100; i++) openSync('/dev/null', 'r');
-      console.log(refusal.code, held > 50, String(refusal).includes('not for them'));
       process.exit(0);`;
-    const node = `exec ${process.execPath} --input-type=module -e "$PROGRAM"`;
-    const child = spawn('sh', ['-c', `ulimit -n 256; ${node}`], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, PROGRAM: program },
-    });
-    const said = await new Promise((resolve) => child.stdout.once('data', (bytes) => resolve(String(bytes).trim())));
-    expect(said).to.equal('EMFILE true true');
+    const saidOf = async (...kinds: readonly string[]): Promise<string> => {
+      const node = `exec ${process.execPath} --input-type=module -e "$PROGRAM" ${kinds.join(' ')}`;
+      const child = spawn('sh', ['-c', `ulimit -n 256; ${node}`], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: { ...process.env, PROGRAM: program },
+      });
+      return text(child.stdout);
+    };
+    try {
+      const said = await Promise.all([saidOf('TLS', 'TCP', 'UDP'), saidOf('UDP')]);
+      expect(said.join('').trim().split('\n')).to.deep.equal([
+        'TLS EMFILE true true',
+        'TCP EMFILE true true',
+        'UDP EMFILE true true',
+        'UDP EMFILE true true',
+      ]);
+    } finally {
+      secure.close();
+    }
   });
 });

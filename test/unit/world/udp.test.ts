@@ -3,6 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
+import { openLibc } from '../../../src/ffi/libc.ts';
 import { createUdp } from '../../../src/world/real/udp.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 import { eventually } from '../../support/namespace.ts';
@@ -25,6 +26,15 @@ describe('The sockets below UDP', () => {
     // Node closes after this turn of the event loop.
     await setTimeout(20);
     expect(descriptors() - before).to.be.lessThan(50);
+  });
+
+  it('are given back when Node does not take them', async () => {
+    const libc = openLibc();
+    const STREAM_CLOEXEC = 1 | 0o2000000;
+    const wrong = { ...libc, socket: (domain: number) => libc.socket(domain, STREAM_CLOEXEC, 0), connect() {} };
+    const before = descriptors();
+    for (let i = 0; i < 20; i++) expect(await codeOf(createUdp(() => wrong).open(NOBODY, NOTHING))).to.equal('EPROTO');
+    expect(descriptors()).to.equal(before);
   });
 
   it('tell each ICMP error once and with its sender, and then keep quiet', async () => {
