@@ -454,7 +454,9 @@ async function fromDisk<T>({ clock }: World, call: string, cut: Cut, file: Promi
 
 /** The same error. That a connect failed it says in the words of PyBal's logs (Twisted's error messages) from now on. */
 function inWords(error: unknown): unknown {
-  if (error instanceof SystemError) error.message = CONNECT_WORDS.get(error.code) ?? error.message;
+  if (!(error instanceof SystemError)) return error;
+  const words = CONNECT_WORDS.get(error.code);
+  if (words !== undefined) error.message = error.detail === '' ? words : `${words} (${error.detail})`;
   return error;
 }
 

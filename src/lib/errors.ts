@@ -7,6 +7,8 @@
 export class SystemError extends Error {
   readonly code: string;
   readonly call: string;
+  /** What is known beside the code; empty: nothing. */
+  readonly detail: string;
   /** The monitor that has seen it: see health/stray.ts. */
   givenTo: string | null = null;
   constructor(code: string, call: string, detail = '') {
@@ -17,6 +19,7 @@ export class SystemError extends Error {
     this.name = 'SystemError';
     this.code = code;
     this.call = call;
+    this.detail = detail;
   }
 }
 

@@ -2,9 +2,9 @@
 
 import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect as netConnect, isIP, type Socket } from 'node:net';
+import { connect as netConnect, isIP, Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { Client } from 'undici';
+import { buildConnector, Client } from 'undici';
 import type { Family } from '../../lib/address.ts';
 import { printEndpoint } from '../../lib/address.ts';
 import { type Cut, Knife } from '../../lib/cut.ts';
@@ -14,6 +14,7 @@ import type { Log } from '../../log/record.ts';
 import type { Endpoint, Http, HttpRequest, HttpResponse, Names, ServedRequest, ServedResponse } from '../world.ts';
 import type { Authorities } from './authorities.ts';
 import { systemError } from './errors.ts';
+import { refusalOf } from './icmp-errors.ts';
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_REQUEST_BODY_BYTES = 64 * 1024;
@@ -71,13 +72,16 @@ async function exchange(request: Exchange, cut: Cut, names: Names, authorities: 
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect: {
-      timeout: 0,
-      lookup: lookupBy(names, knife),
-      ...(url.protocol === 'https:'
-        ? { secureContext: authorities(request.tls), rejectUnauthorized: request.tls?.verify ?? true }
-        : {}),
-    },
+    connect: dialBy(
+      {
+        timeout: 0,
+        lookup: lookupBy(names, knife),
+        ...(url.protocol === 'https:'
+          ? { secureContext: authorities(request.tls), rejectUnauthorized: request.tls?.verify ?? true }
+          : {}),
+      },
+      call,
+    ),
   });
   knife.onAbort(() => void client.destroy(stopped.by).catch(() => {}));
   const timer = setTimeout(
@@ -140,6 +144,26 @@ type LookupCallback = (error: Error | null, found: Found[] | string, family?: nu
 /** net.connect's `lookup` in terms of Names: both families at once, so that Node may try one after the other (RFC 8305). */
 function lookupBy(names: Names, cut: Cut) {
   return (host: string, options: { readonly all?: boolean | undefined }, done: LookupCallback): void => {
+/** undici's own, but what the network says of the server is told from what this host can not do. */
+function dialBy(options: buildConnector.BuildOptions, call: string): buildConnector.connector {
+  const dial = buildConnector(options);
+  return (to, done) => {
+    let atOnce = false;
+    const socket: unknown = dial(to, (...outcome) => {
+      const failed = outcome[0] === null ? null : systemError(outcome[0], call);
+      const refusal = failed === null || atOnce ? failed : refusalOf(failed);
+      if (refusal === null || refusal === failed) done(...outcome);
+      else done(refusal, null);
+    });
+    if (!(socket instanceof Socket)) return;
+    socket.on('connectionAttempt', () => {
+      atOnce = true;
+      // What connect(2) refuses is told in the tick behind this one, before anything is heard of the network.
+      process.nextTick(() => process.nextTick(() => (atOnce = false)));
+    });
+  };
+}
+
     const of = async (family: Family): Promise<readonly Found[]> =>
       (await names.resolve(host, family, cut)).map((address) => ({ address, family }));
     void Promise.allSettled([of(6), of(4)]).then(([six, four]) => {

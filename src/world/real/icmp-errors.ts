@@ -1,5 +1,6 @@
 // What ICMP said of a packet of ours, in words (RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7, RFC 4443 §3): as Linux queues it
-// for a socket (sock_extended_err, ip(7)), or as a raw socket reads it. Used by udp.ts and icmp.ts.
+// for a socket (sock_extended_err, ip(7)), as a raw socket reads it, or as the error of a connection. Used by udp.ts, icmp.ts, quick-stream.ts
+// and http.ts.
 
 import type { Libc, QueuedError } from '../../ffi/libc.ts';
 import type { Family } from '../../lib/address.ts';
@@ -84,6 +85,25 @@ export function icmpError(error: IcmpError, call: string, isOwn: (address: strin
   }
   if (type === types.problem) return new SystemError('EHOSTUNREACH', call, said('parameter problem', from));
   return null;
+}
+
+/**
+ * What connect(2) says of this host when it says it at once, but of an ICMP error when it comes later: Linux makes these codes of some
+ * (icmp_err_convert in net/ipv4/icmp.c, tab_unreach in net/ipv6/icmp.c), and EHOSTUNREACH of most.
+ */
+const OF_CONNECTING: ReadonlyMap<string, string> = new Map([
+  // RFC 792 code 0, RFC 1122 codes 6, 9 and 11; RFC 4443 code 0.
+  ['ENETUNREACH', 'ICMP network unreachable'],
+  // RFC 4443 codes 1, 5 and 6.
+  ['EACCES', 'ICMP communication prohibited'],
+  // RFC 792 code 5: EOPNOTSUPP, which is the same number.
+  ['ENOTSUP', 'ICMP source route failed'],
+]);
+
+/** Why a TCP connection that was under way did not come about: EHOSTUNREACH where the network said no. */
+export function refusalOf(error: SystemError): SystemError {
+  const words = OF_CONNECTING.get(error.code);
+  return words === undefined ? error : new SystemError('EHOSTUNREACH', error.call, words);
 }
 
 function said(words: string, from: string | null): string {

@@ -113,12 +113,7 @@ export class QuickStream implements Stream, Watched {
       this.#finish();
       reject(error);
     };
-    // 0, or the errno with its sign turned. That is not thrown: V8 would look through all of the stack.
-    const settle = (result: number): void => {
-      if (result < 0) {
-        fail(calls.error(result, callOf(to)));
-        return;
-      }
+    const succeed = (): void => {
       try {
         this.#begin(to);
         resolve(this);
@@ -128,15 +123,21 @@ export class QuickStream implements Stream, Watched {
     };
     // On its way through this host alone a connection is there at once.
     const failed = begun === -EINPROGRESS ? engine.poller.dial(this.#fd, this) : begun;
-    if (begun === 0 || failed < 0) {
-      settle(failed);
+    // Nothing is thrown: V8 would look through all of the stack.
+    if (failed < 0) {
+      fail(calls.error(failed, callOf(to)));
+      return;
+    }
+    if (begun === 0) {
+      succeed();
       return;
     }
     const release = cut.onAbort(() => fail(new SystemError('ECANCELED', callOf(to))));
     this.#dialled = (result) => {
       this.#dialled = null;
       release();
-      settle(result);
+      if (result === 0) succeed();
+      else fail(refusalOf(calls.error(result, callOf(to))));
     };
   }
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Knife } from '../../../src/lib/cut.ts';
-import { SystemError } from '../../../src/lib/errors.ts';
+import { errorText, SystemError } from '../../../src/lib/errors.ts';
 import { culpritOf } from '../../../src/health/stray.ts';
 import { asHealth, CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
 import type { Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
@@ -152,6 +152,19 @@ describe('What monitors are handed', () => {
     const { tools } = toolsOf({ streams: { connect: late, secure: late, listen: () => Promise.reject(new Error()) } });
     expect(await thrownBy(tools.secure(fakeStream(), TLS, knife))).to.have.property('code', 'ECANCELED');
     expect(closed).to.deep.equal(['rst']);
+  });
+
+  it('says why a connection failed in PyBal’s words, and what else is known of it', async () => {
+    const failing = (error: SystemError) =>
+      toolsOf({ streams: { ...new FakeWorld().world.streams, connect: () => Promise.reject(error) } }).tools;
+    const wordsOf = async (detail: string): Promise<string> => {
+      const tools = failing(new SystemError('EHOSTUNREACH', 'connect 192.0.2.1:80', detail));
+      return errorText(await thrownBy(tools.connect({ address: '192.0.2.1', port: 80 }, new CheckCut())));
+    };
+    expect(await wordsOf('')).to.equal('No route to host: 113: No route to host.');
+    expect(await wordsOf('ICMP communication prohibited')).to.equal(
+      'No route to host: 113: No route to host. (ICMP communication prohibited)',
+    );
   });
 
   describe('for UDP and pings', () => {

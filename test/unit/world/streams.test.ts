@@ -3,13 +3,17 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
+import { constants } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { createSecureContext, createServer as createTlsServer, TLSSocket } from 'node:tls';
 import { openLibc } from '../../../src/ffi/libc.ts';
+import { openTcpCalls } from '../../../src/ffi/tcp-calls.ts';
 import { Knife } from '../../../src/lib/cut.ts';
-import { SystemError } from '../../../src/lib/errors.ts';
+import { errorText, SystemError } from '../../../src/lib/errors.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
 import { createClock } from '../../../src/world/real/clock.ts';
+import type { Closer } from '../../../src/world/real/closer.ts';
+import { EPOLL, type Poller } from '../../../src/world/real/poller.ts';
 import { openQuickDial, QuickStream } from '../../../src/world/real/quick-stream.ts';
 import { openSocketOptions } from '../../../src/world/real/socket-options.ts';
 import { createStreams, type SocketOptions } from '../../../src/world/real/streams.ts';
@@ -17,6 +21,7 @@ import type { ConnectOptions, Stream, World } from '../../../src/world/world.ts'
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { codeOf, recorder } from '../../support/world-conformance.ts';
 
+const { EINPROGRESS } = constants.errno;
 const AUTHORITIES = systemAuthorities();
 const streams = createStreams(AUTHORITIES, openSocketOptions());
 /** As the daemon has them. */
@@ -663,6 +668,44 @@ describe('A quick stream', () => {
       bad.close('rst');
       good.close('rst');
     }
+  });
+
+  it('knows a route that this host lacks from what the network says of a server', async () => {
+    // Nobody connects to a group: connect(2) says so itself.
+    expect(await codeOf(withQuickOnes.connect({ address: '224.0.0.1', port: 9 }, new Knife()))).to.equal('ENETUNREACH');
+    const calls = openTcpCalls();
+    const dialled = async (errno: number): Promise<string> => {
+      const watched: QuickStream[] = [];
+      const engine = {
+        libc: openLibc(),
+        calls: { ...calls, socket: () => 100, connect: () => -EINPROGRESS, socketError: () => -errno },
+        options: openSocketOptions(),
+        known: new Map<string, Uint8Array>(),
+        poller: {
+          dial: (_: number, stream: QuickStream) => watched.push(stream) - 1,
+          forget() {},
+        } as unknown as Poller,
+        closer: { close() {} } as unknown as Closer,
+        lingerMs: 0,
+        buffer: new Uint8Array(1),
+        closed: [],
+      };
+      const to = { address: '192.0.2.1', port: 80 };
+      const failed = new Promise<unknown>(
+        (resolve, reject) => new QuickStream(engine, to, new Knife(), resolve, reject),
+      );
+      watched[0]?.onEvents(EPOLL.error | EPOLL.hangUp);
+      return failed.then(
+        () => 'connected',
+        (error: unknown) => errorText(error).replace('connect 192.0.2.1:80: ', ''),
+      );
+    };
+    const { ECONNREFUSED, ENETUNREACH, EACCES, EOPNOTSUPP, EHOSTUNREACH } = constants.errno;
+    expect(await dialled(ECONNREFUSED)).to.equal('ECONNREFUSED');
+    expect(await dialled(EHOSTUNREACH)).to.equal('EHOSTUNREACH');
+    expect(await dialled(ENETUNREACH)).to.equal('EHOSTUNREACH: ICMP network unreachable');
+    expect(await dialled(EACCES)).to.equal('EHOSTUNREACH: ICMP communication prohibited');
+    expect(await dialled(EOPNOTSUPP)).to.equal('EHOSTUNREACH: ICMP source route failed');
   });
 
   it('leaves descriptors to others, however many there are, with TLS as without, as do sockets of UDP', async () => {
