@@ -173,9 +173,10 @@ const SIGNALS: Readonly<Record<string, number>> = {
   SIGTERM: 15,
 };
 
-function failure({ exitCode, signal, timedOut }: CommandResult, timeoutSeconds: number): string {
+function failure({ exitCode, signal, timedOut, leftovers }: CommandResult, timeoutSeconds: number): string {
+  const alive = leftovers === 'not all killed' ? ', but not all of it is dead' : '';
   const how = timedOut
-    ? `by signal 9 (killed after ${timeoutSeconds} seconds)`
+    ? `by signal 9 (killed after ${timeoutSeconds} seconds${alive})`
     : exitCode === null
       ? `by signal ${SIGNALS[signal ?? ''] ?? signal}`
       : `with exit code ${exitCode}`;

@@ -383,8 +383,8 @@ export interface CommandResult {
 
 export interface Processes {
   /**
-   * Own session and process group, stdin empty. Cutting kills the group and rejects with ECANCELED. Rejects: ENOENT,
-   * EACCES, EMFILE, EAGAIN.
+   * Own session and process group, stdin empty. Cutting kills the group and rejects with ECANCELED. While one that was killed has
+   * not died of it, none is started to do the same: that it is still there is the answer. Rejects: ENOENT, EACCES, EMFILE, EAGAIN.
    */
   run(command: Command, cut: Cut): Promise<CommandResult>;
 }

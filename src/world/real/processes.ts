@@ -12,18 +12,40 @@ const DRAIN_MS = 200;
 /** SIGKILL has this long to work. What sleeps in the kernel (D) or belongs to another user may never die. */
 const DYING_MS = 1_000;
 
+const LEFT_BEHIND = { exitCode: null, signal: 'SIGKILL', leftovers: 'not all killed' } as const;
+
 type Kill = (pid: number, signal: 'SIGKILL') => void;
 
-export function createProcesses(kill: Kill = (pid, signal) => process.kill(pid, signal)): Processes {
-  return { run: (command, cut) => run(command, cut, kill) };
+/** What was killed and is still there. */
+interface Dying {
+  readonly startedAt: number;
+  readonly killedAt: number;
 }
 
-function run(command: Command, cut: Cut, kill: Kill): Promise<CommandResult> {
+interface Engine {
+  readonly kill: Kill;
+  /** By what they were to do. */
+  readonly dying: Map<string, Dying>;
+}
+
+export function createProcesses(kill: Kill = (pid, signal) => process.kill(pid, signal)): Processes {
+  const engine: Engine = { kill, dying: new Map() };
+  return { run: (command, cut) => run(command, cut, engine) };
+}
+
+function run(command: Command, cut: Cut, { kill, dying }: Engine): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const call = `run ${command.path}`;
     if (cut.aborted) throw new SystemError('ECANCELED', call);
     if (!command.path.startsWith('/')) throw new SystemError('EINVAL', call, 'not an absolute path');
     const started = performance.now();
+    const deed = JSON.stringify([command.path, command.args, command.env, command.user]);
+    const last = dying.get(deed);
+    if (last !== undefined && started - last.killedAt >= DYING_MS) {
+      // Another one would not end either: they would pile up, one with each check. This one still has not answered.
+      resolve({ ...LEFT_BEHIND, timedOut: true, output: '', durationMs: started - last.startedAt });
+      return;
+    }
     let child: ChildProcess;
     try {
       child = spawn(command.path, command.args, {
@@ -42,38 +64,49 @@ function run(command: Command, cut: Cut, kill: Kill): Promise<CommandResult> {
     child.on('error', (error) => finish(() => reject(systemError(error, call))));
     const { pid } = child;
     const output = collect(child, command.maxOutputBytes);
-    let timedOut = false;
+    let killed: Dying | null = null;
+    let denied = false;
     let timer: NodeJS.Timeout | undefined;
     let exited = false;
+    let settled = false;
 
     const finish = (settle: () => void) => {
+      settled = true;
       clearTimeout(timer);
       release();
       settle();
     };
     const durationMs = () => performance.now() - started;
+    const killAll = () => {
+      if (pid === undefined) return;
+      denied = killGroup(pid, kill) === 'denied';
+      killed = { startedAt: started, killedAt: performance.now() };
+      if (!dying.has(deed)) dying.set(deed, killed);
+    };
     const giveUp = () => {
       output.stop();
-      const result = { exitCode: null, signal: 'SIGKILL', timedOut, leftovers: 'not all killed' } as const;
-      finish(() => resolve({ ...result, output: output.text(), durationMs: durationMs() }));
+      finish(() => resolve({ ...LEFT_BEHIND, timedOut: true, output: output.text(), durationMs: durationMs() }));
     };
     const release = cut.onAbort(() => {
       if (exited) return;
-      if (pid !== undefined) killGroup(pid, kill);
+      killAll();
       output.stop();
       finish(() => reject(new SystemError('ECANCELED', call)));
     });
-    if (command.timeoutMs > 0) {
-      timer = setTimeout(() => {
-        timedOut = true;
-        if (pid !== undefined) killGroup(pid, kill);
-        timer = setTimeout(giveUp, DYING_MS);
-      }, command.timeoutMs);
-    }
+    const onTimeOver = () => {
+      if (exited || settled) return;
+      killAll();
+      timer = setTimeout(giveUp, DYING_MS);
+    };
+    // One turn of the loop more: when it stood still, timers come before the news that the program has ended in time.
+    if (command.timeoutMs > 0) timer = setTimeout(() => setImmediate(onTimeOver), command.timeoutMs);
     child.on('exit', (exitCode, signal) => {
       exited = true;
       clearTimeout(timer);
+      if (killed !== null && dying.get(deed) === killed) dying.delete(deed);
       const ran = durationMs();
+      // With an exit code it had ended before it was killed, if it could be.
+      const timedOut = killed !== null && (exitCode === null || denied);
       // Killed by us, the group is still dying: only what we may not kill is left over.
       const leftovers = pid === undefined ? 'none' : sweep(pid, timedOut, kill);
       void output.ended().then(() => {

@@ -165,6 +165,16 @@ describe('RunCommand', () => {
     ]);
   });
 
+  it('says when what was killed does not die', async () => {
+    const result = { exitCode: null, signal: 'SIGKILL', timedOut: true, output: '', durationMs: 1 };
+    const processes = { run: () => Promise.resolve({ ...result, leftovers: 'not all killed' } as CommandResult) };
+    const bench = runMonitor(runcommand, { command: '/bin/x', timeout: 2 }, {}, { processes });
+    benches.push(bench);
+    expect(await reasonOf(bench)).to.match(
+      /ended by signal 9 \(killed after 2 seconds, but not all of it is dead\)\.$/,
+    );
+  });
+
   it('does not blame the server for a command that is missing or cannot be run', async () => {
     expect(await reasonOf(run({ command: join(folder, 'missing') }))).to.match(/^unknown: .*ENOENT/);
     const file = join(folder, 'not-executable');

@@ -113,19 +113,36 @@ describe('A command', function () {
     }
   });
 
-  it('that can not be killed is left behind, and said to be', async () => {
-    const refused = createProcesses(() => {
-      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+  it('that has ended in time is not said to have been killed, though we looked too late', async () => {
+    const running = run(script('sleep 0.1; exit 3', { env: { PATH: '/usr/bin:/bin' }, timeoutMs: 400 }), new Knife());
+    setTimeout(() => setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000)), 20);
+    expect(await running).to.include({ exitCode: 3, timedOut: false, leftovers: 'none' });
+  });
+
+  it('that can not be killed is left behind, and said to be, and has none beside it that would do the same', async () => {
+    let mayKill = false;
+    const processes = createProcesses((pid, signal) => {
+      if (!mayKill) throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+      process.kill(pid, signal);
     });
+    const stuck = command('/bin/sh', ['-c', 'echo $$; exec sleep 60'], { timeoutMs: 200 });
+    const leftBehind = { exitCode: null, signal: 'SIGKILL', timedOut: true, leftovers: 'not all killed' };
     const started = performance.now();
-    const result = await refused.run(
-      command('/bin/sh', ['-c', 'echo $$; exec sleep 60'], { timeoutMs: 200 }),
-      new Knife(),
-    );
-    process.kill(Number(result.output), 'SIGKILL');
-    expect(result).to.include({ exitCode: null, signal: 'SIGKILL', timedOut: true, leftovers: 'not all killed' });
+    const result = await processes.run(stuck, new Knife());
+    expect(result).to.include(leftBehind);
     expect(performance.now() - started).to.be.within(1190, 5000);
+    const again = await processes.run(stuck, new Knife());
+    expect(again).to.include({ ...leftBehind, output: '' });
+    expect(again.durationMs).to.be.within(1190, 5000);
+    const other = script('sleep 0.5; echo other', { env: { PATH: '/usr/bin:/bin' }, timeoutMs: 200 });
+    const late = await processes.run(other, new Knife());
+    expect(late).to.include({ exitCode: 0, timedOut: true, output: 'other\n' });
+    process.kill(Number(result.output), 'SIGKILL');
     expect(await isGone(Number(result.output))).to.equal(true);
+    mayKill = true;
+    const afterwards = await processes.run(stuck, new Knife());
+    expect(afterwards).to.include({ exitCode: null, signal: 'SIGKILL', timedOut: true, leftovers: 'none' });
+    expect(Number(afterwards.output)).to.be.greaterThan(0).and.not.equal(Number(result.output));
   });
 
   it('out of descriptors rejects, and the process goes on', async () => {
