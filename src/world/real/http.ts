@@ -7,7 +7,7 @@ import { dirname } from 'node:path';
 import { buildConnector, Client } from 'undici';
 import type { Family } from '../../lib/address.ts';
 import { printEndpoint } from '../../lib/address.ts';
-import { type Cut, Knife } from '../../lib/cut.ts';
+import { type Cut, Knife, knifeWithin } from '../../lib/cut.ts';
 import { errorText, SystemError } from '../../lib/errors.ts';
 import { showUrl } from '../../lib/url.ts';
 import type { Log } from '../../log/record.ts';
@@ -21,6 +21,8 @@ const MAX_REQUEST_BODY_BYTES = 64 * 1024;
 const MAX_CONNECTIONS = 128;
 const REQUEST_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 5_000;
+/** RFC 8305 §3: the other family's answer may take this much longer than the first one. */
+const RESOLUTION_DELAY_MS = 50;
 /** What is still being answered at close() has this long. */
 const CLOSE_GRACE_MS = 500;
 /** A live owner of a Unix socket answers at once. */
@@ -84,10 +86,14 @@ async function exchange(request: Exchange, cut: Cut, names: Names, authorities: 
     ),
   });
   knife.onAbort(() => void client.destroy(stopped.by).catch(() => {}));
-  const timer = setTimeout(
-    () => stop(new SystemError('ETIMEDOUT', call, `${request.timeoutMs} ms`)),
-    request.timeoutMs,
-  );
+  const onTimeOver = () => stop(new SystemError('ETIMEDOUT', call, `${request.timeoutMs} ms`));
+  // One turn of the loop more: when it stood still, timers come before the answer that is there already.
+  let turn: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => (turn = setImmediate(onTimeOver)), request.timeoutMs);
+  const inTime = () => {
+    clearTimeout(timer);
+    clearImmediate(turn);
+  };
   const release = cut.onAbort(() => stop(new SystemError('ECANCELED', call)));
   try {
     const { statusCode, headers, body } = await client.request({
@@ -98,7 +104,7 @@ async function exchange(request: Exchange, cut: Cut, names: Names, authorities: 
       ...(request.body === undefined ? {} : { body: request.body }),
     });
     const onData = statusCode === 200 ? request.onData : undefined;
-    if (onData !== undefined) clearTimeout(timer);
+    if (onData !== undefined) inTime();
     const chunks: Uint8Array[] = [];
     let length = 0;
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
@@ -118,7 +124,7 @@ async function exchange(request: Exchange, cut: Cut, names: Names, authorities: 
   } catch (error) {
     throw stopped.by ?? undiciError(error, call);
   } finally {
-    clearTimeout(timer);
+    inTime();
     release();
     client.destroy().catch(() => {});
   }
@@ -138,12 +144,6 @@ function flatten(headers: Readonly<Record<string, string | string[] | undefined>
   return flat;
 }
 
-type Found = { readonly address: string; readonly family: Family };
-type LookupCallback = (error: Error | null, found: Found[] | string, family?: number) => void;
-
-/** net.connect's `lookup` in terms of Names: both families at once, so that Node may try one after the other (RFC 8305). */
-function lookupBy(names: Names, cut: Cut) {
-  return (host: string, options: { readonly all?: boolean | undefined }, done: LookupCallback): void => {
 /** undici's own, but what the network says of the server is told from what this host can not do. */
 function dialBy(options: buildConnector.BuildOptions, call: string): buildConnector.connector {
   const dial = buildConnector(options);
@@ -164,16 +164,47 @@ function dialBy(options: buildConnector.BuildOptions, call: string): buildConnec
   };
 }
 
-    const of = async (family: Family): Promise<readonly Found[]> =>
-      (await names.resolve(host, family, cut)).map((address) => ({ address, family }));
-    void Promise.allSettled([of(6), of(4)]).then(([six, four]) => {
-      const found = [six, four].flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+type Found = { readonly address: string; readonly family: Family };
+type LookupCallback = (error: Error | null, found: Found[] | string, family?: number) => void;
+
+/**
+ * net.connect's `lookup` in terms of Names: both families at once, so that Node may try one after the other (RFC 8305). A name server
+ * that answers for one family only costs no more than the delay.
+ */
+function lookupBy(names: Names, cut: Cut) {
+  return (host: string, options: { readonly all?: boolean | undefined }, done: LookupCallback): void => {
+    const { knife, release } = knifeWithin(cut);
+    const answers: Record<Family, readonly Found[]> = { 6: [], 4: [] };
+    let failure: SystemError | null = null;
+    let awaited = 2;
+    let over = false;
+    let delay: NodeJS.Timeout | undefined;
+    const finish = (): void => {
+      if (over) return;
+      over = true;
+      clearTimeout(delay);
+      release();
+      knife.abort();
+      const found = [...answers[6], ...answers[4]];
       const [first] = found;
-      if (first === undefined)
-        done(four.status === 'rejected' ? systemError(four.reason, `resolve ${host}`) : null, []);
+      if (first === undefined) done(failure, []);
       else if (options.all) done(null, found);
       else done(null, first.address, first.family);
-    });
+    };
+    const ask = async (family: Family): Promise<void> => {
+      try {
+        const addresses = await names.resolve(host, family, knife);
+        if (addresses.length === 0) throw new SystemError('ENOTFOUND', `resolve ${host}`);
+        answers[family] = addresses.map((address) => ({ address, family }));
+        delay ??= setTimeout(finish, RESOLUTION_DELAY_MS);
+      } catch (error) {
+        if (family === 4) failure = systemError(error, `resolve ${host}`);
+      }
+      awaited--;
+      if (awaited === 0) finish();
+    };
+    void ask(6);
+    void ask(4);
   };
 }
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { spawn } from 'node:child_process';
 import { lstat, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, connect, type Server, type Socket } from 'node:net';
@@ -14,7 +15,7 @@ import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
 import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { listenSomewhere } from '../../support/listen.ts';
-import type { HttpTls } from '../../../src/world/world.ts';
+import type { HttpTls, Names } from '../../../src/world/world.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
 const logged: LogRecord[] = [];
@@ -147,6 +148,52 @@ describe('An HTTP request', () => {
     } finally {
       server.close();
     }
+  });
+
+  for (const [answered, address] of [
+    [4, '127.0.0.1'],
+    [6, '::1'],
+  ] as const)
+    it(`to a name is made though nobody answers for its IPv${answered === 4 ? 6 : 4} addresses`, async () => {
+      let ended = 0;
+      const half: Names = {
+        ...names,
+        resolve: (_, family, cut) =>
+          family === answered
+            ? Promise.resolve([address])
+            : new Promise((__, reject) => cut.onAbort(() => reject(new Error(`cut ${++ended}`)))),
+      };
+      const server = createServer((socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'));
+      const url = `http://half.example:${await listenSomewhere(server, address)}/`;
+      try {
+        const asking = createHttp(half, systemAuthorities(), () => {});
+        expect(await asking.get({ url, timeoutMs: 4000, maxBytes: 10 }, new Knife())).to.have.property('status', 200);
+        expect(ended, 'questions that were given up').to.equal(1);
+      } finally {
+        server.close();
+      }
+    });
+
+  it('that was answered in time is answered, though we looked too late', async () => {
+    const program = `require('node:net').createServer((socket) => socket.once('data', () => {
+      console.log('asked');
+      setTimeout(() => socket.end('HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nhi'), 50);
+    })).listen(0, '127.0.0.1', function () { console.log(this.address().port); });`;
+    const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const port = await new Promise((resolve) => child.stdout.once('data', (said) => resolve(Number(said))));
+      child.stdout.once('data', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1200));
+      const request = { url: `http://127.0.0.1:${String(port)}/`, timeoutMs: 1000, maxBytes: 10 };
+      expect(await http.get(request, new Knife())).to.have.property('status', 200);
+    } finally {
+      child.kill();
+    }
+  });
+
+  it('that this host can not make is not the server’s fault', async () => {
+    // Nobody connects to a group: connect(2) says so itself.
+    for (const url of ['http://224.0.0.1:9/', 'https://224.0.0.1:9/'])
+      expect(await codeOf(http.get({ url, timeoutMs: 3000, maxBytes: 10 }, new Knife()))).to.equal('ENETUNREACH');
   });
 
   it('to a name that can not be resolved fails with the resolver’s code', async () => {
