@@ -2,6 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import { familyOf, printEndpoint } from '../../../src/lib/address.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
 import { createFiles } from '../../../src/world/real/files.ts';
 import { createHttp } from '../../../src/world/real/http.ts';
 import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
@@ -59,6 +61,9 @@ function ofTheWay(subject: Subject): readonly Failure[] {
     ...(port === 0 ? [] : [way('nobody listens', { port: PORTS.nobody }, LONG_SECONDS)]),
     way('nobody has the address', { address: AT.nobody }, LONG_SECONDS),
     way('a firewall says no', { address: AT.prohibited }, LONG_SECONDS),
+    way('a firewall says no, in IPv6', { address: AT.prohibitedInSix }, LONG_SECONDS),
+    way('a router knows no way', { address: AT.noRoute }, LONG_SECONDS),
+    way('a router knows no way, in IPv6', { address: AT.noRouteInSix }, LONG_SECONDS),
     way('a black hole', { address: AT.blackHole }, SHORT_SECONDS),
     ...(overTcp ? [way('a black hole once connected', { address: AT.mute }, SHORT_SECONDS)] : []),
     way('a process that stands still', {}, SHORT_SECONDS, true),
@@ -139,7 +144,11 @@ function partsOf(servers: Servers, { address }: Place) {
   const dns = createNames({ ...NAMES_DEFAULTS, timeoutMs: 500, tries: 1, servers: [`${AT.well}:${PORTS.unbound}`] });
   const names: typeof dns = {
     ...dns,
-    resolve: async (name, family, cut) => (name === 'real.example' ? [address] : dns.resolve(name, family, cut)),
+    async resolve(name, family, cut) {
+      if (name !== 'real.example') return dns.resolve(name, family, cut);
+      if (familyOf(address) === family) return [address];
+      throw new SystemError('ENOTFOUND', `resolve ${name}`);
+    },
   };
   const trusted = () => createSecureContext({ ca: readFileSync(authority) });
   return {
@@ -154,7 +163,7 @@ function normalized(text: string, servers: Servers, { address, port }: Place): s
   return (
     text
       .replaceAll(servers.path(''), '/…')
-      .replaceAll(`${address}:${port}`, 'SERVER')
+      .replaceAll(printEndpoint(address, port), 'SERVER')
       .replaceAll(address, 'SERVER')
       .replaceAll(US, 'DIRECTOR')
       .replaceAll(/\d+(\.\d+)? ms\b/g, 'N ms')

@@ -10,6 +10,7 @@ import { eventually, Namespace, output } from '../../support/namespace.ts';
 
 const NAME = 'anybal-fail';
 export const US = '10.86.0.1';
+const US_IN_SIX = 'fd86::1';
 
 /** Addresses of the same servers, by what becomes of packets. */
 export const AT = {
@@ -20,10 +21,14 @@ export const AT = {
   mute: '10.86.0.4',
   /** A firewall says no. */
   prohibited: '10.86.0.5',
+  prohibitedInSix: 'fd86::5',
   /** Vanishes once `swallow` says so. */
   later: '10.86.0.6',
   /** Only small packets come through. */
   narrow: '10.86.0.7',
+  /** A router says that it knows no way. */
+  noRoute: '10.86.0.8',
+  noRouteInSix: 'fd86::8',
   /** Nobody has it. */
   nobody: '10.86.0.77',
 } as const;
@@ -81,6 +86,9 @@ table inet ways {
     ip daddr ${AT.blackHole} drop
     ip daddr @swallowed drop
     ip daddr ${AT.prohibited} reject with icmpx type admin-prohibited
+    ip6 daddr ${AT.prohibitedInSix} reject with icmpx type admin-prohibited
+    ip daddr ${AT.noRoute} reject with icmpx type no-route
+    ip6 daddr ${AT.noRouteInSix} reject with icmpx type no-route
     ip daddr ${AT.narrow} meta length > 600 drop
   }
   chain out {
@@ -127,8 +135,8 @@ export class Servers {
     const inside = Object.values(AT).filter((address) => address !== AT.nobody);
     const namespace = await Namespace.create(
       NAME,
-      [`${US}/24`],
-      inside.map((address) => `${address}/24`),
+      [`${US}/24`, `${US_IN_SIX}/64`],
+      inside.map((address) => `${address}/${address.includes(':') ? 64 : 24}`),
     );
     const servers = new Servers(namespace);
     await servers.#start().catch(async (error: unknown) => {
@@ -181,7 +189,8 @@ export class Servers {
   async #start(): Promise<void> {
     await this.#inside('nft', '-f', this.#write('ways.nft', RULES));
     // As many errors as there are questions.
-    await this.#inside('sysctl', '-qw', 'net.ipv4.icmp_ratelimit=0', 'net.ipv4.icmp_msgs_per_sec=100000');
+    const rates = ['net.ipv4.icmp_ratelimit=0', 'net.ipv4.icmp_msgs_per_sec=100000', 'net.ipv6.icmp.ratelimit=0'];
+    await this.#inside('sysctl', '-qw', ...rates);
     this.#certify();
     this.#nginx();
     this.#haproxy();
