@@ -180,6 +180,40 @@ describe('HealthRunner when configuration changes', () => {
     expect(forgotten.slice(2)).to.deep.equal(['cp2 10.0.0.7']);
   });
 
+  it('tells a monitor to let go of the port that it was asked about, not of the one that is asked about now', async () => {
+    const { fake, runner } = lab();
+    const { module } = scriptedPoll('A');
+    const forgotten: string[] = [];
+    const forgetting: MonitorModule = {
+      ...module,
+      create: (options, tools) => ({
+        ...module.create(options, tools),
+        forget: ({ host, address, port }) => void forgotten.push(`${host} ${address}:${port}`),
+      }),
+    };
+    const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
+    const configure = (realPort: number) =>
+      runner.configure([
+        {
+          config: { ...config, realPort },
+          monitors: [{ module: forgetting, options: {} }],
+          hosts: [{ host: 'cp1', weight: 10, enabled: true }],
+        },
+      ]);
+    configure(8080);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    configure(8081);
+    await fake.clock.advance(1000);
+    expect(forgotten).to.deep.equal(['cp1 10.0.0.9:8080']);
+    configure(8082);
+    await settle();
+    expect(forgotten.slice(1), 'asked nothing meanwhile: nothing is held').to.deep.equal(['cp1 10.0.0.9:8081']);
+    configure(8083);
+    await runner.stop();
+    expect(forgotten.slice(2)).to.deep.equal([]);
+  });
+
   it('does not tell a monitor to let go of what a new check of the same server may hold', async () => {
     const { fake, runner, configure } = lab();
     const { module, asked, script } = scriptedPoll('A');
