@@ -93,12 +93,16 @@ export class Check implements Asker {
   /** Results before this one that are still looked into count no more: a later one was learned, or says otherwise. */
   #over = 0;
 
-  /** `before`: the one whose place it takes, with other options perhaps. Its verdict stands until the first result. */
+  /**
+   * `before`: the one whose place it takes, with other options perhaps. Its verdict stands until the first result, and so does that it
+   * could not tell: nobody has asked since.
+   */
   constructor(probe: Probe, monitor: ServiceMonitor, before: Check | null) {
     this.#probe = probe;
     this.monitor = monitor;
     const { world } = this.#service.around;
-    this.#state = before === null ? noResult(world.clock.now()) : inherit({ ...before.#state, blind: null });
+    this.#state = before === null ? noResult(world.clock.now()) : inherit(before.#state);
+    if (this.#state.blind !== null) this.#service.inheritBlind();
     this.#history = before === null ? new History() : before.#history;
     // The same after each restart, and for both checks of a pair, which have more to say when they are asked together.
     this.phase = hashOf(`${this.#service.config.name}\n${probe.server.host}\n${monitor.module.name}`) / 2 ** 32;

@@ -177,6 +177,7 @@ class Question implements LoopContext, Asking {
   /** The instance's, where it stands by its key. */
   readonly #questions: Map<string, Question>;
   readonly #byTarget: WeakMap<Target, Question>;
+  /** What the monitor was handed last: by now its asker may have a target of another port. */
   #target: Target | null = null;
   #last: Health | null = null;
   #lastLatencyMs = 0;
@@ -300,7 +301,7 @@ class Question implements LoopContext, Asking {
   async #stopLoop(): Promise<void> {
     await this.loop.stop();
     // What is held for the server is the new loop's, if there is one by now.
-    if (!this.#questions.has(this.#key)) this.loop.forget?.();
+    if (this.#target !== null && !this.#questions.has(this.#key)) this.loop.forget?.(this.#target);
   }
 }
 

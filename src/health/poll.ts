@@ -46,8 +46,8 @@ export interface Loop {
   fail(bug: string): void;
   /** Cut what is under way and report nothing any more. Resolves when it ended. */
   stop(): Promise<void>;
-  /** After that: let go of what the monitor holds for the server. */
-  forget?(): void;
+  /** After that: let go of what the monitor holds for the server, which it was last asked about as this target. */
+  forget?(target: Target): void;
 }
 
 /** One check. */
@@ -131,9 +131,9 @@ export class PollLoop implements Loop, Sleeper {
     await this.#run?.ended;
   }
 
-  forget(): void {
+  forget(target: Target): void {
     try {
-      this.#instance.forget?.(this.#context.target());
+      this.#instance.forget?.(target);
     } catch {
       // A bug in the monitor. There is nothing left that it could spoil, and nobody to tell.
     }

@@ -183,6 +183,10 @@ export class Service {
   onSeeing(): void {
     if (--this.#blind === 0) this.log('info', 'All checks can tell again', { event: 'health-known' });
   }
+  /** A check takes the place of one that could not tell, which is not gone yet. */
+  inheritBlind(): void {
+    this.#blind++;
+  }
   /** A check that could not tell is gone. */
   forgetBlind(): void {
     this.#blind--;

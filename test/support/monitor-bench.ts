@@ -130,7 +130,7 @@ export function runMonitor(
     },
     async stop() {
       await loop.stop();
-      loop.forget?.();
+      loop.forget?.(target);
     },
   };
 }

@@ -41,6 +41,55 @@ describe('HealthRunner when configuration changes', () => {
     expect(told().at(-1)).to.equal('cp1 down');
   });
 
+  it('still cannot tell what it could not tell, until the first result, and says so only once', async () => {
+    const { fake, runner, configure, told } = lab();
+    const { module, script } = scriptedPoll('A');
+    const hosts = ['cp1', 'cp2'];
+    const warned = () => fake.lines.filter((line) => /cannot tell the health|can tell again/.test(line));
+    configure([module], { hosts, options: { url: 'a' } });
+    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(1000);
+    script.auto = () => ({ is: 'unknown', reason: 'ENETUNREACH' });
+    await fake.clock.advance(20_000);
+    const said = told().length;
+    const { since } = runner.status()[0] ?? {};
+    configure([module], { hosts, options: { url: 'b' } });
+    await fake.clock.advance(20_000);
+    expect(told().slice(said)).to.deep.equal([]);
+    expect(runner.status().map((check) => check.is)).to.deep.equal(['unknown', 'unknown']);
+    expect(runner.status()[0]?.since).to.equal(since);
+    expect(warned()).to.have.length(1);
+    script.auto = () => ({ is: 'up' });
+    await fake.clock.advance(11_000);
+    expect(told().slice(said)).to.have.members(['cp1 up', 'cp2 up']);
+    expect(warned().slice(1)).to.deep.equal(['[text_80] INFO: All checks can tell again']);
+  });
+
+  it('counts who cannot tell rightly when some of them go with a reload', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, script } = scriptedPoll('A');
+    const warned = () => fake.lines.filter((line) => /cannot tell the health|can tell again/.test(line));
+    script.auto = () => ({ is: 'unknown', reason: 'ENETUNREACH' });
+    configure([module], { hosts: ['cp1', 'cp2', 'cp3'], options: { url: 'a' } });
+    for (const host of ['cp1', 'cp2', 'cp3']) runner.candidate('text_80', host, '10.0.0.9');
+    await fake.clock.advance(1000);
+    configure([module], { hosts: ['cp1', 'cp2'], options: { url: 'b' } });
+    configure([module], { hosts: ['cp1', 'cp2'], options: { url: 'c' } });
+    script.auto = ({ host }) => (host === 'cp1' ? { is: 'up' } : { is: 'unknown', reason: 'ENETUNREACH' });
+    await fake.clock.advance(11_000);
+    expect(warned()).to.have.length(1);
+    configure([module], { hosts: ['cp1'], options: { url: 'c' } });
+    script.auto = () => ({ is: 'unknown', reason: 'ENETUNREACH' });
+    await fake.clock.advance(11_000);
+    script.auto = () => ({ is: 'up' });
+    await fake.clock.advance(11_000);
+    expect(
+      warned()
+        .slice(1)
+        .map((line) => /cannot tell|can tell again/.exec(line)?.[0]),
+    ).to.deep.equal(['cannot tell', 'can tell again']);
+  });
+
   it('hands a new weight to the next check without starting again', async () => {
     const { fake, runner, configure } = lab();
     const { module, asked } = scriptedPoll('A');
@@ -129,6 +178,40 @@ describe('HealthRunner when configuration changes', () => {
     expect(forgotten.slice(1)).to.deep.equal(['cp2 10.0.0.8']);
     await runner.stop();
     expect(forgotten.slice(2)).to.deep.equal(['cp2 10.0.0.7']);
+  });
+
+  it('tells a monitor to let go of the port that it was asked about, not of the one that is asked about now', async () => {
+    const { fake, runner } = lab();
+    const { module } = scriptedPoll('A');
+    const forgotten: string[] = [];
+    const forgetting: MonitorModule = {
+      ...module,
+      create: (options, tools) => ({
+        ...module.create(options, tools),
+        forget: ({ host, address, port }) => void forgotten.push(`${host} ${address}:${port}`),
+      }),
+    };
+    const config = serviceConfig({ name: 'text_80', monitorsNeeded: 1 });
+    const configure = (realPort: number) =>
+      runner.configure([
+        {
+          config: { ...config, realPort },
+          monitors: [{ module: forgetting, options: {} }],
+          hosts: [{ host: 'cp1', weight: 10, enabled: true }],
+        },
+      ]);
+    configure(8080);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1000);
+    configure(8081);
+    await fake.clock.advance(1000);
+    expect(forgotten).to.deep.equal(['cp1 10.0.0.9:8080']);
+    configure(8082);
+    await settle();
+    expect(forgotten.slice(1), 'asked nothing meanwhile: nothing is held').to.deep.equal(['cp1 10.0.0.9:8081']);
+    configure(8083);
+    await runner.stop();
+    expect(forgotten.slice(2)).to.deep.equal([]);
   });
 
   it('does not tell a monitor to let go of what a new check of the same server may hold', async () => {
