@@ -1,4 +1,5 @@
-// Reads one HTTP/1 response (RFC 9112), in bounded memory whatever comes. Used by proxyfetch.ts and http.ts.
+// Reads one HTTP/1 response (RFC 9112), in bounded memory whatever comes. Used by proxyfetch.ts and
+// http-connection.ts.
 
 import { type Framing, usualFraming, usualStatusLine } from './http1-head.ts';
 import { Kept, type Reading, type ResponseReader, type Verdict } from './response.ts';

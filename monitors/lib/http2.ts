@@ -1,5 +1,5 @@
 // An HTTP/2 client for one request at a time (RFC 9113), in bounded memory whatever comes: no push, no priorities, no more
-// than one stream. It opens nothing: what `request` and `output` return has to be written. Used by http.ts and grpc.ts.
+// than one stream. It opens nothing: what `request` and `output` return has to be written. Used by http-connection.ts.
 
 import { encodeFields, type Field, HpackDecoder, HpackError } from './hpack.ts';
 import { joined } from './octets.ts';

@@ -1,5 +1,5 @@
 // One Poll monitor of one server, asked again and again: first soon, then on a fixed grid of its own, never two at a time,
-// each time against a deadline. Made by service.ts.
+// each time against a deadline. Made by instance.ts.
 
 import { CheckCut, type Ending, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
 import type { PathSource } from './path.ts';

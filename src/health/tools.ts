@@ -1,5 +1,5 @@
 // The tools that monitors are handed, and the one place that decides what a failure says: something about the server, or
-// only about ourselves (law 5: unknown is not down). Used by service.ts, poll.ts and watch.ts.
+// only about ourselves (law 5: unknown is not down). Used by instance.ts, poll.ts and watch.ts.
 
 import { Knife, type Cut } from '../lib/cut.ts';
 import { errorText, SystemError } from '../lib/errors.ts';

@@ -1,5 +1,5 @@
 // One Watch monitor of one server: called again whenever it ended, with PyBal's back-off (Twisted's
-// ReconnectingClientFactory) while the server is down. Made by service.ts.
+// ReconnectingClientFactory) while the server is down. Made by instance.ts.
 
 import type { Health, WatchInstance } from './monitor.ts';
 import type { PathSource } from './path.ts';
