@@ -211,6 +211,7 @@ export class Check implements Asker {
     if (after.known === 'down' && (before.known !== 'down' || downAgain)) this.#sayDown(after.reason);
     if (blindnessChanged || after.known !== before.known || !sameWish(after.wish, before.wish))
       this.#probe.server.onTransition(this.#probe);
+    else if (shownReason(after) !== shownReason(before)) this.#probe.server.onReason(this.#probe);
   }
 
   #sayDown(reason: string): void {
@@ -311,6 +312,11 @@ export class Check implements Asker {
     if (this.#state.blind !== null) this.#service.forgetBlind();
     this.#service.around.onStopping(this.#asking.stop(this));
   }
+}
+
+/** Of what is up, and wishes for nothing, nobody is shown the words: they may be others each time. */
+function shownReason({ known, blind, reason, wish }: MonitorState): string {
+  return blind ?? (known === 'up' && wish === null ? '' : reason);
 }
 
 function healthText(health: Health): string {

@@ -9,6 +9,7 @@ import type { CheckHistory, CheckStatus } from './check.ts';
 import { SharedInstances } from './instance.ts';
 import { Lateness } from './lateness.ts';
 import { LeftOut } from './left-out.ts';
+import { Rewording } from './rewording.ts';
 import { Service, type ServiceToCheck, type Surroundings } from './service.ts';
 import { culpritOf, type Grounds, type Origin, strayText } from './stray.ts';
 import { Ticks } from './ticks.ts';
@@ -54,6 +55,7 @@ export class HealthRunner {
       ticks: new Ticks(world.clock),
       shared: new SharedInstances(world, gates),
       lateness: this.lateness,
+      rewording: new Rewording(world.clock),
       emit,
       describe,
       pathTo,
@@ -127,6 +129,7 @@ export class HealthRunner {
     for (const service of this.#services.values()) service.stop();
     this.#services.clear();
     this.#leftOut.stop();
+    this.#around.rewording.stop();
     await Promise.race([Promise.all([...this.#stopping]), this.#world.clock.sleep(STOP_LIMIT_MS)]);
   }
 }

@@ -5,10 +5,11 @@ import type { ServerHealth } from '../decision/facts.ts';
 import { Check } from './check.ts';
 import { atLeast, combine, type NamedState } from './combine.ts';
 import { pairState, pathName } from './pair.ts';
+import type { Reworded } from './rewording.ts';
 import type { Service } from './service.ts';
 import { sameWish } from './weighting.ts';
 
-export class Server {
+export class Server implements Reworded {
   readonly service: Service;
   readonly host: string;
   weight: number;
@@ -72,6 +73,19 @@ export class Server {
     }
   }
 
+  /** A check of this probe has the same verdict as before, and another reason. */
+  onReason(probe: Probe): void {
+    if (probe === this.#current) this.service.around.rewording.note(this);
+  }
+
+  retell(): boolean {
+    const before = this.#health;
+    if (this.#current === null || before === null) return false;
+    if (shownReason(this.#current.combined(before)) === shownReason(before)) return false;
+    this.#tellHealth();
+    return true;
+  }
+
   *checks(): Iterable<Check> {
     for (const probe of [this.#current, this.#next]) if (probe !== null) yield* probe.checks;
   }
@@ -81,6 +95,7 @@ export class Server {
   }
 
   stop(): void {
+    this.service.around.rewording.forget(this);
     this.#current?.stop();
     this.#next?.stop();
   }
@@ -135,6 +150,11 @@ export class Server {
   #emitHealth(health: ServerHealth | null): void {
     this.service.around.emit({ is: 'health', service: this.service.config.name, host: this.host, health });
   }
+}
+
+/** Nobody is shown why a server is up, only why it gets more or less than its weight. */
+function shownReason({ is, reason, weighting }: ServerHealth): string {
+  return is === 'up' ? (weighting?.reason ?? '') : reason;
 }
 
 /** All monitors of one server, asking one address. */

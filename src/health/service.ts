@@ -13,6 +13,7 @@ import { Instance, type MonitorToRun, type SharedInstances } from './instance.ts
 import type { MonitorModule } from './monitor.ts';
 import type { Lateness } from './lateness.ts';
 import { pathName } from './pair.ts';
+import type { Rewording } from './rewording.ts';
 import { Server } from './server.ts';
 import type { Ticks } from './ticks.ts';
 import type { Gates } from './tools.ts';
@@ -32,6 +33,7 @@ export interface Surroundings {
   readonly ticks: Ticks;
   readonly shared: SharedInstances;
   readonly lateness: Lateness;
+  readonly rewording: Rewording;
   emit(fact: Fact): void;
   /** `enabled/up/pooled`, for the log. */
   describe(service: string, host: string): string;

@@ -159,7 +159,7 @@ describe('HealthRunner with polls', () => {
       const fact = facts.at(-1);
       return fact?.is === 'health' ? fact.health?.weighting : null;
     };
-    script.auto = () => ({ is: 'up', percent: 25, detail: `load ${facts.length}` });
+    script.auto = () => ({ is: 'up', percent: 25, detail: 'load 3' });
     await fake.clock.advance(10_000);
     expect(weighting()).to.include({ percent: 25 });
     const count = facts.length;
