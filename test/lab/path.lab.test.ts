@@ -297,6 +297,8 @@ describe('lab: the fault matrix of checks through the path', () => {
 
 describe('lab: path checks that alternate between failing and healthy servers', () => {
   const wanted = full ? 20_000 : 1000;
+  /** Each server fails in every second one. */
+  const rounds = full ? 80 : 4;
   let lab: Lab;
   let d1: Director;
   before(async () => {
@@ -338,6 +340,9 @@ describe('lab: path checks that alternate between failing and healthy servers', 
       );
     };
     await until('all up', 30_000, async () => [...(await checks()).values()].every(({ is }) => is === 'up'), 300);
+    type Checks = Awaited<ReturnType<typeof checks>>;
+    const told = (all: Checks): number =>
+      [...all.values()].reduce((sum, { results }) => sum + results.up + results.down, 0);
     let total = 0;
     let failed = 0;
     // The emulator's loop is late now and then, which says nothing of a server.
@@ -356,7 +361,8 @@ describe('lab: path checks that alternate between failing and healthy servers', 
         200,
       );
       const before = await checks();
-      await sleep(10_000);
+      const enough = told(before) + wanted / rounds;
+      await until('the checks of a round', 60_000, async () => told(await checks()) >= enough, 1000);
       const after = await checks();
       for (const name of names) {
         const [was, is] = [before.get(name)?.results, after.get(name)?.results];

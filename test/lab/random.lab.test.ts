@@ -294,7 +294,7 @@ function keepDownloading(lab: Lab, vipList: readonly string[]): { check(): void;
   let stopped = false;
   const loops = vipList.map(async (vip) => {
     while (!stopped) {
-      const download = lab.client.download(vip, '/slow');
+      const download = lab.client.download(vip, '/short');
       current.set(vip, download);
       const { error } = await download.done;
       if (error !== null) failures.push(`${vip}: ${error}`);

@@ -3,7 +3,7 @@
 import { appendFileSync } from 'node:fs';
 import { follow, until } from './process.ts';
 import type { ServerName } from './network.ts';
-import { downloadDigest } from './server.ts';
+import { downloadDigest, type DownloadPath } from './server.ts';
 import type { Attempt, Download, Order, Report } from './client-agent.ts';
 
 export interface Flood {
@@ -36,8 +36,7 @@ export interface Client {
   flood(vip: string, options?: FloodOptions): Flood;
   /** One attempt after another until `count` are through; every one is reported. */
   ask(vip: string, count: number, options?: FloodOptions): Promise<readonly Attempt[]>;
-  /** `path`: '/slow' or '/big'. */
-  download(vip: string, path: string, port?: number): RunningDownload;
+  download(vip: string, path: DownloadPath, port?: number): RunningDownload;
   /** Stops every stream that a failed case left running. */
   quiet(): Promise<void>;
   close(): Promise<void>;
@@ -127,7 +126,7 @@ export async function startClient(agent: string, logFile: string): Promise<Clien
         done: null,
       };
       downloads.set(id, state);
-      order({ do: 'download', id, vip, port, path, digest: downloadDigest() });
+      order({ do: 'download', id, vip, port, path, digest: downloadDigest(path) });
       const server = until('first bytes of a download', 10_000, () => state.server ?? state.done?.error);
       const done = until('the end of a download', 300_000, () => state.done, 100);
       // A test that fails before it awaits them has its own error.

@@ -1,5 +1,6 @@
-// A POST and then a GET of so many octets to each address on the command line, one after the other. Prints one line of JSON for
-// each: digests of what was sent and what was heard, the longest silence, or an error. A silence of `patience` ms is the end.
+// A POST of so many octets to all addresses on the command line at once, and then a GET from one after the other. Prints one line
+// of JSON for each: digests of what was sent and what was heard, the longest silence, or an error. A silence of `patience` ms is
+// the end.
 
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
@@ -52,6 +53,6 @@ function transfer(vip: string, method: Transfer['method']): Promise<Transfer> {
 }
 
 // What a server learns of the path by a GET makes its next segment size fit: POST has to come first.
-for (const method of ['POST', 'GET'] as const) {
-  for (const vip of vips) console.log(JSON.stringify(await transfer(vip, method)));
-}
+const all = await Promise.all(vips.map((vip) => transfer(vip, 'POST')));
+for (const vip of vips) all.push(await transfer(vip, 'GET'));
+for (const each of all) console.log(JSON.stringify(each));

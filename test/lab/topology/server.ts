@@ -1,5 +1,6 @@
 // A real server: nginx in its namespace. `/` answers with the server's name and a digest over the whole body, `/big` is
-// 20 MB as fast as it goes, `/slow` the same at a rate that takes longer than any restart, `/check` is for monitors.
+// 20 MB as fast as it goes, `/slow` the same at a rate that takes longer than any restart, `/short` a quarter of it at that rate,
+// `/check` is for monitors.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -21,11 +22,13 @@ export interface Server {
 export const labFolder = '/run/lab';
 export const downloadBytes = 20 << 20;
 
-let bigDigest = '';
+export type DownloadPath = '/big' | '/slow' | '/short';
 
-/** SHA-256 that `/big` and `/slow` must have. */
-export function downloadDigest(): string {
-  return bigDigest;
+const digests = { whole: '', quarter: '' };
+
+/** SHA-256 that it must have. */
+export function downloadDigest(path: DownloadPath): string {
+  return path === '/short' ? digests.quarter : digests.whole;
 }
 
 export function bodyOf(server: ServerName): string {
@@ -33,13 +36,16 @@ export function bodyOf(server: ServerName): string {
   return `${text}sha256 ${createHash('sha256').update(text).digest('hex')}\n`;
 }
 
-/** The 20 MB that all servers share. Called once. */
+/** The 20 MB that all servers share, and a quarter of them. Called once. */
 export function writeDownload(): void {
   const block = randomBytes(1 << 20);
   const bytes = Buffer.concat(Array.from({ length: downloadBytes >> 20 }, () => block));
-  bigDigest = createHash('sha256').update(bytes).digest('hex');
+  const quarter = bytes.subarray(0, downloadBytes / 4);
+  digests.whole = createHash('sha256').update(bytes).digest('hex');
+  digests.quarter = createHash('sha256').update(quarter).digest('hex');
   mkdirSync(labFolder, { recursive: true });
   writeFileSync(`${labFolder}/big`, bytes);
+  writeFileSync(`${labFolder}/short`, quarter);
 }
 
 export function makeServer(name: ServerName, slowBytesPerSecond: number): Server {
@@ -107,6 +113,7 @@ http {
     location = /big { alias ${labFolder}/big; }
     add_header X-Server ${name};
     location = /slow { alias ${labFolder}/big; limit_rate ${slowBytesPerSecond}; }
+    location = /short { alias ${labFolder}/short; limit_rate ${slowBytesPerSecond}; }
   }
 }
 `;
