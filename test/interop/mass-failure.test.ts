@@ -53,7 +53,9 @@ describe('10,000 servers that fall silent at once', function () {
   const inRouter = (...command: readonly string[]) => output('ip', 'netns', 'exec', network.router.name, ...command);
   const inDirector = (...command: readonly string[]) => output('ip', 'netns', 'exec', wire.namespace, ...command);
 
-  before(async () => {
+  // Not once for all, as the one test may be run again: from the beginning.
+  beforeEach(async () => {
+    downs = 0;
     requireTools({
       '/usr/sbin/ip': 'iproute2',
       '/usr/bin/ss': 'iproute2',
@@ -73,13 +75,8 @@ describe('10,000 servers that fall silent at once', function () {
     startBird();
     startDaemon();
   });
-  // It may be run again.
   afterEach(async () => {
-    await inRouter('nft', 'flush', 'ruleset');
-    downs = 0;
-  });
-  after(async () => {
-    await Promise.all(children.map(kill));
+    await Promise.all(children.splice(0).map(kill));
     await network?.destroy();
     rmSync(folder, { recursive: true, force: true });
   });
