@@ -187,6 +187,7 @@ async function overLoopback(subject: Subject, healthy: Seen, { world }: Outside)
   if (!healthy.used.has('connect')) return { tried, seen: 'not tried: it opens no connection', good: null };
   if (healthy.askedTls) return { tried, seen: 'not tried: it asks for TLS', good: null };
   const server = await serve(world.streams, (received) => latin1(sample.stream?.(received) ?? ''));
+  const { lent, takeBack } = lend(world);
   try {
     const target = {
       service: 'web',
@@ -197,7 +198,7 @@ async function overLoopback(subject: Subject, healthy: Seen, { world }: Outside)
       servicePort: 80,
       protocol: 'tcp',
     } as const;
-    const { health, latencyMs } = await checkOnce(subject, target, world, { log: () => {}, observe: () => {} });
+    const { health, latencyMs } = await checkOnce(subject, target, lent, { log: () => {}, observe: () => {} });
     const said = health.is === 'up' ? (health.detail ?? '') : health.reason;
     return {
       tried,
@@ -206,7 +207,41 @@ async function overLoopback(subject: Subject, healthy: Seen, { world }: Outside)
     };
   } finally {
     await server.close();
+    takeBack();
   }
+}
+
+/** The world to a monitor, and back what it leaves open there: timers and connections would keep this process. */
+function lend(world: World): { readonly lent: World; takeBack(): void } {
+  const { clock, streams } = world;
+  const left: (() => void)[] = [];
+  return {
+    lent: {
+      ...world,
+      clock: {
+        now: () => clock.now(),
+        wall: () => clock.wall(),
+        at(delayMs, fn) {
+          const cancel = clock.at(delayMs, fn);
+          left.push(cancel);
+          return cancel;
+        },
+        sleep: (ms, cut) => clock.sleep(ms, cut),
+      },
+      streams: {
+        async connect(options, cut) {
+          const stream = await streams.connect(options, cut);
+          left.push(() => stream.close('rst'));
+          return stream;
+        },
+        secure: (stream, tls, cut) => streams.secure(stream, tls, cut),
+        listen: (at, onStream) => streams.listen(at, onStream),
+      },
+    },
+    takeBack() {
+      for (const release of left) release();
+    },
+  };
 }
 
 async function serve(
