@@ -43,7 +43,7 @@ const KEEPING = [...HEAD, 'Connection: keep-alive', 'ETag: "695b7f10-258"', '', 
 
 const ROWS: readonly Row[] = [
   { name: 'HTTP', monitor: 'HTTP', options: { url: [URL] }, says: CLOSING },
-  { name: 'HTTP to the last octet', monitor: 'HTTP', options: { url: [URL], 'read-body': true }, says: CLOSING },
+  { name: 'HTTP, the status', monitor: 'HTTP', options: { url: [URL], 'read-body': false }, says: CLOSING },
   { name: 'HTTP keep-alive', monitor: 'HTTP', options: { url: [URL], 'keep-alive': true }, says: KEEPING },
   { name: 'ProxyFetch', monitor: 'ProxyFetch', options: { url: [URL] }, says: CLOSING },
   { name: 'TCP', monitor: 'TCP', options: {}, says: null },

