@@ -2,6 +2,7 @@
 // IP, the preferred one fails; measured is the time until the router's kernel table no longer leads to it. Our daemon and
 // BIRD as an announcer fail side by side in the same run, before BIRD and before FRR as routers. Needs root, makes network
 // namespaces. The last line is JSON: BIRD's median divided by ours, one ratio a row; above 1 we are out of the way sooner.
+// A round that breaks off is named on standard error and missing in its rows; the exit code is 1 when a row has none.
 //
 //   npm run bench:failover -- [--rounds 7] [--router BIRD|FRR] [--detection 'hold 3'] [--restart]
 //
