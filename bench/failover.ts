@@ -138,6 +138,7 @@ function casesOf(stage: Stage, rows: readonly Row[]): readonly Case[] {
 async function playRound(stage: Stage, cases: readonly Case[], signal: AbortSignal): Promise<void> {
   const directors = new Map<Case, Director>();
   const armed = new Map<Case, Armed>();
+  const took = new Map<Case, number>();
   try {
     for (const each of cases) directors.set(each, stage.start(each.kind, each.wire));
     const story = () => [...directors.values()].map((director) => director.story().slice(-500)).join('\n');
@@ -159,16 +160,16 @@ async function playRound(stage: Stage, cases: readonly Case[], signal: AbortSign
       if (stage.fib.left(wire.vip, wire.directorAddress, served) === null) struck.push({ each, at: strike() });
       else console.error(`${row.router}: ${kind} was given up before its ${row.failure}, which is left out`);
     }
-    for (const { each, at } of struck) {
-      each.row.times[each.kind].push(await timeUntilLeft(stage, each.wire, at, signal));
-    }
+    for (const { each, at } of struck) took.set(each, await timeUntilLeft(stage, each.wire, at, signal));
   } finally {
     const gone = [...directors.values()].map((director) => director.kill());
     for (const { mend } of armed.values()) await mend();
     // A process with a stopped thread is gone when its tracer is.
     await Promise.all(gone);
   }
+  // A router that has died meanwhile is no witness: the round counts when it is as it was before.
   await stage.allStandBy();
+  for (const [{ row, kind }, ms] of took) row.times[kind].push(ms);
 }
 
 /** In ms; infinite when the route stays. */
