@@ -210,7 +210,8 @@ async function checkServer(
       verdicts.push('unknown');
       continue;
     }
-    if (monitor.via === 'both') lines.push('  on its own address; the path is for the daemon alone');
+    if (monitor.via === 'both')
+      lines.push('  via = both: only the daemon has marks for the path, so up on its own address alone is unknown');
     let start: number | null = null;
     let over = false;
     const say = (text: string) => {
@@ -222,7 +223,7 @@ async function checkServer(
       observe: (name: string, value: number) => say(`${name} ${Number(value.toPrecision(4))}`),
     };
     const { health } = await checkOnce(monitor, target, tracedWorld(world, say), noted);
-    verdicts.push(health.is);
+    verdicts.push(monitor.via === 'both' && health.is === 'up' ? 'unknown' : health.is);
     say(verdictText(health));
     over = true;
   }

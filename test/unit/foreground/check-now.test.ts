@@ -118,6 +118,23 @@ describe('anybal check-now', () => {
     expect(io.out).to.contain('only the daemon has marks');
   });
 
+  it('with via = both is unknown when up on the own address, which is half of it, and down when down there', async () => {
+    const both = `${CONFIG}odd.via = both\nvip-presence = route\n`.replace('[global]', '[global]\nvip-uplinks = eth0');
+    for (const [odd, code] of [
+      [UP, 3],
+      [UNKNOWN, 3],
+      [DOWN, 1],
+    ] as const) {
+      const { fake, io, run } = lab(() => odd);
+      fake.write('/pybal.conf', both);
+      expect(await run(), io.err).to.equal(code);
+      expect(io.out).to.contain('so up on its own address alone is unknown');
+    }
+    const one = lab(() => UP);
+    one.fake.write('/pybal.conf', both);
+    expect(await one.run({ monitor: 'Good' })).to.equal(0);
+  });
+
   it('asks one server, or one monitor, and also a host that is in no pool', async () => {
     const { io, run } = lab(() => DOWN);
     expect(await run({ server: 'cp2', monitor: 'GOOD' })).to.equal(0);
