@@ -17,6 +17,7 @@ import {
 } from './lib/http-options.ts';
 import type { Options, Question, Statuses } from './lib/http-options.ts';
 import type { Http1Reading } from './lib/http1.ts';
+import { inTurn } from './lib/in-turn.ts';
 import type { ResponseReader } from './lib/response.ts';
 import { printable, textOf } from './lib/text.ts';
 import { serverNameOf } from './lib/tls.ts';
@@ -27,11 +28,6 @@ const MAX_PEM_BYTES = 1024 * 1024;
 /** Files of certificates are read again after this time: they are renewed while we run. */
 const CREDENTIALS_MS = 60_000;
 const DAY_MS = 86_400_000;
-/**
- * URLs of one server that are asked for at the same time. A path has eight ports for all connections to one place (see
- * decision/marks.ts), and other monitors of the server want some.
- */
-const AT_ONCE = 4;
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 
 export default {
@@ -115,7 +111,7 @@ class Prober {
 
   async #checkAll(target: Target, credentials: Credentials, cut: Cut): Promise<Verdict> {
     const fetches = this.#questions.map((question) => ({ question, fetch: fetchOf(target, credentials, cut) }));
-    const ended = await inTurn(fetches, AT_ONCE, ({ question, fetch }) => this.#fetch(question, fetch));
+    const ended = await inTurn(fetches, ({ question, fetch }) => this.#fetch(question, fetch));
     const failures = ended.filter((failure) => failure !== null);
     if (failures.length > this.#o['max-failures']) return { is: 'down', reason: failures.join('; ') };
     const [only, ...others] = fetches;
@@ -331,17 +327,6 @@ class Prober {
       files: [ca, certificate, key].filter((path) => path !== null),
     };
   }
-}
-
-/** What comes of each, in their order; so many are under way at once. */
-async function inTurn<T, R>(all: readonly T[], atOnce: number, act: (one: T) => Promise<R>): Promise<readonly R[]> {
-  const results: R[] = [];
-  const rest = all.entries();
-  const worker = async () => {
-    for (const [at, one] of rest) results[at] = await act(one);
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, all.length) }, worker));
-  return results;
 }
 
 function fetchOf(target: Target, credentials: Credentials, cut: Cut): Fetch {

@@ -15,6 +15,7 @@ import type {
 } from 'anybal/monitor';
 import { failing } from './lib/doubt.ts';
 import { Http1Reader, type Http1Reading } from './lib/http1.ts';
+import { inTurn } from './lib/in-turn.ts';
 import type { Verdict } from './lib/response.ts';
 import { textOf } from './lib/text.ts';
 import { serverNameOf } from './lib/tls.ts';
@@ -113,8 +114,8 @@ export default {
           const failure = await fetch(o, tools, target, one, reading, cut);
           return failure === null ? { is: 'up' } : { is: 'down', reason: failure };
         }
-        const asked = questions.map((question) => fetch(o, tools, target, question, reading, cut));
-        const failures = (await Promise.all(asked)).filter((failure) => failure !== null);
+        const asked = await inTurn(questions, (question) => fetch(o, tools, target, question, reading, cut));
+        const failures = asked.filter((failure) => failure !== null);
         return failures.length <= o.max_failures ? { is: 'up' } : { is: 'down', reason: failures.join('\n') };
       },
     };

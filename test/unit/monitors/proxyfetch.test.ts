@@ -200,6 +200,25 @@ describe('ProxyFetch', () => {
     expect(warnings).to.deep.equal(['WARN http_status 404 is not supported: 200, 201 and 202 count as success']);
   });
 
+  it('fetches no more than four URLs at a time, and the next one as soon as one has ended', async () => {
+    let [busy, most, asked] = [0, 0, 0];
+    const server = await serving((socket) =>
+      socket.once('data', () => {
+        asked++;
+        most = Math.max(most, ++busy);
+        const answer = () => {
+          if (asked < 4) return void setTimeout(answer, 5);
+          busy--;
+          socket.end('HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n');
+        };
+        answer();
+      }),
+    );
+    const url = Array.from({ length: 11 }, (_, i) => `http://x/${i}`);
+    expect(await reasonOf(run(server.port, { url, check_all: true }))).to.equal('up');
+    expect([most, asked]).to.deep.equal([4, 11]);
+  });
+
   it('fetches one URL, or all of them with check_all, of which max_failures may fail', async () => {
     const server = await serving((socket) =>
       socket.once('data', (bytes) =>
