@@ -27,6 +27,27 @@ describe("The system's authorities", () => {
     expect(authorities()).to.equal(context);
   });
 
+  it('are read again within a minute of a change of the bundle, for certificates of our own too, and not before', async () => {
+    const bundle = join(folder, 'bundle');
+    await writeFile(bundle, CERTIFICATE);
+    let now = 0;
+    const authorities = systemAuthorities([bundle], () => now);
+    const shown = { certificate: { cert: CERTIFICATE, key: KEY } };
+    const all = () => [authorities(), authorities(shown), authorities({ ca: CERTIFICATE })] as const;
+    const before = all();
+    now = 60_000;
+    expect(all().map((context, i) => context === before[i])).to.deep.equal([true, true, true]);
+    await writeFile(bundle, `${CERTIFICATE}\n`);
+    now = 119_999;
+    expect(all().map((context, i) => context === before[i])).to.deep.equal([true, true, true]);
+    now = 120_000;
+    const after = all();
+    expect(after.map((context, i) => context === before[i])).to.deep.equal([false, false, true]);
+    await rm(bundle);
+    now = 180_000;
+    expect(all().map((context, i) => context === after[i])).to.deep.equal([true, true, true]);
+  });
+
   it('are joined by what a connection brings along, of which the last few are kept', () => {
     const authorities = systemAuthorities([join(folder, 'none')]);
     const mine = authorities({ ca: CERTIFICATE });
