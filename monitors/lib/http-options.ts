@@ -93,7 +93,7 @@ export const options = [
     kind: 'string',
     example: '^(OK|ready)',
     default: null,
-    doc: 'A regular expression that must match in the body, as JavaScript has them, but without references back and looking around: it never takes longer than its length times max-body. Begins with (?i), (?m) or (?s) for flags.',
+    doc: 'A regular expression that must match in the body, as JavaScript has them, but without references back and looking around. One that would take long, as `a.{0,50}b` does, can only be had with a small max-body. Begins with (?i), (?m) or (?s) for flags.',
   },
   {
     name: 'expect-json',
@@ -113,9 +113,9 @@ export const options = [
     name: 'max-body',
     kind: 'int',
     min: 1,
-    max: 16_777_216,
+    max: 1_048_576,
     default: 65_536,
-    doc: 'Bytes of the body in which something is expected. What comes behind them is not looked at.',
+    doc: 'Bytes of the body in which something is expected. What comes behind them is not looked at: with expect-json and expect-sha256 a longer body is down.',
   },
   {
     name: 'read-body',

@@ -1,11 +1,13 @@
 // What a regular expression says, as a tree. The syntax is JavaScript's, without what needs going back: references and looking
-// around. Used by pattern.ts.
+// around. Used by pattern.ts and pattern-table.ts.
 
 /** The pattern is none, or not one of these. */
 export class PatternError extends Error {}
 
 const MAX_DEPTH = 100;
 const MAX_REPEAT = 1000;
+/** Of more characters in a row the other case is not looked for: it is among them. */
+const MAX_CASES = 1000;
 
 export type Place = 'start' | 'end' | 'line start' | 'line end' | 'word edge' | 'no word edge';
 
@@ -20,7 +22,6 @@ export type Ranges = readonly (readonly [first: number, last: number])[];
 export interface CharacterSet {
   readonly ranges: Ranges;
   readonly negated: boolean;
-  readonly anyCase: boolean;
 }
 
 const DIGIT: Ranges = [[0x30, 0x39]];
@@ -141,7 +142,7 @@ class Parser {
   }
 
   #set(ranges: Ranges, negated = false): Node {
-    return { is: 'set', set: { ranges, negated, anyCase: this.#flags.includes('i') } };
+    return { is: 'set', set: { ranges: this.#flags.includes('i') ? inAnyCase(ranges) : ranges, negated } };
   }
 
   #group(): Node {
@@ -221,4 +222,30 @@ function inverted(ranges: Ranges): Ranges {
     next = last + 1;
   }
   return [...gaps, [next, 0xffff]];
+}
+
+export function has({ ranges, negated }: CharacterSet, code: number): boolean {
+  return within(ranges, code) !== negated;
+}
+
+export function within(ranges: Ranges, code: number): boolean {
+  for (const [first, last] of ranges) if (code >= first && code <= last) return true;
+  return false;
+}
+
+function inAnyCase(ranges: Ranges): Ranges {
+  const others: (readonly [number, number])[] = [];
+  for (const [first, last] of ranges) {
+    if (last - first >= MAX_CASES) continue;
+    for (let code = first; code <= last; code++)
+      for (const other of otherCases(code)) if (!within(ranges, other)) others.push([other, other]);
+  }
+  return [...ranges, ...others];
+}
+
+function otherCases(code: number): readonly number[] {
+  const character = String.fromCharCode(code);
+  return [character.toLowerCase(), character.toUpperCase()].map((other) =>
+    other.length === 1 ? other.charCodeAt(0) : code,
+  );
 }

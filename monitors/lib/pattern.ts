@@ -1,14 +1,18 @@
-// Regular expressions that take no longer than the text is long times the pattern is long, whatever is in either: all ways to
-// match are followed at once, as in Thompson's construction, and none is ever gone back on. Used by expect.ts.
+// Regular expressions that take a time that is known before, whatever is in a text: all ways to match are followed at once, as in
+// Thompson's construction, and none is ever gone back on. Mostly that is done once, for all texts, and a table is what comes of it
+// (pattern-table.ts); otherwise each character of a text costs as many steps as the pattern has. Used by expect.ts.
 
-import { LINE_END, parsePattern, PatternError, WORD } from './pattern-syntax.ts';
-import type { CharacterSet, Node, Place, Ranges } from './pattern-syntax.ts';
+import { has, LINE_END, parsePattern, PatternError, within, WORD } from './pattern-syntax.ts';
+import type { CharacterSet, Node, Place } from './pattern-syntax.ts';
+import { tableOf } from './pattern-table.ts';
 
 export { PatternError } from './pattern-syntax.ts';
 
 export interface Pattern {
-  /** Each character of a text costs at most so many steps. */
+  /** What it is when written out. */
   readonly steps: number;
+  /** Each character of a text costs one look. False: at most as many steps as there are. */
+  readonly isTable: boolean;
   /** Whether it matches anywhere in the text. */
   test(text: string): boolean;
 }
@@ -17,17 +21,19 @@ const MAX_STEPS = 1000;
 /** Nodes that may be visited on the way there: repetitions of nothing have no steps. */
 const MAX_VISITS = 20_000;
 
-type Step =
+export type Step =
   | { readonly do: 'take'; readonly set: CharacterSet }
   | { readonly do: 'fork'; readonly to: readonly number[] }
   | { readonly do: 'look'; readonly place: Place }
   | { readonly do: 'match' };
 
-/** Throws PatternError. */
-export function compilePattern(source: string): Pattern {
+/** `asTable`: null where that is too large. Throws PatternError. */
+export function compilePattern(source: string, asTable = tableOf): Pattern {
   const steps = new Compiler().compile(parsePattern(source));
+  const byTable = asTable(steps);
+  if (byTable !== null) return { steps: steps.length, isTable: true, test: byTable };
   const search = new Search(steps);
-  return { steps: steps.length, test: (text) => search.test(text) };
+  return { steps: steps.length, isTable: false, test: (text) => search.test(text) };
 }
 
 class Compiler {
@@ -100,29 +106,29 @@ class Compiler {
 }
 
 /** What a step takes, by character: most are below 256. */
-interface Table {
+interface Taken {
   readonly low: Uint8Array;
   readonly set: CharacterSet;
 }
 
-function tableOf(set: CharacterSet): Table {
+function takenBy(set: CharacterSet): Taken {
   return { set, low: Uint8Array.from({ length: 256 }, (_, code) => (has(set, code) ? 1 : 0)) };
 }
 
-function takes({ low, set }: Table, code: number): boolean {
+function takes({ low, set }: Taken, code: number): boolean {
   return code < 256 ? low[code] === 1 : has(set, code);
 }
 
 /** All places in the pattern where a match may be, from one character of the text to the next. */
 class Search {
   readonly #steps: readonly Step[];
-  readonly #tables: readonly (Table | null)[];
+  readonly #taken: readonly (Taken | null)[];
   /** Characters below 256 that a match can begin with; null: it can be empty. */
   readonly #first: Uint8Array | null;
 
   constructor(steps: readonly Step[]) {
     this.#steps = steps;
-    this.#tables = steps.map((step) => (step.do === 'take' ? tableOf(step.set) : null));
+    this.#taken = steps.map((step) => (step.do === 'take' ? takenBy(step.set) : null));
     this.#first = this.#beginnings();
   }
 
@@ -137,7 +143,7 @@ class Search {
       if (step.do === 'match') return null;
       if (step.do === 'fork') open.push(...step.to);
       else if (step.do === 'look') open.push(next + 1);
-      else this.#tables[next]?.low.forEach((taken, code) => (first[code] = (first[code] ?? 0) | taken));
+      else this.#taken[next]?.low.forEach((isTaken, code) => (first[code] = (first[code] ?? 0) | isTaken));
     }
     return first;
   }
@@ -159,8 +165,8 @@ class Search {
       let nextCount = 0;
       for (let i = 0; i < hereCount; i++) {
         const step = here[i] ?? 0;
-        const table = this.#tables[step];
-        if (table === null || table === undefined || !takes(table, code)) continue;
+        const taken = this.#taken[step];
+        if (taken === null || taken === undefined || !takes(taken, code)) continue;
         nextCount = this.#reach(step + 1, text, at + 1, next, nextCount, reached, stack);
         if (nextCount < 0) return true;
       }
@@ -216,23 +222,6 @@ class Search {
     }
     return listed;
   }
-}
-
-function has({ ranges, negated, anyCase }: CharacterSet, code: number): boolean {
-  const found = within(ranges, code) || (anyCase && otherCases(code).some((other) => within(ranges, other)));
-  return found !== negated;
-}
-
-function within(ranges: Ranges, code: number): boolean {
-  for (const [first, last] of ranges) if (code >= first && code <= last) return true;
-  return false;
-}
-
-function otherCases(code: number): readonly number[] {
-  const character = String.fromCharCode(code);
-  return [character.toLowerCase(), character.toUpperCase()].map((other) =>
-    other.length === 1 ? other.charCodeAt(0) : code,
-  );
 }
 
 function isAt(place: Place, text: string, at: number): boolean {

@@ -117,6 +117,13 @@ describe('Options of a monitor', () => {
     ['HTTP', [PLAIN, 'http.tls-ca = /a'], ['8: warning: http.tls-ca: has no effect: no URL is https://']],
     ['HTTP', [PLAIN, 'http.alpn = http/1.1'], ['8: warning: http.alpn: has no effect: no URL is https://']],
     ['HTTP', [PLAIN, 'http.alpn = h2'], []],
+    ['HTTP', [PLAIN, 'http.max-body = 1048577'], ['8: http.max-body: 1048577 is not between 1 and 1048576']],
+    ['HTTP', [PLAIN, 'http.max-body = 1048576', 'http.expect-regex = "up": ?(true|1)'], []],
+    [
+      'HTTP',
+      [PLAIN, 'http.expect-regex = a.{0,50}b'],
+      ['8: http.expect-regex: too much work for a body of 65536 bytes: max-body can be 3883 with it'],
+    ],
     ['HTTP', [PLAIN, 'http.max-latency = 5'], ['8: warning: http.max-latency: has no effect: the timeout, 5, comes']],
     ['HTTP', [PLAIN, 'http.max-latency = 4.9'], []],
     ['HTTP', [SECURE, 'http.sni = 192.0.2.1'], ['8: http.sni: 192.0.2.1 is an address, which is no server name']],

@@ -2,13 +2,13 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { createHash } from 'node:crypto';
 import { expectDigest, expectJson, expectPattern, expectText, NoExpectation } from '../../../../monitors/lib/expect.ts';
-import { compilePattern, PatternError } from '../../../../monitors/lib/pattern.ts';
+import { compilePattern, type Pattern, PatternError } from '../../../../monitors/lib/pattern.ts';
 import { sha256 } from '../../../../monitors/lib/sha256.ts';
 
 const body = (text: string, cut = false) => ({ bytes: new TextEncoder().encode(text), cut });
 
 describe('A pattern', () => {
-  const matches = (source: string, text: string) => compilePattern(source).test(text);
+  const noTable = () => null;
 
   for (const [source, flags, texts] of [
     ['a', '', ['a', 'xax', 'b', '']],
@@ -37,13 +37,17 @@ describe('A pattern', () => {
     ['[^]', '', ['', '\n']],
     ['\\x41\\u00e9\\t\\0\\/', '', ['Aé\t\0/', 'Aé']],
     ['é+', '', ['café', 'cafe']],
+    ['[α-ω]\\B[^Ā-\\uffff]', '', ['αa', 'α!', 'ωĀ', 'ϊ a', '\uffffα-', 'βé']],
+    ['straße|ÀB|Ж', 'i', ['STRAßE', 'àb', 'ж', 'з']],
+    ['^\\s*\\u2028', 'm', ['a\u2028', 'a\n\u3000\u2028', '\u2029\u2028']],
     ['(?:a)(?<name>b)', '', ['ab', 'ba']],
     ['[\\D]', '', ['5', 'x']],
   ] as const) {
     it(`/${source}/${flags} finds what JavaScript's own finds`, () => {
-      const ours = compilePattern(flags === '' ? source : `(?${flags})${source}`);
+      const written = flags === '' ? source : `(?${flags})${source}`;
       const theirs = new RegExp(source, flags);
-      for (const text of texts) expect(ours.test(text), text).to.equal(theirs.test(text));
+      for (const ours of [compilePattern(written), compilePattern(written, noTable)])
+        for (const text of texts) expect(ours.test(text), text).to.equal(theirs.test(text));
     });
   }
 
@@ -72,8 +76,10 @@ describe('A pattern', () => {
     const text = fc.string({ unit: fc.constantFrom('a', 'b', 'A', '\n', '-', 'é'), maxLength: 8 });
     fc.assert(
       fc.property(source, text, fc.constantFrom('', 'i', 'm', 's'), (pattern, given, flags) => {
-        const ours = compilePattern(flags === '' ? pattern : `(?${flags})${pattern}`);
-        expect(ours.test(given)).to.equal(new RegExp(pattern, flags).test(given));
+        const written = flags === '' ? pattern : `(?${flags})${pattern}`;
+        const theirs = new RegExp(pattern, flags).test(given);
+        expect(compilePattern(written, noTable).test(given), 'without a table').to.equal(theirs);
+        expect(compilePattern(written).test(given)).to.equal(theirs);
       }),
       { seed: 1968, numRuns: 3000 },
     );
@@ -81,17 +87,38 @@ describe('A pattern', () => {
 
   it('takes no time to speak of where going back would take for ever', () => {
     const start = performance.now();
-    for (const source of [
-      '(a*)*b',
-      '(a|a)*b',
-      '(a|aa)+$',
-      '(.*)(.*)(.*)(.*)x',
-      '(x+x+)+y',
-      'a?'.repeat(30) + 'a'.repeat(30),
-    ]) {
-      matches(source, 'a'.repeat(20_000));
+    for (const source of ['(a*)*b', '(a|a)*b', '(a|aa)+$', '(.*)(.*)(.*)(.*)x', '(x+x+)+y', 'a?'.repeat(30)]) {
+      compilePattern(source).test('a'.repeat(20_000));
+      compilePattern(source, noTable).test('a'.repeat(20_000));
     }
     expect(performance.now() - start).to.be.lessThan(3000);
+  });
+
+  it('mostly is a table, in which a character is one look, whatever the pattern is', () => {
+    const text = 'a'.repeat(1 << 20);
+    const plain = compilePattern('b');
+    const timed = (pattern: Pattern) => {
+      const times = [1, 2, 3].map(() => {
+        const start = performance.now();
+        expect(pattern.test(text)).to.equal(false);
+        return performance.now() - start;
+      });
+      return Math.min(...times);
+    };
+    for (const source of [
+      '(a?){20}b',
+      '(?:a|aa|aaa|aaaa|aaaaa|aaaaaa)*b',
+      '(.*a){8}.*b',
+      '(?i)\\bALL\\s+(is|are)\\s+(well|ok)\\b',
+    ])
+      expect(timed(compilePattern(source)), source).to.be.below(4 * timed(plain) + 30);
+  });
+
+  it('is no table when that would be large, which is known before long', () => {
+    const start = performance.now();
+    for (const source of ['a.{0,50}b', '(a|b)*a(a|b){20}c', 'a{999}'])
+      expect(compilePattern(source), source).to.have.property('isTable', false);
+    expect(performance.now() - start).to.be.below(1500);
   });
 
   for (const [source, why] of [
@@ -159,10 +186,32 @@ describe('What is expected of a body', () => {
       'expected a match of /^OK$/ in the body, got 2 bytes that begin with “KO”',
     );
     expect(() => expectPattern('(', 100)).to.throw(NoExpectation, 'not closed');
-    expect(() => expectPattern('a{999}', 65_536)).to.throw(
-      NoExpectation,
-      /it has 1000 steps, too many for 65536 bytes: max-body can be 4000/,
-    );
+    for (const [source, most] of [
+      ['a{999}', 400],
+      ['a.{0,50}b', 3883],
+    ] as const) {
+      expect(() => expectPattern(source, 65_536)).to.throw(
+        NoExpectation,
+        `too much work for a body of 65536 bytes: max-body can be ${most} with it, or repeat less in it`,
+      );
+      expect(expectPattern(source, most)(body('x'))).to.match(/^expected a match/);
+    }
+  });
+
+  it('is a pattern somewhere in a large page', () => {
+    const page = '<p class="s">all of it stands here</p>\n'.repeat(20_000);
+    for (const source of [
+      '"status":\\s*"(green|yellow)"',
+      '(?i)<h1[^>]*>\\s*Welcome.*</h1>',
+      '^build-[0-9a-f]{40}$|ready$',
+    ]) {
+      const expected = expectPattern(source, 1 << 20);
+      expect(expected(body(page)), source).to.match(/^expected a match/);
+      for (const good of ['"status": "green"', '<H1 id="a">\nWelcome to us</H1>', 'ready'])
+        expect(expected(body(page + good)) === null, `${source} in ${good}`).to.equal(
+          new RegExp(source.replace('(?i)', ''), 'i').test(good),
+        );
+    }
   });
 
   it('are values in JSON', () => {
