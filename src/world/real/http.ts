@@ -83,6 +83,7 @@ async function exchange(request: Exchange, cut: Cut, names: Names, authorities: 
           : {}),
       },
       call,
+      knife,
     ),
   });
   knife.onAbort(() => void client.destroy(stopped.by).catch(() => {}));
@@ -144,18 +145,24 @@ function flatten(headers: Readonly<Record<string, string | string[] | undefined>
   return flat;
 }
 
-/** undici's own, but what the network says of the server is told from what this host can not do. */
-function dialBy(options: buildConnector.BuildOptions, call: string): buildConnector.connector {
+/**
+ * undici's own, but what the network says of the server is told from what this host can not do, and a cut ends it: undici waits for a
+ * connection that has not come about, TLS included, though its client is destroyed.
+ */
+function dialBy(options: buildConnector.BuildOptions, call: string, cut: Cut): buildConnector.connector {
   const dial = buildConnector(options);
   return (to, done) => {
     let atOnce = false;
+    let forget = (): void => {};
     const socket: unknown = dial(to, (...outcome) => {
+      forget();
       const failed = outcome[0] === null ? null : systemError(outcome[0], call);
       const refusal = failed === null || atOnce ? failed : refusalOf(failed);
       if (refusal === null || refusal === failed) done(...outcome);
       else done(refusal, null);
     });
     if (!(socket instanceof Socket)) return;
+    forget = cut.onAbort(() => void socket.destroy());
     socket.on('connectionAttempt', () => {
       atOnce = true;
       // What connect(2) refuses is told in the tick behind this one, before anything is heard of the network.

@@ -174,6 +174,25 @@ describe('An HTTP request', () => {
       }
     });
 
+  it('whose handshake hangs is let go when its time is over', async () => {
+    const closed: string[] = [];
+    const silent = createServer((socket) =>
+      socket
+        .on('error', () => {})
+        .on('close', () => closed.push('closed'))
+        .resume(),
+    );
+    const url = `https://127.0.0.1:${await listenSomewhere(silent)}/`;
+    try {
+      expect(await codeOf(http.get({ url, timeoutMs: 200, maxBytes: 10 }, new Knife()))).to.equal('ETIMEDOUT');
+      for (let waited = 0; closed.length === 0 && waited < 2000; waited += 10)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      expect(closed).to.deep.equal(['closed']);
+    } finally {
+      silent.close();
+    }
+  });
+
   it('that was answered in time is answered, though we looked too late', async () => {
     const program = `require('node:net').createServer((socket) => socket.once('data', () => {
       console.log('asked');
