@@ -141,7 +141,8 @@ async function line(o: Options, tools: Tools, target: Target, cut: Cut): Promise
     throw new Error(noConnection(error, cut, o.timeout));
   });
   try {
-    const lines = linesOf(stream, cut, MAX_LINE_BYTES);
+    // HAProxy's agents may end their line by CR or LF, or by closing the connection.
+    const lines = linesOf(stream, cut, MAX_LINE_BYTES, true);
     const request = fill(o.send, target);
     if (request !== '') stream.write(new TextEncoder().encode(request));
     return await lines.next();
@@ -169,7 +170,7 @@ async function document(text: string, o: Options, tools: Tools, target: Target, 
     throw cut.aborted ? new Error(`no whole answer in ${o.timeout} seconds`) : error;
   });
   const answer = new TextDecoder().decode(body).trim();
-  const said = answer.startsWith('{') ? learnJson(answer) : learn(before, answer.split(/\r?\n/, 1)[0] ?? '');
+  const said = answer.startsWith('{') ? learnJson(answer) : learn(before, answer.split(/[\r\n]/, 1)[0] ?? '');
   if (typeof said !== 'string' || (status >= 200 && status < 300)) return said;
   return `HTTP status ${status}, and ${said}`;
 }

@@ -11,10 +11,16 @@ export interface Lines {
   readonly rest: string;
 }
 
-/** Nobody else may read from the stream. A line of more than `maxBytes` is an error. */
-export function linesOf(stream: Stream, cut: Cut, maxBytes: number): Lines {
+/**
+ * Nobody else may read from the stream. A line of more than `maxBytes` is an error. With `loose` a CR alone ends a line, too, and so
+ * does the end of what the server sends: a FIN, no reset.
+ */
+export function linesOf(stream: Stream, cut: Cut, maxBytes: number, loose = false): Lines {
   const latin1 = new TextDecoder('latin1');
+  const lineEnd = loose ? /[\r\n]/ : /\n/;
   let text = '';
+  /** By a FIN, before anything went wrong. */
+  let finished = false;
   /** Why no more will come. */
   let over: string | null = null;
   let wake = (): void => {};
@@ -29,19 +35,23 @@ export function linesOf(stream: Stream, cut: Cut, maxBytes: number): Lines {
       if (text.length > 2 * maxBytes) stream.pause();
       wake();
     },
-    onEnd: () => end('the connection was closed'),
+    onEnd() {
+      finished = over === null;
+      end('the connection was closed');
+    },
     onClose: (error) => end(error === null ? 'the connection was closed' : `the connection was lost (${error.code})`),
     onDrain() {},
   });
   cut.onAbort(() => end('nothing came in time'));
 
   const take = (): string | Error | null => {
-    const at = text.indexOf('\n');
+    const at = text.search(lineEnd);
     const length = at < 0 ? text.length : at;
     if (length > maxBytes) return new Error(`a line of more than ${maxBytes} bytes: ${quote(text)}`);
-    if (at < 0) return over === null ? null : new Error(text === '' ? over : `${over} after ${quote(text)}`);
-    const line = text.slice(0, at).replace(/\r$/, '');
-    text = text.slice(at + 1);
+    const last = loose && finished && text !== '';
+    if (at < 0 && !last) return over === null ? null : new Error(text === '' ? over : `${over} after ${quote(text)}`);
+    const line = text.slice(0, length).replace(/\r$/, '');
+    text = text.slice(length + 1);
     if (text.length <= 2 * maxBytes) stream.resume();
     return line;
   };

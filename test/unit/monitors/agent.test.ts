@@ -191,6 +191,17 @@ describe('Agent', () => {
     ]);
   });
 
+  for (const [end, onSocket] of [
+    ['a CR alone, and goes on', (s) => void s.write('ready up 75%\rmore')],
+    ['CR and LF, and goes on', (s) => void s.write('ready up 75%\r\nmore')],
+    ['its connection', (s) => void s.end('ready up 75%')],
+  ] satisfies [string, Parameters<typeof serve>[0]][]) {
+    it(`understands a line that the agent ends by ${end}`, async () => {
+      const { bench } = await against(onSocket);
+      expect(await words(bench)).to.equal('up 75%');
+    });
+  }
+
   it('does not wait for the agent to close', async () => {
     const { bench } = await against((socket) => void socket.write('up\nand more that nobody wants'));
     expect(await words(bench)).to.equal('up');
@@ -200,7 +211,12 @@ describe('Agent', () => {
     ['says nothing', () => {}, 'nothing came in time'],
     ['says half a line', (s) => void s.write('up'), 'nothing came in time after "up"'],
     ['closes without a word', (s) => void s.end(), 'the connection was closed'],
-    ['closes within the line', (s) => void s.end('dow'), 'the connection was closed after "dow"'],
+    ['closes within a word', (s) => void s.end('dow'), 'the agent says "dow", which has no word of an agent\'s'],
+    [
+      'resets within the line',
+      (s) => void s.write('up 50%', () => setTimeout(() => s.resetAndDestroy(), 30)),
+      'the connection was lost (ECONNRESET) after "up 50%"',
+    ],
     ['resets', (s) => void setTimeout(() => s.resetAndDestroy(), 30), 'the connection was lost (ECONNRESET)'],
     ['says other words', (s) => void s.end('hello\n'), 'the agent says "hello", which has no word of an agent\'s'],
     [
