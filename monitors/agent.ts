@@ -47,7 +47,8 @@ const options = [
     default: 'down',
     doc:
       'What it means when the agent cannot be asked or understood. `unchanged` is what HAProxy does: what the agent said last ' +
-      'stands, and another monitor has to notice that the server is gone.',
+      'stands, and another monitor has to notice that the server is gone. Until it was heard once, ' +
+      'nothing is known of the server.',
   },
 ] as const satisfies readonly OptionRow[];
 
@@ -95,10 +96,12 @@ export default {
     return {
       async check(target, cut) {
         const key = keyOf(target);
-        const before = known.get(key) ?? NOTHING;
+        const heard = known.get(key);
+        const before = heard ?? NOTHING;
         const said = o.unreachable === 'down' ? await ask(o, tools, target, before, cut) : await patiently();
         if (typeof said === 'string') {
           if (o.unreachable === 'down') return { is: 'down', reason: said };
+          if (heard === undefined) return { is: 'unknown', reason: `the agent was never heard: ${said}` };
           tools.log('debug', target, `The agent is not heard (${said}): what it said before stands`);
           return healthOf(before, `not heard: ${said}`);
         }

@@ -252,6 +252,17 @@ describe('Agent', () => {
     expect(await bench.result(3)).to.include({ drain: true, percent: 50 });
   });
 
+  it('with `unreachable = unchanged` knows nothing until the agent was heard once', async () => {
+    let asked = 0;
+    const { bench } = await against((socket) => void socket.end(['', 'hello\n', 'drain\n'][asked++] ?? ''), {
+      unreachable: 'unchanged',
+    });
+    expect(await words(bench, 1)).to.equal('unknown: the agent was never heard: the connection was closed');
+    expect(await words(bench, 2)).to.match(/^unknown: the agent was never heard: the agent says "hello"/);
+    expect(await words(bench, 3)).to.equal('up drain');
+    expect(await words(bench, 4)).to.equal('up drain (not heard: the connection was closed)');
+  });
+
   it("does not call our own fault the agent's", async () => {
     const connect = () => Promise.reject(new SystemError('EMFILE', 'connect'));
     const streams = { connect, secure: connect, listen: connect };
