@@ -45,7 +45,7 @@ export default {
   },
 } satisfies Poll<typeof options>;
 
-type Verdict = { is: 'up'; detail?: string } | { is: 'down'; reason: string };
+type Verdict = { is: 'up'; detail?: string } | { is: 'down'; reason: string; slowByMs: number };
 type Credentials = Pick<TlsOptions, 'ca' | 'certificate' | 'files'>;
 
 const NO_CREDENTIALS: Readonly<Credentials> = {};
@@ -59,6 +59,8 @@ interface Fetch {
   reader: ResponseReader | null;
   /** The status line that was wanted. */
   line: string;
+  /** More than max-latency, when nothing else was wrong, ms. */
+  slowByMs: number;
 }
 
 class Prober {
@@ -106,14 +108,22 @@ class Prober {
     if (one === undefined || o['check-all']) return this.#checkAll(target, credentials, cut);
     const fetch = fetchOf(target, credentials, cut);
     const failure = await this.#fetch(one, fetch);
-    return failure === null ? { is: 'up', detail: fetch.line } : { is: 'down', reason: failure };
+    return failure === null
+      ? { is: 'up', detail: fetch.line }
+      : { is: 'down', reason: failure, slowByMs: fetch.slowByMs };
   }
 
   async #checkAll(target: Target, credentials: Credentials, cut: Cut): Promise<Verdict> {
     const fetches = this.#questions.map((question) => ({ question, fetch: fetchOf(target, credentials, cut) }));
     const ended = await inTurn(fetches, ({ question, fetch }) => this.#fetch(question, fetch));
     const failures = ended.filter((failure) => failure !== null);
-    if (failures.length > this.#o['max-failures']) return { is: 'down', reason: failures.join('; ') };
+    const tooMany = failures.length - this.#o['max-failures'];
+    if (tooMany > 0) {
+      // Without so many of those that were only slow it would be up.
+      const slow = fetches.map(({ fetch }) => fetch.slowByMs).filter((ms) => ms > 0);
+      const slowByMs = slow.toSorted((a, b) => a - b)[tooMany - 1] ?? 0;
+      return { is: 'down', reason: failures.join('; '), slowByMs };
+    }
     const [only, ...others] = fetches;
     return only === undefined || others.length > 0 || failures.length > 0
       ? { is: 'up' }
@@ -141,8 +151,10 @@ class Prober {
     }
     const seconds = (clock.now() - start) / 1000;
     if (fetch.cut.aborted) failure = `timed out after ${timeout} s, ${fetch.reader?.progress ?? fetch.phase}`;
-    else if (failure === null && maxLatency !== null && seconds > maxLatency)
+    else if (failure === null && maxLatency !== null && seconds > maxLatency) {
+      fetch.slowByMs = (seconds - maxLatency) * 1000;
       failure = `${fetch.line} took ${seconds.toFixed(3)} s, expected at most ${maxLatency} s`;
+    }
     const labels = failure === null ? question.successful : question.failed;
     this.#tools.observe(fetch.target, 'request_duration_seconds', seconds, labels);
     return failure === null ? null : `${question.label}: ${failure}`;
@@ -330,7 +342,7 @@ class Prober {
 }
 
 function fetchOf(target: Target, credentials: Credentials, cut: Cut): Fetch {
-  return { target, credentials, cut, phase: 'while connecting', reader: null, line: '' };
+  return { target, credentials, cut, phase: 'while connecting', reader: null, line: '', slowByMs: 0 };
 }
 
 function validity({ subject, validTo }: TlsCertificate, left: number): string {

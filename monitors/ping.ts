@@ -92,8 +92,9 @@ export default {
         await round.ended;
         forget();
         if (round.best !== null) tools.observe(target, 'round_trip_seconds', round.best / 1000);
-        const health = round.replies >= o.need;
-        return health ? { is: 'up', detail: round.summary() } : { is: 'down', reason: round.complaint() };
+        return round.replies >= o.need
+          ? { is: 'up', detail: round.summary() }
+          : { is: 'down', reason: round.complaint(), slowByMs: round.slowByMs };
       },
     };
   },
@@ -108,6 +109,8 @@ class Round {
   replies = 0;
   best: number | null = null;
   #slow = 0;
+  /** By how much the least late of them was late, ms. */
+  #slowByMs = Number.POSITIVE_INFINITY;
   #failed = 0;
   #lastFailure: string | null = null;
   #resolve = (): void => {};
@@ -122,8 +125,11 @@ class Round {
   onReply(roundTripMs: number): void {
     if (!this.open) return;
     this.best = Math.min(this.best ?? roundTripMs, roundTripMs);
-    if (roundTripMs > (this.#o['max-latency'] ?? Number.POSITIVE_INFINITY) * 1000) this.#slow++;
-    else this.replies++;
+    const slowByMs = roundTripMs - (this.#o['max-latency'] ?? Number.POSITIVE_INFINITY) * 1000;
+    if (slowByMs > 0) {
+      this.#slow++;
+      this.#slowByMs = Math.min(this.#slowByMs, slowByMs);
+    } else this.replies++;
     this.#look();
   }
 
@@ -135,8 +141,18 @@ class Round {
   }
 
   #look(): void {
+    if (this.replies >= this.#o.need || this.#tooMany) this.end();
+  }
+
+  /** Late, or not coming: with one less it could still be up. */
+  get #tooMany(): boolean {
     const { count, need } = this.#o;
-    if (this.replies >= need || this.#slow + this.#failed > count - need) this.end();
+    return this.#slow + this.#failed > count - need;
+  }
+
+  /** Had a late one come by so much sooner, it could still be up; 0: late replies are not the reason. */
+  get slowByMs(): number {
+    return this.#slow > 0 && this.#tooMany ? this.#slowByMs : 0;
   }
 
   end(): void {

@@ -93,7 +93,8 @@ export default {
       if (complaint !== null) return { is: 'down', reason: complaint };
       const limit = o['max-latency'];
       if (limit !== null && ms > limit * 1000) {
-        return { is: 'down', reason: `took ${ms.toFixed(0)} ms, longer than ${limit * 1000} ms` };
+        const slowByMs = ms - limit * 1000;
+        return { is: 'down', reason: `took ${ms.toFixed(0)} ms, longer than ${limit * 1000} ms`, slowByMs };
       }
       return { is: 'up' };
     },

@@ -64,7 +64,15 @@ export type Health =
       /** No new connections, please; those that it has may end. */
       readonly drain?: boolean;
     }
-  | { readonly is: 'down'; readonly reason: string }
+  | {
+      readonly is: 'down';
+      readonly reason: string;
+      /**
+       * It is down for nothing but this: it took so much longer than it may, ms. The runner knows how much of that was our own
+       * (the event loop was late, the check waited for its turn), and calls it unknown when it may have been all.
+       */
+      readonly slowByMs?: number;
+    }
   /** Our own fault: it says nothing about the server. */
   | { readonly is: 'unknown'; readonly reason: string };
 

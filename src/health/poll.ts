@@ -5,7 +5,7 @@ import { CheckCut, type Ending, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
 import type { PathSource } from './path.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
 import type { Alarm, Sleeper, Ticks } from './ticks.ts';
-import type { Clock, Self } from '../world/world.ts';
+import type { Clock, Mono, Self } from '../world/world.ts';
 
 /** The first check of everything is spread over this time; so is what a reload adds. */
 export const FIRST_SPREAD_MS = 1000;
@@ -52,16 +52,14 @@ export interface Loop {
 
 /** One check. */
 class Run extends CheckCut {
-  readonly startedAt: number;
   /** Set as soon as it has begun. */
   ended: Promise<void> | null = null;
   timedOut = false;
   told = false;
   readonly #loop: PollLoop;
 
-  constructor(path: PathSource | null, startedAt: number, loop: PollLoop) {
-    super(path);
-    this.startedAt = startedAt;
+  constructor(path: PathSource | null, startedAt: Mono, loop: PollLoop) {
+    super(path, startedAt);
     this.#loop = loop;
   }
 
@@ -160,23 +158,23 @@ export class PollLoop implements Loop, Sleeper {
       this.#context.onStart(lateMs);
       this.#start(now);
     } else if (run.told) this.#stillStuck(run, now);
-    else if (run.waiting > 0 && now - run.startedAt >= this.#intervalMs)
+    else if (run.turns > 0 && now - run.startedAt >= this.#intervalMs)
       this.#context.onResult({ is: 'unknown', reason: TOO_MANY }, now - run.startedAt);
   }
 
   /** The last check was cut and does not end. */
-  #stillStuck(run: Run, now: number): void {
+  #stillStuck(run: Run, now: Mono): void {
     if (now - run.startedAt >= this.#timeoutMs + STUCK_MS && this.#abandoned < MAX_ABANDONED) {
       this.#abandoned++;
       this.#context.onAbandoned(this.#abandoned === MAX_ABANDONED);
       this.#start(now);
     } else {
-      const health = judge({ returned: TIMED_OUT, timedOut: true }, run, 0, this.#timeoutMs);
-      this.#context.onResult(health, now - run.startedAt);
+      const latencyMs = now - run.startedAt;
+      this.#context.onResult(this.#judge(run, { returned: TIMED_OUT, timedOut: true }, latencyMs), latencyMs);
     }
   }
 
-  #start(now: number): void {
+  #start(now: Mono): void {
     const run = new Run(this.#context.path ?? null, now, this);
     this.#lastStart = now;
     this.#run = run;
@@ -203,13 +201,12 @@ export class PollLoop implements Loop, Sleeper {
     if (run.told || this.#stopped) return;
     run.told = true;
     const latencyMs = this.#context.clock.now() - run.startedAt;
-    const lateMs = run.timedOut ? this.#lateMs(latencyMs) : 0;
-    this.#context.onResult(judge(ending, run, lateMs, this.#timeoutMs), latencyMs);
+    this.#context.onResult(this.#judge(run, ending, latencyMs), latencyMs);
     this.repace();
   }
 
-  #lateMs(latencyMs: number): number {
-    return Math.max(this.#context.self().loopLateMs, latencyMs - this.#timeoutMs - LAST_WORDS_MS);
+  #judge(run: Run, ending: Ending, latencyMs: number): Health {
+    return judge(ending, run, this.#context, Math.min(this.#timeoutMs, latencyMs - run.waitedMs));
   }
 
   /** A tick sets the next one on the grid: it may have to come sooner, or can wait. */
@@ -236,6 +233,11 @@ export class PollLoop implements Loop, Sleeper {
 
   #onDeadline(): void {
     const run = this.#run;
+    const moreMs = run === null ? 0 : run.moreMs(this.#context.clock.now(), this.#timeoutMs);
+    if (moreMs > 0) {
+      this.#deadline.set(moreMs);
+      return;
+    }
     // Timers run before sockets are read: one more turn, in case the answer is already here and it was us who were late.
     this.#context.clock.at(1, () => {
       if (run === null || run.told || this.#stopped || this.#run !== run) return;

@@ -10,6 +10,8 @@ import type {
   Clock,
   CommandResult,
   FileStat,
+  Mono,
+  Self,
   Stream,
   UdpHandlers,
   UdpOptions,
@@ -50,11 +52,33 @@ export class CheckCut extends Knife {
   /** The check itself is broken: whatever it says does not count. */
   bug: string | null = null;
   /** Turns that it waits for. */
+  turns = 0;
+  /** What it waits for that is ours: turns, and the path. */
   waiting = 0;
+  /** For how long it did so before, ms. */
+  waitedMs = 0;
+  #waitsSince = 0;
+  readonly startedAt: Mono;
 
-  constructor(path: PathSource | null = null) {
+  constructor(path: PathSource | null = null, startedAt = 0 as Mono) {
     super();
     this.path = path;
+    this.startedAt = startedAt;
+  }
+
+  startWaiting(now: Mono): void {
+    if (this.waiting++ === 0) this.#waitsSince = now;
+  }
+  endWaiting(now: Mono): void {
+    if (--this.waiting === 0) this.waitedMs += now - this.#waitsSince;
+  }
+
+  /**
+   * At its deadline: how much more time the server is given, ms, because the check had to wait for what is ours. Half of the time is the
+   * server's.
+   */
+  moreMs(now: Mono, timeoutMs: number): number {
+    return this.waiting > 0 ? 0 : this.waitedMs + timeoutMs / 2 - (now - this.startedAt);
   }
 
   /** The check that is under way in its place, when this one is over and what it opened is kept. */
@@ -162,7 +186,7 @@ export function makeTools(
   const connected = (cut: Cut, connect: () => Promise<Stream>): Promise<Stream> => {
     const check = cut instanceof CheckCut ? cut : null;
     if (gates.connecting.enterAtOnce(cut)) return dialled(cut, check, connect);
-    return turn(gates.connecting, cut, check).then(() => dialled(cut, check, connect));
+    return turn(gates.connecting, world.clock, cut, check).then(() => dialled(cut, check, connect));
   };
   const tools: Tools = {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
@@ -199,7 +223,8 @@ export function makeTools(
       ),
     datagram(options, handlers, cut) {
       const path = pathOf(cut);
-      const opened = (dial: () => Promise<UdpSocket>) => guarded(gates.connecting, cut, faultOfConnecting, dial);
+      const opened = (dial: () => Promise<UdpSocket>) =>
+        guarded(gates.connecting, world.clock, cut, faultOfConnecting, dial);
       if (path === null) return opened(() => openUdp(world, options, handlers, cut, sockets));
       return onTheWay(world.clock, path, cut, (way) =>
         opened(() =>
@@ -207,18 +232,25 @@ export function makeTools(
         ),
       );
     },
-    ping: (options, cut) => guarded(gates.pings, cut, faultOfConnecting, () => world.icmp.ping(options, cut), 'a ping'),
+    ping: (options, cut) =>
+      guarded(gates.pings, world.clock, cut, faultOfConnecting, () => world.icmp.ping(options, cut), 'a ping'),
     run: (command, cut) =>
       guarded(
         gates.commands,
+        world.clock,
         cut,
         faultOfRunning,
-        async () => killedInTime(await world.processes.run(command, cut), command.timeoutMs, world.self().loopLateMs),
+        async () => {
+          const startedAt = world.clock.now();
+          const result = await world.processes.run(command, cut);
+          return result.timedOut ? killedInTime(result, command.timeoutMs, world.self().lateSince(startedAt)) : result;
+        },
         'a command',
       ),
     fetch: (request, cut) =>
       guarded(
         gates.connecting,
+        world.clock,
         cut,
         faultOfFetching,
         () => world.http.get(request, cut),
@@ -258,12 +290,16 @@ function pathOf(cut: Cut): PathSource | null {
 
 /** `act` when the path is there. That it is not says nothing about the server. */
 async function onTheWay<T>(clock: Clock, source: PathSource, cut: Cut, act: (way: Path) => Promise<T>): Promise<T> {
+  const check = cut instanceof CheckCut ? cut : null;
   let way: Path;
+  check?.startWaiting(clock.now());
   try {
     way = await awaitPath(source, clock, cut);
   } catch (error) {
-    if (cut instanceof CheckCut) cut.ownFault ??= errorText(error);
+    if (check !== null) check.ownFault ??= errorText(error);
     throw error;
+  } finally {
+    check?.endWaiting(clock.now());
   }
   return act(way);
 }
@@ -305,6 +341,7 @@ function deadline(clock: Clock, whole: Cut, ms: number): ReturnType<Tools['deadl
 /** Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. */
 async function guarded<T>(
   gate: Gate,
+  clock: Clock,
   cut: Cut,
   faultOf: (error: unknown, cut: Cut) => string | null,
   act: () => Promise<T>,
@@ -315,7 +352,7 @@ async function guarded<T>(
     check.ownFault ??= `${notOnPath} can not go through the path`;
     throw new SystemError('ENOTSUP', 'take the path', check.ownFault);
   }
-  if (!gate.enterAtOnce(cut)) await turn(gate, cut, check);
+  if (!gate.enterAtOnce(cut)) await turn(gate, clock, cut, check);
   try {
     return await act();
   } catch (error) {
@@ -326,16 +363,18 @@ async function guarded<T>(
   }
 }
 
-async function turn(gate: Gate, cut: Cut, check: CheckCut | null): Promise<void> {
+async function turn(gate: Gate, clock: Clock, cut: Cut, check: CheckCut | null): Promise<void> {
+  if (check !== null) check.turns++;
+  check?.startWaiting(clock.now());
   try {
-    if (check !== null) check.waiting++;
     await gate.enter(cut);
   } catch (error) {
     // Never having had a turn is no answer of the server.
     if (check !== null) check.ownFault ??= TOO_MANY;
     throw error;
   } finally {
-    if (check !== null) check.waiting--;
+    if (check !== null) check.turns--;
+    check?.endWaiting(clock.now());
   }
 }
 
@@ -391,9 +430,9 @@ async function openUdp(
   };
 }
 
-/** A time limit that passed while we were not looking proves nothing. */
-function killedInTime(result: CommandResult, timeoutMs: number, loopLateMs: number): CommandResult {
-  if (result.timedOut && loopLateMs >= timeoutMs) throw new SystemError('ETIME', 'run', lateText(loopLateMs));
+/** A time limit that passed while we were mostly not looking proves nothing. */
+function killedInTime(result: CommandResult, timeoutMs: number, lateMs: number): CommandResult {
+  if (lateMs > timeoutMs / 2) throw new SystemError('ETIME', 'run', lateText(lateMs));
   return result;
 }
 
@@ -477,17 +516,34 @@ export interface Ending {
   readonly timedOut: boolean;
 }
 
-/** What the end of a check says. `lateMs`: how late the event loop was, `timeoutMs`: the time that the server was given. */
-export function judge(ending: Ending, cut: CheckCut, lateMs: number, timeoutMs: number): Health {
+/** What the end of a check says. `givenMs`: the time that the server was given, without what the check waited for here. */
+export function judge(ending: Ending, cut: CheckCut, host: { self(): Self }, givenMs: number): Health {
   if (cut.bug !== null) return { is: 'unknown', reason: bounded(cut.bug) };
   if (ending.threw instanceof ReadFailed) return { is: 'unknown', reason: bounded(ending.threw.message) };
   const health: Health =
     'threw' in ending ? { is: 'down', reason: bounded(errorText(ending.threw)) } : asHealth(ending.returned);
-  if (ending.timedOut) {
-    if (cut.ownFault === null && lateMs >= timeoutMs) return { is: 'unknown', reason: lateText(lateMs) };
-    if (cut.ownFault === null && (health.is !== 'down' || 'threw' in ending)) return TIMED_OUT;
+  if (health.is === 'down' && cut.ownFault !== null) return { is: 'unknown', reason: bounded(cut.ownFault) };
+  const slowByMs = health.is === 'down' ? slownessOf(ending.returned) : 0;
+  if (cut.ownFault !== null || (!ending.timedOut && slowByMs === 0)) return health;
+  const lateMs = host.self().lateSince(cut.startedAt);
+  if (ending.timedOut && lateMs > givenMs / 2) return { is: 'unknown', reason: lateText(lateMs) };
+  if (health.is === 'down' && slowByMs > 0 && cut.waitedMs + lateMs >= slowByMs) {
+    const waited = cut.waitedMs > 0 ? ` and the check waited ${Math.round(cut.waitedMs)} ms for its turn` : '';
+    return { is: 'unknown', reason: bounded(`${health.reason}, but ${lateText(lateMs)}${waited}`) };
   }
-  return health.is === 'down' && cut.ownFault !== null ? { is: 'unknown', reason: bounded(cut.ownFault) } : health;
+  return ending.timedOut && (health.is !== 'down' || 'threw' in ending) ? TIMED_OUT : health;
+}
+
+/** By how much the server was too slow, if that is all there is against it; otherwise 0. */
+function slownessOf(returned: unknown): number {
+  try {
+    if (typeof returned !== 'object' || returned === null || !('slowByMs' in returned)) return 0;
+    const { slowByMs } = returned;
+    return typeof slowByMs === 'number' && slowByMs > 0 ? slowByMs : 0;
+  } catch {
+    // An attribute that throws when somebody looks.
+    return 0;
+  }
 }
 
 export const TIMED_OUT: Health = { is: 'down', reason: 'timed out' };

@@ -5,7 +5,8 @@ import type { Health, WatchInstance } from './monitor.ts';
 import type { PathSource } from './path.ts';
 import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED } from './poll.ts';
 import type { Alarm, Sleeper } from './ticks.ts';
-import { asHealth, CheckCut, judge, TIMED_OUT } from './tools.ts';
+import { asHealth, CheckCut, type Ending, judge, TIMED_OUT } from './tools.ts';
+import type { Mono } from '../world/world.ts';
 
 /** At most one connection in this time, though the server closes each at once. */
 const MIN_HOLD_MS = 1000;
@@ -25,16 +26,14 @@ interface Timing {
 
 /** One connection, from the moment that it is wanted. */
 class Run extends CheckCut {
-  readonly startedAt: number;
   readonly timeoutMs: number;
   timedOut = false;
   /** For who waits for its end. */
   onEnded: (() => void) | null = null;
   readonly #loop: WatchLoop;
 
-  constructor(path: PathSource | null, startedAt: number, timeoutMs: number, loop: WatchLoop) {
-    super(path);
-    this.startedAt = startedAt;
+  constructor(path: PathSource | null, startedAt: Mono, timeoutMs: number, loop: WatchLoop) {
+    super(path, startedAt);
     this.timeoutMs = timeoutMs;
     this.#loop = loop;
   }
@@ -131,6 +130,11 @@ export class WatchLoop implements Loop, Sleeper {
   }
 
   #onDeadline(run: Run): void {
+    const moreMs = run.moreMs(this.#context.clock.now(), run.timeoutMs);
+    if (moreMs > 0) {
+      this.#alarm.set(moreMs);
+      return;
+    }
     // Timers run before sockets are read: one more turn, in case it is us who were late.
     this.#cancelNext = this.#context.clock.at(1, () => {
       run.timedOut = true;
@@ -154,8 +158,7 @@ export class WatchLoop implements Loop, Sleeper {
     const last = this.#abandoned >= MAX_ABANDONED;
     this.#context.onAbandoned(last);
     const heldMs = this.#context.clock.now() - run.startedAt;
-    const ending = { returned: TIMED_OUT, timedOut: true };
-    this.#context.onResult(judge(ending, run, this.#lateMs(run, heldMs), run.timeoutMs), heldMs);
+    this.#context.onResult(this.#judge(run, { returned: TIMED_OUT, timedOut: true }, heldMs), heldMs);
     if (!last) this.#retry(this.#timing.maxDelaySeconds * 1000);
   }
 
@@ -178,14 +181,14 @@ export class WatchLoop implements Loop, Sleeper {
     }
     const { timedOut } = run;
     const ending = 'threw' in how ? { threw: how.threw, timedOut } : { returned: means, timedOut };
-    const health = judge(ending, run, this.#lateMs(run, heldMs), run.timeoutMs);
+    const health = this.#judge(run, ending, heldMs);
     this.#context.onResult(health, heldMs);
     if (health.is === 'up') this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
     else this.#retry(health.is === 'unknown' ? OWN_FAULT_MAX_DELAY_MS : this.#timing.maxDelaySeconds * 1000);
   }
 
-  #lateMs(run: Run, heldMs: number): number {
-    return Math.max(this.#context.self().loopLateMs, run.timedOut ? heldMs - run.timeoutMs - LAST_WORDS_MS : 0);
+  #judge(run: Run, ending: Ending, heldMs: number): Health {
+    return judge(ending, run, this.#context, Math.min(run.timeoutMs, heldMs - run.waitedMs));
   }
 
   #retry(maxDelayMs: number): void {

@@ -393,6 +393,8 @@ export interface Processes {
 export interface Self {
   /** How late the event loop has been lately, ms. */
   readonly loopLateMs: number;
+  /** The longest that the event loop has been late at once since `at`, ms, also when it is just over. */
+  lateSince(at: Mono): number;
   /** Changes with every boot and network namespace: what the kernel's tables live in. */
   readonly kernelId: string;
   /** Addresses on this host's interfaces, our VIPs included. */

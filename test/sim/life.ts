@@ -2,6 +2,7 @@
 // that was killed hears nothing any more (its promises stay pending for ever, as after kill -9, so no `finally` cleans up),
 // a stopped one (SIGSTOP, a stalled event loop) hears it when it goes on, in order.
 
+import { Stalls } from '../../src/lib/stalls.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export class Life {
@@ -11,6 +12,7 @@ export class Life {
   #stoppedAt = 0;
   /** How late the event loop was at the end of the last stop, and when that was. */
   #late = { ms: 0, at: Number.NEGATIVE_INFINITY };
+  readonly #stalls = new Stalls();
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -27,6 +29,11 @@ export class Life {
   /** What a process measures of its own event loop: a stall shows for a second after it ended. */
   get loopLateMs(): number {
     return this.#scheduler.now - this.#late.at <= 1000 ? this.#late.ms : 0;
+  }
+
+  /** `at`: of the scheduler. */
+  lateSince(at: number): number {
+    return this.#stalls.longestSince(at);
   }
 
   enter(fn: () => void): void {
@@ -68,6 +75,7 @@ export class Life {
   go(): void {
     if (this.#is !== 'stopped') return;
     this.#late = { ms: this.#scheduler.now - this.#stoppedAt, at: this.#scheduler.now };
+    this.#stalls.add(this.#late.at, this.#late.ms);
     const next = (): void => {
       if (this.#is !== 'stopped') return;
       const fn = this.#waiting.shift();

@@ -186,6 +186,7 @@ export class Machine {
         }),
       self: () => ({
         loopLateMs: life.loopLateMs,
+        lateSince: (at) => life.lateSince(at - this.#clockOffset),
         kernelId: `${this.name}-boot-${this.boots}`,
         addresses: [...this.kernel.addresses.keys()],
       }),

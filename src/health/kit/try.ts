@@ -151,7 +151,7 @@ export class Try {
       returned: { is: 'down', reason: 'never ended' },
     };
     const means = 'returned' in how && this.#module.kind === 'watch' ? { returned: meaning(how.returned) } : how;
-    const health = reported ?? judge({ ...means, timedOut }, cut, 0, PATIENCE_MS);
+    const health = reported ?? judge({ ...means, timedOut }, cut, this.stage.world, PATIENCE_MS);
     return {
       health,
       tookMs,

@@ -3,11 +3,15 @@
 import { readFileSync, statSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { canonicalAddress } from '../../lib/address.ts';
+import { Stalls } from '../../lib/stalls.ts';
 import type { Self } from '../world.ts';
 
-const TICK_MS = 100;
+/** Of a stall that begins between two ticks, so much may be missed: a check that took 50 ms too long is to be told from one of ours. */
+const TICK_MS = 20;
 /** "Lately": the worst of this window and the one before. */
-const WINDOW_TICKS = 10;
+const WINDOW_TICKS = 50;
+/** Less is the timers' own. */
+const STALL_MS = 3;
 /** Listing thousands of VIPs takes milliseconds. */
 const ADDRESSES_LIFE_MS = 1_000;
 
@@ -17,12 +21,15 @@ export function createSelf(interfaces = networkInterfaces): { self(): Self; clos
   let ticks = 0;
   let worst = 0;
   let worstBefore = 0;
+  const stalls = new Stalls();
   let addresses: readonly string[] = [];
   let addressesAt = Number.NEGATIVE_INFINITY;
 
   const timer = setInterval(() => {
     const now = performance.now();
-    worst = Math.max(worst, now - due);
+    const late = now - due;
+    if (late >= STALL_MS) stalls.add(now, Math.round(late));
+    worst = Math.max(worst, late);
     due = now + TICK_MS;
     ticks += 1;
     if (ticks < WINDOW_TICKS) return;
@@ -47,6 +54,10 @@ export function createSelf(interfaces = networkInterfaces): { self(): Self; clos
     // A tick that is overdue right now counts already.
     get loopLateMs() {
       return Math.max(0, worst, worstBefore, performance.now() - due);
+    },
+    lateSince(at) {
+      const now = performance.now();
+      return Math.max(stalls.longestSince(at), Math.min(now - due, now - at));
     },
     kernelId,
     get addresses() {

@@ -17,6 +17,7 @@ const WAY: Path = {
   firstPort: 10_056,
   ports: 8,
 };
+const ON_TIME = new FakeWorld().world;
 const HERE = { address: '10.9.0.1', port: 8080 };
 
 function stage(way: () => Path | string, fails: (options: ConnectOptions) => string | null = () => null) {
@@ -53,7 +54,7 @@ const thrownBy = (act: Promise<unknown>): Promise<unknown> =>
     () => null,
     (thrown: unknown) => thrown,
   );
-const verdict = (threw: unknown, cut: CheckCut) => judge({ threw, timedOut: false }, cut, 0, 1000);
+const verdict = (threw: unknown, cut: CheckCut) => judge({ threw, timedOut: false }, cut, ON_TIME, 1000);
 
 describe('A check through the path', () => {
   it('dials the VIP with the mark and the ports of its server, one after the other', async () => {
@@ -132,6 +133,7 @@ describe('A check through the path', () => {
     await fake.clock.advance(100);
     await connecting;
     expect(dialled).to.have.length(1);
+    expect(cut.waitedMs, 'which is not the time of the server').to.equal(250);
   });
 
   it('is unknown, with the reason, when there is no path in time or before the deadline', async () => {

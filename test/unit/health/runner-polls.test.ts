@@ -223,8 +223,27 @@ describe('HealthRunner with polls', () => {
     });
   }
 
-  it('calls a missed deadline unknown when the event loop was later than that', async () => {
-    const { fake, runner, configure, told } = lab({ self: () => ({ loopLateMs: 2500, kernelId: '', addresses: [] }) });
+  const late = (ms: number) => ({ loopLateMs: 0, lateSince: () => ms, kernelId: '', addresses: [] });
+
+  it('asks how late the event loop was during the check, not lately', async () => {
+    const since: number[] = [];
+    const self = () => ({ ...late(0), lateSince: (at: number) => (since.push(at), 300) });
+    const { fake, runner, configure, told } = lab({ self });
+    const { module, asked, script } = scriptedPoll('A', { interval: 10, timeout: 5 });
+    script.auto = null;
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(2000);
+    asked[0]?.answer({ is: 'down', reason: 'took 1 s', slowByMs: 200 });
+    await fake.clock.advance(10_000);
+    asked[1]?.answer({ is: 'down', reason: 'took 1 s', slowByMs: 400 });
+    await settle();
+    expect(since).to.deep.equal(asked.map(({ at }) => at));
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 unknown', 'cp1 down']);
+  });
+
+  it('calls a missed deadline unknown when the event loop was late by more than half of it', async () => {
+    const { fake, runner, configure, told } = lab({ self: () => late(1100) });
     const { module, script } = scriptedPoll('A', { timeout: 2 });
     script.auto = null;
     configure([module]);

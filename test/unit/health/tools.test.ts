@@ -3,10 +3,11 @@ import { Knife } from '../../../src/lib/cut.ts';
 import { errorText, SystemError } from '../../../src/lib/errors.ts';
 import { culpritOf } from '../../../src/health/stray.ts';
 import { asHealth, CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
-import type { Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
+import type { Mono, Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
 
 const NOTES = { log: () => {}, observe: () => {}, count: () => {} };
+const ON_TIME = new FakeWorld().world;
 const TLS = { servername: null, verify: false };
 
 function toolsOf(parts: Partial<World> = {}) {
@@ -37,10 +38,55 @@ describe('What monitors are handed', () => {
       ['/etc/ca.pem', 'EFBIG'],
     ] as const) {
       const threw = await thrownBy(tools.read(path, 2, new Knife()));
-      const health = judge({ threw, timedOut: false }, new CheckCut(), 0, 1000);
+      const health = judge({ threw, timedOut: false }, new CheckCut(), ON_TIME, 1000);
       expect(health).to.have.property('is', 'unknown');
       expect(health).to.have.property('reason').that.includes(code);
     }
+  });
+
+  it('gives a server that was too slow for a while the benefit of the doubt, for as much as was our own', () => {
+    const late = (ms: number) => ({ self: () => ({ ...ON_TIME.self(), lateSince: () => ms }) });
+    const slow = { is: 'down', reason: 'took 0.9 s', slowByMs: 400 };
+    const judged = (returned: unknown, lateMs: number, waitedMs = 0) => {
+      const cut = new CheckCut();
+      cut.waitedMs = waitedMs;
+      return judge({ returned, timedOut: false }, cut, late(lateMs), 5000);
+    };
+    expect(judged(slow, 399)).to.deep.equal({ is: 'down', reason: 'took 0.9 s' });
+    expect(judged(slow, 400)).to.deep.equal({
+      is: 'unknown',
+      reason: 'took 0.9 s, but the event loop was 400 ms late',
+    });
+    expect(judged(slow, 10, 390)).to.deep.equal({
+      is: 'unknown',
+      reason: 'took 0.9 s, but the event loop was 10 ms late and the check waited 390 ms for its turn',
+    });
+    expect(judged({ is: 'down', reason: 'status 503' }, 4000, 4000).is, 'who does not say so').to.equal('down');
+    for (const slowByMs of [Number.NaN, -1, 0, '1', null])
+      expect(judged({ ...slow, slowByMs }, 4000).is, String(slowByMs)).to.equal('down');
+    expect(judged({ ...slow, is: 'up' }, 4000).is).to.equal('up');
+  });
+
+  it('takes silence for an answer only when it listened for half of the time', () => {
+    const late = (ms: number) => ({ self: () => ({ ...ON_TIME.self(), lateSince: () => ms }) });
+    const judged = (lateMs: number, given: number) =>
+      judge({ returned: { is: 'down', reason: 'no answer' }, timedOut: true }, new CheckCut(), late(lateMs), given);
+    expect(judged(500, 1000)).to.deep.equal({ is: 'down', reason: 'no answer' });
+    expect(judged(501, 1000)).to.deep.equal({ is: 'unknown', reason: 'the event loop was 501 ms late' });
+  });
+
+  it('counts the time in which a check waits for anything of ours, once', () => {
+    const cut = new CheckCut(null, 1000 as Mono);
+    cut.startWaiting(1000 as Mono);
+    cut.startWaiting(1100 as Mono);
+    cut.endWaiting(1300 as Mono);
+    expect(cut.moreMs(2000 as Mono, 1000), 'while it waits').to.equal(0);
+    cut.endWaiting(1400 as Mono);
+    cut.startWaiting(1500 as Mono);
+    cut.endWaiting(1900 as Mono);
+    expect(cut.waitedMs).to.equal(800);
+    expect(cut.moreMs(2000 as Mono, 1000)).to.equal(300);
+    expect(cut.moreMs(2300 as Mono, 1000)).to.equal(0);
   });
 
   it('takes no more of a detail than of a reason, and none that is no text', () => {
@@ -60,14 +106,14 @@ describe('What monitors are handed', () => {
     const cut = new CheckCut();
     const cutShort = thrownBy(tools.read('/mnt/ca.pem', 100, cut));
     cut.abort();
-    expect(judge({ threw: await cutShort, timedOut: true }, cut, 0, 1000)).to.deep.equal({
+    expect(judge({ threw: await cutShort, timedOut: true }, cut, ON_TIME, 1000)).to.deep.equal({
       is: 'unknown',
       reason: 'read /mnt/ca.pem: ECANCELED: the check was cut before the file system answered',
     });
     const endless = new CheckCut();
     const waited = thrownBy(tools.stat('/mnt/ca.pem', endless));
     await fake.clock.advance(60_000);
-    expect(judge({ threw: await waited, timedOut: false }, endless, 0, 0)).to.deep.equal({
+    expect(judge({ threw: await waited, timedOut: false }, endless, ON_TIME, 0)).to.deep.equal({
       is: 'unknown',
       reason: 'stat /mnt/ca.pem: ETIMEDOUT: the file system does not answer',
     });
@@ -138,7 +184,7 @@ describe('What monitors are handed', () => {
       const cut = new CheckCut();
       const stream = await tools.connect({ address: '10.0.0.9', port: 25 }, cut);
       const threw = await thrownBy(tools.secure(stream, TLS, cut));
-      expect(judge({ threw, timedOut: false }, cut, 0, 1000).is, code).to.equal(is);
+      expect(judge({ threw, timedOut: false }, cut, ON_TIME, 1000).is, code).to.equal(is);
     }
   });
 
@@ -197,7 +243,7 @@ describe('What monitors are handed', () => {
         await tools.datagram(HERE, { ...NOTHING, onError: (error) => heard.push(error.code) }, cut);
         seen.handlers?.onError(new SystemError(code, 'udp'));
         expect(heard).to.deep.equal([code]);
-        expect(judge(down, cut, 0, 1000).is, code).to.equal(is);
+        expect(judge(down, cut, ON_TIME, 1000).is, code).to.equal(is);
       }
     });
 
@@ -240,12 +286,15 @@ describe('What monitors are handed', () => {
       const cut = new CheckCut();
       const socket = await tools.datagram(HERE, NOTHING, cut);
       expect(() => socket.send(new Uint8Array())).to.throw(SystemError, 'EPERM');
-      expect(judge(down, cut, 0, 1000)).to.deep.equal({ is: 'unknown', reason: 'send: EPERM' });
+      expect(judge(down, cut, ON_TIME, 1000)).to.deep.equal({ is: 'unknown', reason: 'send: EPERM' });
 
       const closed = toolsOf({ udp: { open: () => Promise.reject(new SystemError('EMFILE', 'udp')) } });
       const other = new CheckCut();
       const threw = await thrownBy(closed.tools.datagram(HERE, NOTHING, other));
-      expect(judge({ threw, timedOut: false }, other, 0, 1000)).to.deep.equal({ is: 'unknown', reason: 'udp: EMFILE' });
+      expect(judge({ threw, timedOut: false }, other, ON_TIME, 1000)).to.deep.equal({
+        is: 'unknown',
+        reason: 'udp: EMFILE',
+      });
     });
 
     it('closes the socket of a handler that throws, and calls that a bug', async () => {
@@ -257,7 +306,7 @@ describe('What monitors are handed', () => {
       await tools.datagram(HERE, { ...NOTHING, onDatagram }, cut);
       seen.handlers?.onDatagram(new Uint8Array());
       expect(seen.closed).to.equal(1);
-      expect(judge(down, cut, 0, 1000)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: oops' });
+      expect(judge(down, cut, ON_TIME, 1000)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: oops' });
     });
 
     it('closes a socket that came too late', async () => {
@@ -277,7 +326,7 @@ describe('What monitors are handed', () => {
         const { tools } = toolsOf({ icmp: { ping: () => Promise.reject(new SystemError(code, 'ping')) } });
         const cut = new CheckCut();
         const threw = await thrownBy(tools.ping({ address: '10.0.0.9' }, cut));
-        expect(judge({ threw, timedOut: false }, cut, 0, 1000).is, code).to.equal(is);
+        expect(judge({ threw, timedOut: false }, cut, ON_TIME, 1000).is, code).to.equal(is);
       }
     });
   });
@@ -333,7 +382,7 @@ describe('What monitors are handed', () => {
         connected.on({ onData() {}, onEnd() {}, onDrain() {}, onClose: (error) => resolve(error) }),
       );
       lose(new SystemError(code, 'read'));
-      expect(judge({ threw: await lost, timedOut: false }, cut, 0, 1000), code).to.have.property('is', is);
+      expect(judge({ threw: await lost, timedOut: false }, cut, ON_TIME, 1000), code).to.have.property('is', is);
     }
   });
 
@@ -343,7 +392,7 @@ describe('What monitors are handed', () => {
     };
     const odd = Object.defineProperty({ is: 'down' }, 'reason', { get: throws });
     expect(asHealth(odd)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: boo' });
-    const health = judge({ threw: { toString: throws }, timedOut: false }, new CheckCut(), 0, 1000);
+    const health = judge({ threw: { toString: throws }, timedOut: false }, new CheckCut(), ON_TIME, 1000);
     expect(health).to.deep.equal({ is: 'down', reason: 'something that can not be shown' });
   });
 

@@ -17,6 +17,9 @@ type Given = Readonly<Record<string, unknown>>;
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const URL_ = 'http://www.example.org/a?b=c';
 
+/** A director whose event loop stood still. */
+const LATE = { self: () => ({ loopLateMs: 0, lateSince: () => 10_000, kernelId: '', addresses: [] }) };
+
 describe('HTTP', () => {
   const servers: { close(): Promise<unknown> }[] = [];
   const benches: Bench[] = [];
@@ -257,6 +260,27 @@ describe('HTTP', () => {
       /^down: 200 OK took 0\.\d{3} s, expected at most 0.04 s$/,
     );
     expect(await told(run(server.port, { 'max-latency': 1.1 }))).to.equal('up');
+    expect(await told(run(server.port, { 'max-latency': 0.04 }, LATE)), 'nor that it was us').to.match(
+      /^unknown: 200 OK took 0\.\d{3} s, expected at most 0.04 s, but the event loop was 10000 ms late$/,
+    );
+  });
+
+  it('does not call a server down for answers of which enough may be late by our own fault', async () => {
+    const server = await serving((socket) =>
+      socket.once('data', (bytes) => {
+        const bad = bytes.toString().includes('/bad');
+        setTimeout(() => socket.end(bad ? 'HTTP/1.1 500 Bad\r\n\r\n' : OK), 60);
+      }),
+    );
+    const asking = (paths: readonly string[], max: number) =>
+      run(
+        server.port,
+        { url: paths.map((path) => `http://x/${path}`), 'check-all': true, 'max-latency': 0.04, 'max-failures': max },
+        LATE,
+      ).result();
+    expect(await asking(['slow', 'slow'], 0)).to.have.property('is', 'unknown');
+    expect(await asking(['slow', 'bad'], 1)).to.have.property('is', 'unknown');
+    expect(await asking(['slow', 'bad'], 0)).to.have.property('is', 'down');
   });
 
   it('asks for one URL, or for all of them with check-all, of which max-failures may fail', async () => {

@@ -13,7 +13,7 @@ describe('Ping', () => {
   });
 
   /** The fate of each request in turn: milliseconds to its reply, the code of an error, or silence. */
-  function run(fates: readonly Fate[], given: Readonly<Record<string, unknown>> = {}) {
+  function run(fates: readonly Fate[], given: Readonly<Record<string, unknown>> = {}, lateMs = 0) {
     const asked: PingOptions[] = [];
     const icmp: Icmp = {
       ping: (options, cut) =>
@@ -25,7 +25,8 @@ describe('Ping', () => {
           else if (fate !== 'silence') reject(new SystemError(fate, 'ping', 'said the test'));
         }),
     };
-    const bench = runMonitor(ping, { pause: 0.02, timeout: 0.6, ...given }, {}, { icmp });
+    const self = () => ({ loopLateMs: 0, lateSince: () => lateMs, kernelId: '', addresses: [] });
+    const bench = runMonitor(ping, { pause: 0.02, timeout: 0.6, ...given }, {}, { icmp, self });
     benches.push(bench);
     return { bench, asked };
   }
@@ -67,6 +68,16 @@ describe('Ping', () => {
       'down: 0 of 3 pings answered, 1 needed, 3 later than 10 ms, the fastest in 20.0 ms',
     );
     expect(await said(run([20, 1], { 'max-latency': 0.01 }))).to.equal('up: 1 of 2 answered, the fastest in 1.0 ms');
+  });
+
+  it('does not call a server down for replies of which enough may be late by our own fault', async () => {
+    const late = async (fates: readonly Fate[], lateMs: number, need = 1) =>
+      (await said(run(fates, { 'max-latency': 0.01, timeout: 30, need }, lateMs))).split(':', 1)[0];
+    expect(await late([20, 40, 60], 9)).to.equal('down');
+    expect(await late([20, 40, 60], 10)).to.equal('unknown');
+    expect(await late([40, 40, 40], 29, 2)).to.equal('down');
+    expect(await late([40, 40, 40], 30, 2)).to.equal('unknown');
+    expect(await late(['EHOSTUNREACH', 'EHOSTUNREACH', 20], 1000, 2)).to.equal('down');
   });
 
   it('knows nothing when this host may not ping', async () => {

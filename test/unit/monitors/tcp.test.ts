@@ -24,8 +24,9 @@ describe('TCP', () => {
     return server;
   }
 
-  function run(port: number, given: Readonly<Record<string, unknown>> = {}, address = '127.0.0.1'): Bench {
-    const bench = runMonitor(tcp, { timeout: 0.6, ...given }, { port, address }, { files: createFiles() });
+  function run(port: number, given: Readonly<Record<string, unknown>> = {}, address = '127.0.0.1', lateMs = 0): Bench {
+    const self = () => ({ loopLateMs: 0, lateSince: () => lateMs, kernelId: '', addresses: [] });
+    const bench = runMonitor(tcp, { timeout: 0.6, ...given }, { port, address }, { files: createFiles(), self });
     closing.push(() => bench.stop());
     return bench;
   }
@@ -116,6 +117,10 @@ describe('TCP', () => {
       /^down: took \d+ ms, longer than 20 ms$/,
     );
     expect(await said(run(port, { expect: ['hello'], 'max-latency': 1.5, timeout: 3 }))).to.equal('up');
+    const late = run(port, { expect: ['hello'], 'max-latency': 0.02, timeout: 30 }, '127.0.0.1', 10_000);
+    expect(await said(late), 'unless it was us').to.match(
+      /^unknown: took \d+ ms, longer than 20 ms, but the event loop was 10000 ms late$/,
+    );
   });
 
   it('is down where nobody listens', async () => {

@@ -10,7 +10,7 @@ import { lockInstance } from '../../../src/world/real/lock.ts';
 import { createFiles } from '../../../src/world/real/files.ts';
 import { createSelf } from '../../../src/world/real/self.ts';
 import { createRealWorld, openAuto } from '../../../src/world/real/world.ts';
-import type { Kernel } from '../../../src/world/world.ts';
+import type { Kernel, Mono } from '../../../src/world/world.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -112,11 +112,15 @@ describe('Self', () => {
     try {
       expect(own.self().kernelId).to.match(/^[0-9a-f-]{36}\/\d+$/);
       expect(own.self().addresses).to.include('127.0.0.1');
-      const end = performance.now() + 300;
-      while (performance.now() < end);
+      const start = performance.now() as Mono;
+      while (performance.now() < start + 300);
       expect(own.self().loopLateMs).to.be.within(150, 5000);
+      expect(own.self().lateSince(start), 'at once').to.be.within(270, 5000);
+      const end = performance.now() as Mono;
+      expect(own.self().lateSince(end), 'what is over before does not count').to.be.below(150);
       await wait(20);
       expect(own.self().loopLateMs, 'remembered for a while').to.be.greaterThan(150);
+      expect(own.self().lateSince(start), 'afterwards').to.be.within(270, 5000);
     } finally {
       own.close();
     }
