@@ -6,11 +6,11 @@ import type { TcpCalls } from '../../ffi/tcp-calls.ts';
 /** So many in a turn are closed at once, by whoever wants it: handing over a few costs more than it saves. */
 const AT_ONCE = 256;
 /** Handed over together. */
-const CHUNK = 128;
+const CHUNK = 256;
 /** A call of the other thread closes this many or more that lie side by side. */
 const SHORTEST_RUN = 16;
-/** Not closed yet. */
-const MOST_WAITING = 4096;
+/** Not closed yet, as far as this thread knows: it hears of it when its turn has ended. */
+const MOST_WAITING = 32_768;
 
 export class Closer {
   readonly #calls: Pick<TcpCalls, 'close' | 'closeRange'>;
