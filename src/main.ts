@@ -82,12 +82,14 @@ async function main(invocation: Invocation): Promise<number> {
         strict: invocation.strict,
       });
       print(text);
-      return exitCode;
+      return leaveAtOnce(exitCode);
     }
     case 'status':
       return status(invocation, commandIo);
     case 'check-now':
-      return inForeground(files(invocation.config).monitor, (world) => checkNow(invocation, world, commandIo));
+      return inForeground(files(invocation.config).monitor, (world) => checkNow(invocation, world, commandIo)).then(
+        leaveAtOnce,
+      );
     case 'monitor-test':
       return inForeground(
         () => Promise.resolve(null),
@@ -132,6 +134,8 @@ function stray(thrown: unknown, origin: Origin): void {
 
 /** When all is said. What a monitor has left open would keep the process for ever. */
 async function leaveAtOnce(code: number): Promise<never> {
+  // Promises that failed, and that nobody waits for, are told of when the loop turns.
+  await new Promise((resolve) => setImmediate(resolve));
   for (const stream of [process.stdout, process.stderr])
     await new Promise<void>((resolve) => void stream.write('', () => resolve()));
   ending = true;
@@ -170,8 +174,8 @@ function files(configPath: string) {
   return {
     files: real,
     monitor: async (name: string) =>
-      loadMonitor(name, await monitorDirectories({ files: real }, configPath), () => {
-        grounds.strangers = true;
+      loadMonitor(name, await monitorDirectories({ files: real }, configPath), {
+        onStranger: () => void (grounds.strangers = true),
       }),
   };
 }

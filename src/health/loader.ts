@@ -5,6 +5,7 @@ import { realpath, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { errorText } from '../lib/errors.ts';
+import { inTime } from '../lib/in-time.ts';
 import { API_VERSION, type MonitorModule, type OptionRow, type Sample } from './monitor.ts';
 
 /** The same place in the sources and in what is built from them. */
@@ -12,6 +13,21 @@ const BUILT_IN = fileURLToPath(new URL('../../monitors/', import.meta.url));
 const NAME = /^[A-Za-z][A-Za-z0-9]*$/;
 /** Sources are there to be run by a Node that strips types. */
 const ENDINGS = import.meta.url.endsWith('.ts') ? ['.ts', '.mjs', '.js'] : ['.mjs', '.js'];
+
+/** How long a module may take to be loaded: one that awaits at its top level may never be. Far below a reload's deadline. */
+const IMPORT_MS = 10_000;
+const CLOCK = {
+  at(ms: number, call: () => void) {
+    const timer = setTimeout(call, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+export interface LoadMonitorOptions {
+  /** A file is about to be loaded that is not built in. */
+  readonly onStranger?: () => void;
+  readonly importMs?: number;
+}
 
 /** A monitor that is there and cannot be used. The message names the file and says why. */
 export class MonitorRefused extends Error {
@@ -24,18 +40,18 @@ export class MonitorRefused extends Error {
 /**
  * The module that configuration calls `name`, in any case: file `<name>.mjs` or `.js`, else one that has it as an alias.
  * `directories` come before the built-in monitors, in their order. Null: there is none, and so it is for what is no name.
- * `onStranger`: a file is about to be loaded that is not built in. A module is read once: a file that changed is seen
- * after a restart. Rejects with MonitorRefused.
+ * A module that is good is read once: a file that changed is seen after a restart. One that is not is read again each time.
+ * Rejects with MonitorRefused.
  */
 export async function loadMonitor(
   name: string,
   directories: readonly string[],
-  onStranger = (): void => {},
+  options: LoadMonitorOptions = {},
 ): Promise<MonitorModule | null> {
   if (!NAME.test(name)) return null;
   const wanted = name.toLowerCase();
   const places = [...directories.map((path) => ({ path, ours: false })), { path: BUILT_IN, ours: true }];
-  return (await byStem(wanted, places, onStranger)) ?? byAlias(wanted, places, onStranger);
+  return (await byStem(wanted, places, options)) ?? byAlias(wanted, places, options);
 }
 
 /** The monitor in this very file, whoever may write it, and the sample beside it: for its author. Rejects with MonitorRefused. */
@@ -44,8 +60,7 @@ export async function loadMonitorFile(
 ): Promise<{ readonly module: MonitorModule; readonly sample: Sample | null }> {
   const path = resolve(file);
   if (!(await exists(path))) throw new MonitorRefused(file, 'there is no such file');
-  const module = await importModule(path, basename(path).replace(/\.\w+$/, ''));
-  const { sample } = (await import(pathToFileURL(path).href)) as { readonly sample?: unknown };
+  const { module, sample } = await importModule(path, basename(path).replace(/\.\w+$/, ''), IMPORT_MS);
   return { module, sample: isObject(sample) ? (sample as Sample) : null };
 }
 
@@ -54,7 +69,11 @@ interface Place {
   readonly ours: boolean;
 }
 
-async function byStem(stem: string, places: readonly Place[], onStranger: () => void): Promise<MonitorModule | null> {
+async function byStem(
+  stem: string,
+  places: readonly Place[],
+  { onStranger = () => {}, importMs = IMPORT_MS }: LoadMonitorOptions,
+): Promise<MonitorModule | null> {
   for (const { path, ours } of places) {
     for (const ending of ENDINGS) {
       const file = join(path, stem + ending);
@@ -63,7 +82,7 @@ async function byStem(stem: string, places: readonly Place[], onStranger: () => 
         await demandTrusted(file);
         onStranger();
       }
-      return importModule(file, stem);
+      return (await importModule(file, stem, importMs)).module;
     }
   }
   return null;
@@ -73,7 +92,7 @@ async function byStem(stem: string, places: readonly Place[], onStranger: () => 
 async function byAlias(
   wanted: string,
   places: readonly Place[],
-  onStranger: () => void,
+  options: LoadMonitorOptions,
 ): Promise<MonitorModule | null> {
   for (const { path } of places) {
     const files = await readdir(path).catch(() => []);
@@ -81,7 +100,7 @@ async function byAlias(
       const stem = file.replace(/\.\w+$/, '');
       if (!NAME.test(stem) || !ENDINGS.includes(file.slice(stem.length))) continue;
       try {
-        const module = await byStem(stem, places, onStranger);
+        const module = await byStem(stem, places, options);
         if (module?.aliases?.some((alias) => alias.toLowerCase() === wanted)) return module;
       } catch (error) {
         if (!(error instanceof MonitorRefused)) throw error;
@@ -116,22 +135,63 @@ function octal(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }
 
-async function importModule(file: string, stem: string): Promise<MonitorModule> {
+/** One reading of a file. Node keeps what came of a URL, errors too, for as long as the process lives. */
+interface Reading {
+  readonly number: number;
+  /** Another when another file is in its place. */
+  readonly stamp: string;
+  readonly imported: Promise<unknown>;
+  is: 'loading' | 'late' | 'good' | 'refused';
+}
+
+/** The last one of each file. */
+const readings = new Map<string, Reading>();
+
+/** A file that was refused is read again, and so is one that is not loaded yet when it has changed. */
+async function readingOf(file: string): Promise<Reading> {
+  const { ino, ctimeMs } = await stat(file);
+  const stamp = `${ino} ${ctimeMs}`;
+  const last = readings.get(file);
+  if (last !== undefined && last.is !== 'refused' && (last.is !== 'late' || last.stamp === stamp)) return last;
+  const number = last === undefined ? 0 : last.number + 1;
+  const url = pathToFileURL(file);
+  if (number > 0) url.search = `${number}`;
+  const reading: Reading = { number, stamp, imported: import(url.href), is: 'loading' };
+  readings.set(file, reading);
+  return reading;
+}
+
+async function importModule(
+  file: string,
+  stem: string,
+  importMs: number,
+): Promise<{ readonly module: MonitorModule; readonly sample: unknown }> {
+  const reading = await readingOf(file);
+  const refused = (why: string, cause?: unknown): MonitorRefused => {
+    reading.is = 'refused';
+    return new MonitorRefused(file, why, cause);
+  };
   let imported: unknown;
   try {
-    imported = await import(pathToFileURL(file).href);
+    // It had its time: all that counts is whether it has come to its end since.
+    imported = await inTime(CLOCK, reading.is === 'late' ? 0 : importMs, reading.imported);
   } catch (error) {
     // The file itself exists: it is one of its own imports that is missing.
     const missing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND';
-    throw new MonitorRefused(file, `${missing ? 'an import of it is missing: ' : ''}${errorText(error)}`, error);
+    throw refused(`${missing ? 'an import of it is missing: ' : ''}${errorText(error)}`, error);
   }
-  const module = isObject(imported) ? imported.default : undefined;
+  if (imported === null) {
+    reading.is = 'late';
+    throw new MonitorRefused(file, `an await at its top level has not ended after ${importMs / 1000} s`);
+  }
+  const { default: module, sample } = isObject(imported) ? imported : {};
   const wrong = complaint(module, stem);
-  if (wrong !== null) throw new MonitorRefused(file, wrong);
+  if (wrong !== null) throw refused(wrong);
   const monitor = module as MonitorModule;
   const taken = await nameOfBuiltIn(monitor.aliases ?? [], stem);
-  if (taken !== null) throw new MonitorRefused(file, `alias ${taken} is the name of a built-in monitor`);
-  return monitor;
+  if (taken !== null) throw refused(`alias ${taken} is the name of a built-in monitor`);
+  reading.is = 'good';
+  return { module: monitor, sample };
 }
 
 /** The first of `aliases` that is a built-in monitor's name other than `own`: it would never be heard. */

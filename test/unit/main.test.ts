@@ -4,7 +4,7 @@
 import { expect } from 'chai';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -109,6 +109,43 @@ describe('A daemon that is still starting', () => {
     expect(log).to.match(/starting with [\s\S]*Reloaded /);
     child?.kill('SIGTERM');
     expect(await ended, log).to.deep.equal([0, null]);
+  });
+});
+
+describe('A daemon whose configuration names a monitor that can not be loaded', () => {
+  workplace('Text', 'export default {');
+
+  it('goes on as before, raises an alarm, and takes the corrected file at the next SIGHUP', async () => {
+    const config = join(folder, 'pybal.conf');
+    const broken = await readFile(config, 'utf8');
+    await writeFile(config, broken.replace('"Text"', '"IdleConnection"'));
+    const started = spawn(process.execPath, [MAIN, 'run', '--dryrun', '--config', config], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    child = started;
+    let log = '';
+    started.stderr.on('data', (bytes: Buffer) => (log += bytes.toString()));
+    const reloaded = async (times: number) => {
+      for (let waited = 0; waited < 10_000 && log.split('Reloaded').length <= times; waited += 20)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    const alarms = async () => {
+      const { body } = await getOverUnixSocket(join(folder, 'control.sock'), '/v1/status', 5000, 1 << 20);
+      return JSON.stringify((JSON.parse(new TextDecoder().decode(body)) as { alarms: unknown }).alarms);
+    };
+    for (let waited = 0; waited < 10_000 && !log.includes('IdleConnection'); waited += 20)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    await writeFile(config, broken);
+    started.kill('SIGHUP');
+    await reloaded(1);
+    expect(await alarms(), log).to.match(/Text can not be loaded: .*Unexpected end of input/);
+    expect(log).to.contain('runs on its last good text');
+    await writeFile(join(folder, 'monitors', 'text.mjs'), SLOW.replace('Slow', 'Text'), { mode: 0o644 });
+    started.kill('SIGHUP');
+    await reloaded(2);
+    expect(await alarms(), log).to.not.contain('can not be loaded');
+    started.kill('SIGTERM');
+    await once(started, 'close');
   });
 });
 

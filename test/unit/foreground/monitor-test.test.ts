@@ -1,4 +1,5 @@
-// `anybal monitor test` on monitors that never return, each in a process of its own and all at once: to see that takes 10 s.
+// `anybal monitor test` on monitors that never return, and all that loads monitors on one that is never loaded: each in a
+// process of its own and all at once, since to see that takes 10 s.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -71,11 +72,37 @@ const CASES = [
   },
 ] as const;
 
+/** Not loaded ever, though nothing is left to do: to Node that is the end of the process. */
+const NEVER = 'await new Promise(() => {}); export default {};\n';
+const NEVER_LOADED = /never\.mjs: an await at its top level has not ended after 10 s/;
+const SERVICE = `[text]
+protocol = tcp
+ip = 192.0.2.1
+port = 80
+scheduler = wrr
+config = file:///nowhere/pool
+monitors = [ 'Never' ]
+`;
+const COMMANDS = [
+  { args: ['monitor', 'test', 'never.mjs'], says: NEVER_LOADED },
+  { args: ['check', '--config', 'pybal.conf'], says: NEVER_LOADED },
+  { args: ['check-now', 'text', '--config', 'pybal.conf'], says: /no usable service text/ },
+] as const;
+
 describe('The conformance kit', function () {
   this.timeout(60_000);
   let folder: string;
-  const runs: { readonly child: ReturnType<typeof spawn>; readonly ended: Promise<readonly unknown[]>; out: string }[] =
-    [];
+  type Run = { readonly child: ReturnType<typeof spawn>; readonly ended: Promise<readonly unknown[]>; out: string };
+  const runs: Run[] = [];
+  const commands: Run[] = [];
+
+  function start(args: readonly string[]): Run {
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    const run = { child, ended: once(child, 'close'), out: '' };
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (bytes: Buffer) => (run.out += bytes.toString()));
+    return run;
+  }
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'anybal-hang-'));
@@ -85,14 +112,14 @@ describe('The conformance kit', function () {
       await mkdir(join(folder, String(i)));
       const file = join(folder, String(i), 'bad.mjs');
       await writeFile(file, text(pipe));
-      const child = spawn(process.execPath, [MAIN, 'monitor', 'test', file], { stdio: ['ignore', 'pipe', 'inherit'] });
-      const run = { child, ended: once(child, 'close'), out: '' };
-      child.stdout.on('data', (bytes: Buffer) => (run.out += bytes.toString()));
-      runs.push(run);
+      runs.push(start(['monitor', 'test', file]));
     }
+    await writeFile(join(folder, 'never.mjs'), NEVER);
+    await writeFile(join(folder, 'pybal.conf'), `[global]\nbgp = no\nmonitor-directories = ["${folder}"]\n${SERVICE}`);
+    for (const { args } of COMMANDS) commands.push(start(args));
   });
   after(async () => {
-    for (const { child } of runs) child.kill('SIGKILL');
+    for (const { child } of [...runs, ...commands]) child.kill('SIGKILL');
     await rm(folder, { recursive: true });
   });
 
@@ -101,6 +128,14 @@ describe('The conformance kit', function () {
       const run = runs[i];
       expect(await run?.ended, run?.out).to.deep.equal([1, null]);
       for (const expected of says) expect(run?.out).to.match(expected);
+    });
+  }
+
+  for (const [i, { args, says }] of COMMANDS.entries()) {
+    it(`is not alone in waiting for no module for ever: anybal ${args.slice(0, 2).join(' ')} says so and exits with 2`, async () => {
+      const run = commands[i];
+      expect(await run?.ended, run?.out).to.deep.equal([2, null]);
+      expect(run?.out).to.match(says);
     });
   }
 });

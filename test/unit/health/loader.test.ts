@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -19,9 +19,14 @@ describe('loadMonitor', () => {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text, { mode: 0o644 });
     return path;
   }
-  const refusal = async (name: string, path: string) => {
+  /** As an editor does: another file in its place. */
+  const replace = (file: string, text: string) => {
+    writeFileSync(`${file}.new`, text, { mode: 0o644 });
+    renameSync(`${file}.new`, file);
+  };
+  const refusal = async (name: string, path: string, importMs?: number) => {
     try {
-      await loadMonitor(name, [path]);
+      await loadMonitor(name, [path], importMs === undefined ? {} : { importMs });
     } catch (error) {
       if (error instanceof MonitorRefused) return error.message.replaceAll(path, '…');
       throw error;
@@ -98,6 +103,38 @@ describe('loadMonitor', () => {
     expect(await refusal('crash', path)).to.equal('…/crash.mjs: at import');
     expect(await refusal('syntax', path)).to.match(/^…\/syntax.mjs: Unexpected end of input/);
   });
+
+  it('waits for no module for ever, and takes one that has come late', async () => {
+    const path = folder({ 'mine.mjs': `await globalThis.lateMonitor; ${MODULE}` });
+    let settle = (): void => {};
+    const late = { lateMonitor: new Promise<void>((resolve) => (settle = resolve)) };
+    Object.assign(globalThis, late);
+    const hasty = () => refusal('mine', path, 20);
+    expect(await hasty()).to.equal('…/mine.mjs: an await at its top level has not ended after 0.02 s');
+    // It is not waited for again, whatever it may take.
+    expect(await refusal('mine', path)).to.match(/has not ended/);
+    settle();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await refusal('mine', path)).to.equal('accepted');
+  });
+
+  for (const [what, text] of [
+    ['never comes to its end', 'await new Promise(() => {}); export default {};'],
+    ['is no JavaScript', 'export default {'],
+    ['throws', `throw new Error('at import');`],
+    ['misses an import', `import './nowhere.mjs';`],
+    ['is no monitor', 'export default {};'],
+  ] as const) {
+    it(`takes a file that ${what} once it is corrected, and reads it no more then`, async () => {
+      const path = folder({ 'mine.mjs': text });
+      expect(await refusal('mine', path, 200)).to.not.equal('accepted');
+      replace(join(path, 'mine.mjs'), MODULE);
+      const [first] = await Promise.all([loadMonitor('mine', [path]), loadMonitor('Mine', [path])]);
+      expect(first?.name).to.equal('Mine');
+      replace(join(path, 'mine.mjs'), text);
+      expect(await loadMonitor('mine', [path])).to.equal(first);
+    });
+  }
 
   for (const [from, to, reason] of [
     ['apiVersion: 1', 'apiVersion: 2', 'it is made for version 2 of the contract, this is 1'],
