@@ -81,20 +81,18 @@ export function peek(section: Section, row: OptionRow): unknown {
   }
 }
 
-/**
- * The values of all rows; null if any is missing or wrong. `prefixes` stand before each row's name (`proxyfetch.`), the
- * first that is there counts.
- */
+/** The values of all rows; null if any is missing or wrong. `prefix` stands before each row's name (`proxyfetch.`). */
 export function readOptions<R extends readonly OptionRow[]>(
   rows: R,
   section: Section,
   report: Report,
-  prefixes: readonly string[] = [''],
+  prefix = '',
 ): OptionsOf<R> | null {
   const values: Record<string, unknown> = {};
   let complete = true;
   for (const row of rows) {
-    const [name = row.name, entry] = find(section, prefixes, row.name);
+    const name = prefix + row.name;
+    const entry = section.entries.get(name);
     const value = entry === undefined ? absent(row, name, report) : readEntry(section, row, name, entry, report);
     if (value === undefined) complete = false;
     else values[row.name] = value;
@@ -131,14 +129,6 @@ export function unknownKey(key: string, known: Iterable<string>): string {
   return Object.hasOwn(WITHOUT_EFFECT, key) && why !== undefined
     ? why
     : `no such option, ignored${didYouMean(key, known)}`;
-}
-
-function find(section: Section, prefixes: readonly string[], name: string): [string | undefined, Entry | undefined] {
-  for (const prefix of prefixes) {
-    const entry = section.entries.get(prefix + name);
-    if (entry !== undefined) return [prefix + name, entry];
-  }
-  return [(prefixes[0] ?? '') + name, undefined];
 }
 
 /** undefined: there is no value to go on with. */

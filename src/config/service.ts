@@ -136,10 +136,10 @@ function readMonitors(
     else if (monitors.some((monitor) => monitor.name === module.name))
       report.warning('monitors', `${name} is listed twice: it runs once`);
     else {
-      const prefixes = prefixesOf(name, module);
-      const options = readOptions(module.options, section, report, prefixes);
-      const own = readOptions(EVERY_MONITOR_OPTIONS, section, report, prefixes);
-      if (options !== null) reportOptions(module, options, section, prefixes, report);
+      const prefix = `${module.name.toLowerCase()}.`;
+      const options = readOptions(module.options, section, report, prefix);
+      const own = readOptions(EVERY_MONITOR_OPTIONS, section, report, prefix);
+      if (options !== null) reportOptions(module, options, section, prefix, report);
       if (options !== null && own !== null && service !== null)
         monitors.push({
           name: module.name,
@@ -162,18 +162,16 @@ function reportOptions(
   module: MonitorModule,
   options: OptionsOf<readonly OptionRow[]>,
   section: Section,
-  prefixes: readonly string[],
+  prefix: string,
   report: Report,
 ): void {
-  const keyOf = (option: string) => prefixes.map((prefix) => prefix + option).find((key) => section.entries.has(key));
-  const anyKeyOf = (option: string) => keyOf(option) ?? `${prefixes[0] ?? ''}${option}`;
   try {
-    for (const { option, why } of module.refuse?.(options) ?? []) report.error(anyKeyOf(option), why);
+    for (const { option, why } of module.refuse?.(options) ?? []) report.error(prefix + option, why);
     if (report.failed) return;
     for (const { option, why, blind = false } of module.doubt?.(options) ?? []) {
-      const key = keyOf(option);
-      if (blind) report.danger(anyKeyOf(option), why);
-      else if (key !== undefined && section.entries.get(key)?.inherited === false) report.warning(key, why);
+      const key = prefix + option;
+      if (blind) report.danger(key, why);
+      else if (section.entries.get(key)?.inherited === false) report.warning(key, why);
     }
   } catch (error) {
     report.error('monitors', `${module.name} fails on its options: ${errorText(error)}`);
@@ -214,11 +212,6 @@ function missingMonitor(name: string): string {
   return known === undefined
     ? `there is no monitor ${name}, skipped${didYouMean(name, MONITOR_NAMES)}`
     : `${known} is not in this version, skipped`;
-}
-
-/** What may stand before a monitor's options: the name as listed (an alias perhaps), its own name, any alias. */
-function prefixesOf(name: string, module: MonitorModule): readonly string[] {
-  return [name, module.name, ...(module.aliases ?? [])].map((word) => `${word.toLowerCase()}.`);
 }
 
 function checkKeys(section: Section, modules: Modules, monitors: readonly MonitorConfig[], report: Report): void {

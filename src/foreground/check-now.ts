@@ -93,8 +93,7 @@ async function monitorsOf(
   only: string | null,
   world: World,
 ): Promise<readonly MonitorToAsk[]> {
-  const wanted = only === null ? null : ((await world.monitor(only).catch(() => null))?.name ?? only);
-  const chosen = monitors.filter((monitor) => wanted === null || monitor.name === wanted);
+  const chosen = monitors.filter(({ name }) => only === null || name.toLowerCase() === only.toLowerCase());
   if (chosen.length === 0) {
     const has =
       monitors.length === 0 ? 'no monitors: its servers count as up' : monitors.map((one) => one.name).join(', ');

@@ -1,7 +1,7 @@
 // From the name of a monitor to its module. Handed to the world by main.ts, the demo and `anybal check`. The only place
 // that imports code by name: such code runs inside a process with CAP_NET_ADMIN, so nobody else may be able to change it.
 
-import { realpath, readdir, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { errorText } from '../lib/errors.ts';
@@ -38,7 +38,7 @@ export class MonitorRefused extends Error {
 }
 
 /**
- * The module that configuration calls `name`, in any case: file `<name>.mjs` or `.js`, else one that has it as an alias.
+ * The module that configuration calls `name`, in any case: file `<name>.mjs` or `.js`. No other file is looked into.
  * `directories` come before the built-in monitors, in their order. Null: there is none, and so it is for what is no name.
  * A module that is good is read once: a file that changed is seen after a restart. One that is not is read again each time.
  * Rejects with MonitorRefused.
@@ -46,12 +46,22 @@ export class MonitorRefused extends Error {
 export async function loadMonitor(
   name: string,
   directories: readonly string[],
-  options: LoadMonitorOptions = {},
+  { onStranger = () => {}, importMs = IMPORT_MS }: LoadMonitorOptions = {},
 ): Promise<MonitorModule | null> {
   if (!NAME.test(name)) return null;
-  const wanted = name.toLowerCase();
-  const places = [...directories.map((path) => ({ path, ours: false })), { path: BUILT_IN, ours: true }];
-  return (await byStem(wanted, places, options)) ?? byAlias(wanted, places, options);
+  const stem = name.toLowerCase();
+  for (const path of [...directories, BUILT_IN]) {
+    for (const ending of ENDINGS) {
+      const file = join(path, stem + ending);
+      if (!(await exists(file))) continue;
+      if (path !== BUILT_IN) {
+        await demandTrusted(file);
+        onStranger();
+      }
+      return (await importModule(file, stem, importMs)).module;
+    }
+  }
+  return null;
 }
 
 /** The monitor in this very file, whoever may write it, and the sample beside it: for its author. Rejects with MonitorRefused. */
@@ -62,52 +72,6 @@ export async function loadMonitorFile(
   if (!(await exists(path))) throw new MonitorRefused(file, 'there is no such file');
   const { module, sample } = await importModule(path, basename(path).replace(/\.\w+$/, ''), IMPORT_MS);
   return { module, sample: isObject(sample) ? (sample as Sample) : null };
-}
-
-interface Place {
-  readonly path: string;
-  readonly ours: boolean;
-}
-
-async function byStem(
-  stem: string,
-  places: readonly Place[],
-  { onStranger = () => {}, importMs = IMPORT_MS }: LoadMonitorOptions,
-): Promise<MonitorModule | null> {
-  for (const { path, ours } of places) {
-    for (const ending of ENDINGS) {
-      const file = join(path, stem + ending);
-      if (!(await exists(file))) continue;
-      if (!ours) {
-        await demandTrusted(file);
-        onStranger();
-      }
-      return (await importModule(file, stem, importMs)).module;
-    }
-  }
-  return null;
-}
-
-/** A file that cannot be used, or that another of the same name comes before, has no say. */
-async function byAlias(
-  wanted: string,
-  places: readonly Place[],
-  options: LoadMonitorOptions,
-): Promise<MonitorModule | null> {
-  for (const { path } of places) {
-    const files = await readdir(path).catch(() => []);
-    for (const file of files.sort()) {
-      const stem = file.replace(/\.\w+$/, '');
-      if (!NAME.test(stem) || !ENDINGS.includes(file.slice(stem.length))) continue;
-      try {
-        const module = await byStem(stem, places, options);
-        if (module?.aliases?.some((alias) => alias.toLowerCase() === wanted)) return module;
-      } catch (error) {
-        if (!(error instanceof MonitorRefused)) throw error;
-      }
-    }
-  }
-  return null;
 }
 
 async function exists(file: string): Promise<boolean> {
@@ -187,21 +151,8 @@ async function importModule(
   const { default: module, sample } = isObject(imported) ? imported : {};
   const wrong = complaint(module, stem);
   if (wrong !== null) throw refused(wrong);
-  const monitor = module as MonitorModule;
-  const taken = await nameOfBuiltIn(monitor.aliases ?? [], stem);
-  if (taken !== null) throw refused(`alias ${taken} is the name of a built-in monitor`);
   reading.is = 'good';
-  return { module: monitor, sample };
-}
-
-/** The first of `aliases` that is a built-in monitor's name other than `own`: it would never be heard. */
-async function nameOfBuiltIn(aliases: readonly string[], own: string): Promise<string | null> {
-  for (const alias of aliases) {
-    const stem = alias.toLowerCase();
-    if (stem === own) continue;
-    for (const ending of ENDINGS) if (await exists(join(BUILT_IN, stem + ending))) return alias;
-  }
-  return null;
+  return { module: module as MonitorModule, sample };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -232,15 +183,12 @@ const KINDS: Readonly<Record<OptionRow['kind'], true>> = {
 /** What is wrong with the module in the file `<stem>.mjs`; null if nothing is. */
 function complaint(module: unknown, stem: string): string | null {
   if (!isObject(module)) return 'it has no default export that is a monitor';
-  const { apiVersion, name, aliases, kind, options } = module;
+  const { apiVersion, name, kind, options } = module;
   if (apiVersion !== API_VERSION)
     return `it is made for version ${String(apiVersion)} of the contract, this is ${API_VERSION}`;
   if (typeof name !== 'string' || !NAME.test(name)) return 'name is not a word of letters and digits';
   // Configuration keeps the name, and finds the module by it again.
   if (name.toLowerCase() !== stem) return `a monitor named ${name} must be in a file ${name.toLowerCase()}.mjs`;
-  if (aliases !== undefined && !(Array.isArray(aliases) && aliases.every((alias) => NAME.test(String(alias))))) {
-    return 'aliases is not a list of names';
-  }
   if (kind !== 'poll' && kind !== 'watch') return "kind is neither 'poll' nor 'watch'";
   if (typeof module.create !== 'function' || typeof module.timing !== 'function') return 'create or timing is missing';
   if (!Array.isArray(options)) return 'options is not a list of rows';

@@ -117,7 +117,6 @@ interface Common<R extends readonly OptionRow[]> {
   readonly apiVersion: 1;
   /** As in `monitors = [ 'ProxyFetch' ]`; options are `<name in lower case>.<option>`. */
   readonly name: string;
-  readonly aliases?: readonly string[];
   readonly options: R;
   /** false: it asks otherwise than by `tools.connect` and `tools.datagram`, so `via = path` means nothing for it. */
   readonly viaPath?: false;

@@ -415,7 +415,7 @@ export interface World {
   readonly ipvs: Kernel<IpvsTable, IpvsOp, ServiceKey>;
   readonly vips: Kernel<AddressTable, AddressOp, string>;
   readonly processes: Processes;
-  /** The module of a monitor by the name that configuration uses (any case, aliases included), or null if there is none. */
+  /** The module of a monitor by the name that configuration uses (in any case), or null if there is none. */
   monitor(name: string): Promise<MonitorModule | null>;
   self(): Self;
   log(record: LogRecord): void;

@@ -24,7 +24,7 @@ export interface MachineOptions {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly programs: Programs;
-  /** By name in lower case, aliases included. */
+  /** By name in lower case. */
   readonly monitors: ReadonlyMap<string, MonitorModule>;
   readonly watcher: KernelWatcher;
   /** Of IPVS' connections, where they are not the kernel's own. */

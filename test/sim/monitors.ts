@@ -35,5 +35,5 @@ const MODULES = [
 ] as readonly unknown[] as readonly MonitorModule[];
 
 export const MONITORS: ReadonlyMap<string, MonitorModule> = new Map(
-  MODULES.flatMap((module) => [module.name, ...(module.aliases ?? [])].map((name) => [name.toLowerCase(), module])),
+  MODULES.map((module) => [module.name.toLowerCase(), module]),
 );

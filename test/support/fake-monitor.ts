@@ -2,12 +2,11 @@
 
 import type { MonitorModule, OptionRow } from '../../src/health/monitor.ts';
 
-function fake(name: string, options: readonly OptionRow[], aliases: readonly string[] = []): MonitorModule {
+function fake(name: string, options: readonly OptionRow[]): MonitorModule {
   return {
     apiVersion: 1,
     kind: 'poll',
     name,
-    aliases,
     options,
     timing: () => ({ intervalSeconds: 10, timeoutSeconds: 5 }),
     create: () => ({ check: () => Promise.resolve({ is: 'up' }) }),
@@ -16,16 +15,12 @@ function fake(name: string, options: readonly OptionRow[], aliases: readonly str
 
 /** ProxyFetch, IdleConnection and RunCommand with a few of their options, each of another kind. */
 export const FAKE_MONITORS: readonly MonitorModule[] = [
-  fake(
-    'ProxyFetch',
-    [
-      { name: 'url', kind: 'strings', example: "[ 'http://www.example.org/' ]", doc: 'What to fetch.' },
-      { name: 'interval', kind: 'seconds', min: 0.1, default: 10, doc: 'Between checks.' },
-      { name: 'http_status', kind: 'int', min: 100, max: 599, default: 200, doc: 'Expected status.' },
-      { name: 'check_all', kind: 'bool', default: false, doc: 'All URLs.' },
-    ],
-    ['Fetch'],
-  ),
+  fake('ProxyFetch', [
+    { name: 'url', kind: 'strings', example: "[ 'http://www.example.org/' ]", doc: 'What to fetch.' },
+    { name: 'interval', kind: 'seconds', min: 0.1, default: 10, doc: 'Between checks.' },
+    { name: 'http_status', kind: 'int', min: 100, max: 599, default: 200, doc: 'Expected status.' },
+    { name: 'check_all', kind: 'bool', default: false, doc: 'All URLs.' },
+  ]),
   {
     apiVersion: 1,
     kind: 'watch',
@@ -43,9 +38,9 @@ export const FAKE_MONITORS: readonly MonitorModule[] = [
   ]),
 ];
 
-/** As World.monitor: by name or alias, in any case. */
+/** As World.monitor: by name, in any case. */
 export function fakeMonitor(name: string): Promise<MonitorModule | null> {
   const wanted = name.toLowerCase();
-  const found = FAKE_MONITORS.find((one) => [one.name, ...(one.aliases ?? [])].some((n) => n.toLowerCase() === wanted));
+  const found = FAKE_MONITORS.find((one) => one.name.toLowerCase() === wanted);
   return Promise.resolve(found ?? null);
 }

@@ -251,9 +251,9 @@ ${more}`;
     expect(await first('realserver-port = 80')).to.deep.equal(['dr', 80]);
   });
 
-  it('takes monitors and their options by alias and in any case', async () => {
-    const text = web().replace("'IdleConnection'", "'fetch'");
-    const { services } = await configOf(`${text}\nFetch.URL = 'http://h/'\nproxyfetch.interval = 3`);
+  it('takes monitors and their options in any case', async () => {
+    const text = web().replace("'IdleConnection'", "'proxyFETCH'");
+    const { services } = await configOf(`${text}\nProxyFetch.URL = 'http://h/'\nproxyfetch.interval = 3`);
     expect(services[0]?.monitors).to.deep.equal([
       {
         name: 'ProxyFetch',
@@ -266,7 +266,10 @@ ${more}`;
 
   it('shows what a monitor has against its options where they stand, and refuses only that section', async () => {
     const refusing = async (refuse: NonNullable<MonitorModule['refuse']>) => {
-      const text = `${web("fetch.url = 'http://h/'")}\n${web('', 'other', 81)}`.replace("'IdleConnection'", "'Fetch'");
+      const text = `${web("proxyfetch.url = 'http://h/'")}\n${web('', 'other', 81)}`.replace(
+        "'IdleConnection'",
+        "'ProxyFetch'",
+      );
       const scanned = scanText(text, 'f');
       const monitor = async (name: string) => {
         const found = await fakeMonitor(name);
@@ -277,10 +280,10 @@ ${more}`;
       return decoded.complaints.filter(({ severity }) => severity === 'error').map(printComplaint);
     };
     expect(await refusing(({ url }) => [{ option: 'url', why: `${String(url)} is ugly` }])).to.deep.equal([
-      'f:9: [web] fetch.url: http://h/ is ugly',
+      'f:9: [web] proxyfetch.url: http://h/ is ugly',
     ]);
     expect(await refusing(() => [{ option: 'interval', why: 'too short' }])).to.deep.equal([
-      'f:2: [web] fetch.interval: too short',
+      'f:2: [web] proxyfetch.interval: too short',
     ]);
     const boom = () => {
       throw new Error('boom');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { loadMonitor, MonitorRefused } from '../../../src/health/loader.ts';
 
-const MODULE = `export default { apiVersion: 1, name: 'Mine', kind: 'poll', aliases: ['Other'], options: [],
+const MODULE = `export default { apiVersion: 1, name: 'Mine', kind: 'poll', options: [],
   timing: () => ({ intervalSeconds: 1, timeoutSeconds: 1 }), create: () => ({ check: async () => ({ is: 'up' }) }) };`;
 
 describe('loadMonitor', () => {
@@ -55,21 +55,20 @@ describe('loadMonitor', () => {
     }
   });
 
-  it('prefers a configured directory, the first one first, and knows aliases', async () => {
+  it('prefers a configured directory, the first one first', async () => {
     const first = folder({ 'proxyfetch.mjs': MODULE.replace('Mine', 'ProxyFetch') });
     const second = folder({ 'proxyfetch.mjs': MODULE.replace('Mine', 'PROXYFETCH'), 'mine.mjs': MODULE });
     expect((await loadMonitor('ProxyFetch', [first, second]))?.name).to.equal('ProxyFetch');
     expect((await loadMonitor('ProxyFetch', [second, first]))?.name).to.equal('PROXYFETCH');
-    expect((await loadMonitor('oTHER', [folder({ 'mine.mjs': MODULE })]))?.name).to.equal('Mine');
   });
 
-  it('finds by its name what it found by an alias', async () => {
-    const first = folder({ 'mine.mjs': MODULE.replace("'Other'", "'Else'") });
-    const second = folder({ 'mine.mjs': MODULE });
-    const found = await loadMonitor('Else', [first, second]);
-    expect(found).to.equal(await loadMonitor('Mine', [first, second]));
-    // The second file's alias would lead to a module that its name does not lead to.
-    expect(await loadMonitor('Other', [first, second])).to.equal(null);
+  it('looks into no file that was not named', async () => {
+    const text = `globalThis.lookedInto = (globalThis.lookedInto ?? 0) + 1; ${MODULE}`;
+    const path = folder({ 'mine.mjs': text, 'min.js': text });
+    expect(await loadMonitor('Mien', [path])).to.equal(null);
+    expect(globalThis).to.not.have.property('lookedInto');
+    await loadMonitor('Mine', [path]);
+    expect(globalThis).to.have.property('lookedInto', 1);
   });
 
   it('refuses files and folders that others can write', async () => {
@@ -82,7 +81,6 @@ describe('loadMonitor', () => {
     const linked = folder({});
     symlinkSync(join(file, 'mine.mjs'), join(linked, 'mine.mjs'));
     expect(await refusal('mine', linked)).to.match(/can be written by others \(mode 0664\)$/);
-    expect(await loadMonitor('Other', [file, open])).to.equal(null);
   });
 
   it('refuses files that belong to somebody else', async function () {
@@ -140,9 +138,6 @@ describe('loadMonitor', () => {
     ['apiVersion: 1', 'apiVersion: 2', 'it is made for version 2 of the contract, this is 1'],
     ["name: 'Mine'", "name: 'a b'", 'name is not a word of letters and digits'],
     ["name: 'Mine'", "name: 'Theirs'", 'a monitor named Theirs must be in a file theirs.mjs'],
-    ["['Other']", "'Other'", 'aliases is not a list of names'],
-    ["['Other']", "['a b']", 'aliases is not a list of names'],
-    ["['Other']", "['Other', 'proxyFetch']", 'alias proxyFetch is the name of a built-in monitor'],
     ["'poll'", "'pole'", "kind is neither 'poll' nor 'watch'"],
     ['timing:', 'timings:', 'create or timing is missing'],
     ['options: []', 'options: [{}]', 'an option has no name, kind or doc'],
