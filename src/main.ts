@@ -151,6 +151,12 @@ async function inForeground(
     if (level !== 'debug' && level !== 'info') process.stderr.write(`anybal: [${escaped(system)}] ${escaped(text)}\n`);
   };
   const world = await createRealWorld({ backend: 'dry-run', log, loadMonitor });
+  // Commands have a session of their own, which no terminal's Ctrl-C reaches. Without the listener the signal ends us.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      void world.close();
+      process.kill(process.pid, signal);
+    });
   try {
     return await act(world);
   } finally {

@@ -149,6 +149,38 @@ describe('A daemon whose configuration names a monitor that can not be loaded', 
   });
 });
 
+describe('anybal check-now, interrupted', () => {
+  workplace('Text', '');
+
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    it(`leaves no command behind (${signal})`, async () => {
+      const config = join(folder, 'pybal.conf');
+      const pidFile = join(folder, 'pid');
+      const lines = [
+        (await readFile(config, 'utf8')).replace('"Text"', '"RunCommand"').trimEnd(),
+        'runcommand.command = /bin/sh',
+        `runcommand.arguments = [ '-c', 'echo $$ > ${pidFile}.new; mv ${pidFile}.new ${pidFile}; exec sleep 60' ]`,
+        'runcommand.timeout = 0',
+      ];
+      await writeFile(config, `${lines.join('\n')}\n`);
+      const started = spawn(process.execPath, [MAIN, 'check-now', 'text', '--config', config], { stdio: 'ignore' });
+      child = started;
+      const ended = once(started, 'close');
+      const pid = async () => Number(await readFile(pidFile, 'utf8').catch(() => '0'));
+      for (let waited = 0; waited < 10_000 && (await pid()) === 0; waited += 20)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      const command = await pid();
+      started.kill(signal);
+      expect(await ended).to.deep.equal([null, signal]);
+      expect(command).to.be.above(0);
+      const runs = async () => /\) [^ZX]/.test(await readFile(`/proc/${command}/stat`, 'utf8').catch(() => ''));
+      for (let waited = 0; waited < 5000 && (await runs()); waited += 20)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(await runs()).to.equal(false);
+    });
+  }
+});
+
 /** Each check goes well, and leaves errors behind that no check can catch. */
 const STRAY = `
 void Promise.reject(new Error('while loading'));

@@ -26,17 +26,31 @@ interface Engine {
   readonly kill: Kill;
   /** By what they were to do. */
   readonly dying: Map<string, Dying>;
+  /** The groups that run, by their leaders' pids. */
+  readonly running: Set<number>;
+  closed: boolean;
 }
 
-export function createProcesses(kill: Kill = (pid, signal) => process.kill(pid, signal)): Processes {
-  const engine: Engine = { kill, dying: new Map() };
-  return { run: (command, cut) => run(command, cut, engine) };
+export interface RealProcesses extends Processes {
+  /** Kills what runs, before it returns, and starts no more. */
+  close(): void;
 }
 
-function run(command: Command, cut: Cut, { kill, dying }: Engine): Promise<CommandResult> {
+export function createProcesses(kill: Kill = (pid, signal) => process.kill(pid, signal)): RealProcesses {
+  const engine: Engine = { kill, dying: new Map(), running: new Set(), closed: false };
+  return {
+    run: (command, cut) => run(command, cut, engine),
+    close() {
+      engine.closed = true;
+      for (const group of engine.running) killGroup(group, kill);
+    },
+  };
+}
+
+function run(command: Command, cut: Cut, { kill, dying, running, closed }: Engine): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const call = `run ${command.path}`;
-    if (cut.aborted) throw new SystemError('ECANCELED', call);
+    if (cut.aborted || closed) throw new SystemError('ECANCELED', call);
     if (!command.path.startsWith('/')) throw new SystemError('EINVAL', call, 'not an absolute path');
     const started = performance.now();
     const deed = JSON.stringify([command.path, command.args, command.env, command.user]);
@@ -63,6 +77,7 @@ function run(command: Command, cut: Cut, { kill, dying }: Engine): Promise<Comma
     }
     child.on('error', (error) => finish(() => reject(systemError(error, call))));
     const { pid } = child;
+    if (pid !== undefined) running.add(pid);
     const output = collect(child, command.maxOutputBytes);
     let killed: Dying | null = null;
     let denied = false;
@@ -102,6 +117,7 @@ function run(command: Command, cut: Cut, { kill, dying }: Engine): Promise<Comma
     if (command.timeoutMs > 0) timer = setTimeout(() => setImmediate(onTimeOver), command.timeoutMs);
     child.on('exit', (exitCode, signal) => {
       exited = true;
+      if (pid !== undefined) running.delete(pid);
       clearTimeout(timer);
       if (killed !== null && dying.get(deed) === killed) dying.delete(deed);
       const ran = durationMs();

@@ -41,7 +41,7 @@ export interface RealWorldSettings {
 export interface RealWorld extends World {
   /** The one in use. */
   readonly backend: Backend;
-  /** Gives back sockets and timers. Routes, IPVS and VIPs stay as they are. */
+  /** Gives back sockets and timers, and kills commands, these before it returns. Routes, IPVS and VIPs stay as they are. */
   close(): Promise<void>;
 }
 
@@ -87,6 +87,7 @@ export async function createRealWorld(settings: RealWorldSettings): Promise<Real
     logsDebug: settings.logsDebug ?? true,
     backend: kernels.backend,
     async close() {
+      processes.close();
       await bfd.stop();
       faults?.close();
       self.close();

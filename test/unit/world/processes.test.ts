@@ -63,6 +63,30 @@ describe('A command', function () {
     expect(await isGone(Number(result.output))).to.equal(true);
   });
 
+  it('is killed with all of its group when the world is closed, after which there is no other', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-run-'));
+    const pids = join(folder, 'pids');
+    try {
+      const world = createProcesses();
+      const running = world.run(
+        script(`sleep 60 & echo $$ $! > ${pids}.new; mv ${pids}.new ${pids}; wait`),
+        new Knife(),
+      );
+      let text = '';
+      for (let i = 0; i < 500 && text === ''; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        text = await readFile(pids, 'utf8').catch(() => '');
+      }
+      world.close();
+      expect(await running).to.include({ exitCode: null, signal: 'SIGKILL', timedOut: false });
+      const [leader = 0, child = 0] = text.split(' ').map(Number);
+      expect([await isGone(leader), await isGone(child)]).to.deep.equal([true, true]);
+      expect(await codeOf(world.run(command('/bin/true'), new Knife()))).to.equal('ECANCELED');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('that leaves a child behind has it killed, and says so', async () => {
     const result = await run(script('sleep 60 & echo $!'), new Knife());
     expect(result).to.include({ exitCode: 0, timedOut: false, leftovers: 'killed' });
