@@ -64,7 +64,7 @@ const options = [
     kind: 'bool',
     default: false,
     pybal: '1.15',
-    doc: 'Fetch all URLs in each check, at the same time, instead of one.',
+    doc: 'Fetch all URLs in each check, four at the same time, instead of one.',
   },
   {
     name: 'max_failures',

@@ -316,7 +316,8 @@ describe('HTTP', () => {
           busy--;
           socket.end(path === '/7' ? 'HTTP/1.1 500 Bad\r\n\r\n' : OK);
         };
-        answer();
+        // More than four would have come by then.
+        setTimeout(answer, 20);
       }),
     );
     const url = Array.from({ length: 12 }, (_, i) => `http://x/${i}`);

@@ -211,7 +211,8 @@ describe('ProxyFetch', () => {
           busy--;
           socket.end('HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n');
         };
-        answer();
+        // More than four would have come by then.
+        setTimeout(answer, 20);
       }),
     );
     const url = Array.from({ length: 11 }, (_, i) => `http://x/${i}`);
