@@ -181,9 +181,7 @@ describe('HTTP', () => {
     const server = await answering('HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nokabc');
     const given = { 'expect-text': 'ok', 'max-body': 2 };
     expect(await told(run(server.port, { ...given, 'read-body': false }))).to.equal('up');
-    expect(await told(run(server.port, given))).to.equal(
-      'down: 200 OK, but the body was cut short after 5 bytes',
-    );
+    expect(await told(run(server.port, given))).to.equal('down: 200 OK, but the body was cut short after 5 bytes');
   });
 
   it('does not read a huge body to its end, and keeps no more of it than it may look at', async () => {
