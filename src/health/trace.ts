@@ -20,7 +20,12 @@ export function tracedWorld(world: World, say: Say): World {
     names: {
       ...world.names,
       resolve: (host, family, cut) =>
-        told(say, `name ${host}`, world.names.resolve(host, family, cut), (found) => found.join(', ')),
+        told(
+          say,
+          `name ${host}`,
+          () => world.names.resolve(host, family, cut),
+          (found) => found.join(', '),
+        ),
     },
     http: {
       ...world.http,
@@ -28,14 +33,19 @@ export function tracedWorld(world: World, say: Say): World {
         told(
           say,
           `GET ${showUrl(request.url)}`,
-          world.http.get(request, cut),
+          () => world.http.get(request, cut),
           ({ status, body }) => `${status}, ${body.length} bytes`,
         ),
     },
     files: {
       ...world.files,
       read: (path, maxBytes) =>
-        told(say, `file ${path}`, world.files.read(path, maxBytes), ({ length }) => `${length} bytes`),
+        told(
+          say,
+          `file ${path}`,
+          () => world.files.read(path, maxBytes),
+          ({ length }) => `${length} bytes`,
+        ),
     },
     streams: {
       ...world.streams,
@@ -67,24 +77,30 @@ export function tracedWorld(world: World, say: Say): World {
     },
     icmp: {
       ping: (options, cut) =>
-        told(say, `ping ${options.address}`, world.icmp.ping(options, cut), (reply) => `${reply.roundTripMs} ms`),
+        told(
+          say,
+          `ping ${options.address}`,
+          () => world.icmp.ping(options, cut),
+          (reply) => `${reply.roundTripMs} ms`,
+        ),
     },
     processes: {
       run: (command, cut) =>
         told(
           say,
           `command ${[command.path, ...command.args].join(' ')}`,
-          world.processes.run(command, cut),
+          () => world.processes.run(command, cut),
           (result) => (result.timedOut ? 'killed, it took too long' : `exit ${result.exitCode ?? result.signal}`),
         ),
     },
   };
 }
 
-async function told<T>(say: Say, what: string, promise: Promise<T>, answer: (value: T) => string): Promise<T> {
+/** What takes time to begin is told before it begins: the times of all steps are counted from the first. */
+async function told<T>(say: Say, what: string, begin: () => Promise<T>, answer: (value: T) => string): Promise<T> {
   say(`${what} …`);
   try {
-    const value = await promise;
+    const value = await begin();
     say(`${what}: ${answer(value)}`);
     return value;
   } catch (error) {
@@ -97,7 +113,7 @@ async function connect(world: World, options: ConnectOptions, cut: Cut, say: Say
   const { tls, ...plain } = options;
   const what = `TCP to ${endpoint(options)}`;
   const from = ({ local }: Stream) => `connected from ${endpoint(local)}`;
-  const stream = await told(say, what, world.streams.connect(plain, cut), from);
+  const stream = await told(say, what, () => world.streams.connect(plain, cut), from);
   if (options.preface !== undefined) say(`sent ${options.preface.length} bytes before anything else`);
   return tls === undefined ? tracedStream(stream, say) : secure(world, stream, tls, cut, say);
 }
@@ -106,7 +122,12 @@ async function secure(world: World, stream: Stream, tls: TlsOptions, cut: Cut, s
   const inner = 'traced' in stream ? (stream as TracedStream).traced : stream;
   const what = `TLS${tls.servername === null ? '' : ` for ${tls.servername}`}`;
   return tracedStream(
-    await told(say, what, world.streams.secure(inner, tls, cut), (secured) => tlsText(secured, world.clock.wall())),
+    await told(
+      say,
+      what,
+      () => world.streams.secure(inner, tls, cut),
+      (secured) => tlsText(secured, world.clock.wall()),
+    ),
     say,
   );
 }
@@ -114,7 +135,7 @@ async function secure(world: World, stream: Stream, tls: TlsOptions, cut: Cut, s
 function tlsText({ tls }: Stream, now: Wall): string {
   if (tls === undefined) return 'up';
   const { protocol, alpn, certificate } = tls;
-  const days = certificate === null ? 0 : Math.floor((certificate.validTo - now) / 86_400_000);
+  const days = certificate === null ? '' : ((certificate.validTo - now) / 86_400_000).toFixed(1);
   const until = certificate === null ? '' : `, certificate of ${certificate.subject} ends in ${days} days`;
   return `${protocol}${alpn === null ? '' : `, ${alpn}`}${until}`;
 }
