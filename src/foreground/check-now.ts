@@ -59,10 +59,16 @@ export async function checkNow(wanted: CheckNow, world: World, io: CheckNowIo): 
     if (config === null) throw new NotPossible(complaints.map(printComplaint).join('\n'));
     const names = config.services.map(({ name }) => name);
     const service = config.services.find(({ name }) => name === wanted.service);
+    const broken = config.quarantined.find(({ name }) => name === wanted.service);
+    const why = (broken?.complaints ?? []).filter(({ severity }) => severity !== 'warning').map(printComplaint);
     if (service === undefined)
       throw new NotPossible(
-        `${wanted.config} has no usable service ${wanted.service}${didYouMean(wanted.service, names)}`,
+        broken === undefined
+          ? `${wanted.config} has no service ${wanted.service}${didYouMean(wanted.service, names)}`
+          : `[${broken.name}] can not be used, see anybal check:\n${why.join('\n')}`,
       );
+    if (broken !== undefined)
+      io.printError(`anybal: [${broken.name}] is checked as its last good text says:\n${why.join('\n')}\n`);
     const monitors = await monitorsOf(service, wanted.monitor, world);
     const { servers, source } = await serversOf(service, wanted.server, config.global, world, io);
     io.print(`Checked by this process, not by the daemon. ${source}\n`);

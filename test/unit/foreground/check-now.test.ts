@@ -163,14 +163,27 @@ describe('anybal check-now', () => {
       expect(await run(wanted)).to.equal(2);
       return io.err;
     };
-    expect(await failing({ service: 'wbe' })).to.equal(
-      'anybal: /pybal.conf has no usable service wbe (did you mean web?)\n',
-    );
+    expect(await failing({ service: 'wbe' })).to.equal('anybal: /pybal.conf has no service wbe (did you mean web?)\n');
     expect(await failing({ config: '/nothing' })).to.contain('can not be read');
     expect(await failing({ monitor: 'Ping' })).to.equal('anybal: [web] has no monitor Ping, but Good, Odd\n');
     expect(await failing({ server: 'cp3' })).to.contain('cp3 is no server of web and has no IPv4 address');
     expect(await failing({}, CONFIG.replace(/monitors.*/, ''))).to.contain('has no monitors');
     expect(await failing({}, CONFIG.replace('/pools/web', '/pools/none'))).to.contain('no server of web is known');
+  });
+
+  it('says why a section can not be used, and asks as its last good text says where there is one', async () => {
+    const { fake, io, run } = lab(() => UP);
+    const broken = CONFIG.replace('port = 80', 'port = http');
+    fake.write('/pybal.conf', broken);
+    expect(await run({ server: 'cp1' })).to.equal(2);
+    expect(io.err).to.match(
+      /^anybal: \[web\] can not be used, see anybal check:\n\/pybal\.conf:8: \[web\] port: .*http/,
+    );
+    io.err = '';
+    const sections = [['web', CONFIG.slice(CONFIG.indexOf('[web]'))]];
+    fake.write('/state/sections.json', JSON.stringify({ version: 1, sections }));
+    expect(await run({ server: 'cp1' })).to.equal(0);
+    expect(io.err).to.match(/^anybal: \[web\] is checked as its last good text says:\n\/pybal\.conf:8: \[web\] port: /);
   });
 
   it('shows a server without an address as unknown', async () => {
