@@ -138,7 +138,9 @@ async function login(o: Options, tools: Tools, target: Target, cut: Cut): Promis
   const { host } = target;
   if (!HOST.test(host)) return { is: 'unknown', reason: `${quote(host)} is no name to find a host key by` };
   // ssh only warns of files that it cannot read, and the server is blamed for what follows.
-  for (const path of [o['known-hosts'], o.identity]) if (path !== null) await tools.read(path, MAX_FILE_BYTES, cut);
+  await tools.read(o['known-hosts'], MAX_FILE_BYTES, cut);
+  if (o.identity !== null && isEncrypted(await tools.read(o.identity, MAX_FILE_BYTES, cut)))
+    return { is: 'unknown', reason: `${o.identity} has a passphrase, which nobody is there to type` };
   const command = {
     path: o.client,
     args: argumentsFor(o, target),
@@ -147,6 +149,15 @@ async function login(o: Options, tools: Tools, target: Target, cut: Cut): Promis
     maxOutputBytes: MAX_OUTPUT_BYTES,
   };
   return verdict(o, await tools.run(command, cut));
+}
+
+/** A private key with a passphrase: ssh says nothing of it and offers none, so that the server denies us. */
+function isEncrypted(key: Uint8Array): boolean {
+  const text = new TextDecoder('latin1').decode(key);
+  if (/^-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m.test(text)) return true;
+  // OpenSSH's own format begins with "openssh-key-v1" and the name of a cipher; without a passphrase that is "none".
+  const [, body = ''] = /^-----BEGIN OPENSSH PRIVATE KEY-----\s+b3BlbnNzaC1rZXktdjEA(\S*)/m.exec(text) ?? [];
+  return body !== '' && !body.startsWith('AAAABG5vbmU');
 }
 
 export function argumentsFor(o: Options, { host, address, port }: Target): readonly string[] {

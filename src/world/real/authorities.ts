@@ -49,7 +49,8 @@ export function systemAuthorities(bundles: readonly string[] = BUNDLES, now = ()
       return createSecureContext({ ...trusted, ...certificate });
     } catch (error) {
       const from = files.length === 0 ? '' : ` in ${files.join(', ')}`;
-      throw new SystemError('EINVAL', `certificates for TLS${from}`, errorText(error));
+      const why = (certificate && wrongKey(certificate.key)) ?? errorText(error);
+      throw new SystemError('EINVAL', `certificates for TLS${from}`, why);
     }
   };
   return (wanted = {}) => {
@@ -66,6 +67,13 @@ export function systemAuthorities(bundles: readonly string[] = BUNDLES, now = ()
     kept.length = Math.min(kept.length, MAX_KEPT);
     return context;
   };
+}
+
+/** What is wrong with a private key, in better words than OpenSSL's, which are of its decoders. */
+function wrongKey(pem: string): string | null {
+  const begin = /-----BEGIN (?:(ENCRYPTED)|\w+)? ?PRIVATE KEY-----(\s+Proc-Type: 4,ENCRYPTED)?/.exec(pem);
+  if (begin === null) return 'there is no private key';
+  return begin[1] !== undefined || begin[2] !== undefined ? 'the private key has a passphrase' : null;
 }
 
 function same(a: Wanted, b: Wanted): boolean {

@@ -89,9 +89,9 @@ describe('SSH', () => {
       return health.is === 'up' ? 'up' : `${health.is}: ${health.reason}`;
     };
 
-    function run(result: CommandResult | SystemError, given = {}, missing: readonly string[] = []) {
+    function run(result: CommandResult | SystemError, given = {}, missing: readonly string[] = [], key = 'x') {
       const fake = new FakeWorld();
-      for (const path of ['/key', '/etc/ssh/ssh_known_hosts']) if (!missing.includes(path)) fake.write(path, 'x');
+      for (const path of ['/key', '/etc/ssh/ssh_known_hosts']) if (!missing.includes(path)) fake.write(path, key);
       const commands: Command[] = [];
       const processes = {
         run: (command: Command) => {
@@ -176,6 +176,28 @@ describe('SSH', () => {
         }),
         { numRuns: 50, seed: 1 },
       );
+    });
+
+    it('blames no server for a key that it can not use without a passphrase', async () => {
+      const openssh = (body: string) =>
+        `-----BEGIN OPENSSH PRIVATE KEY-----\n${body}\n-----END OPENSSH PRIVATE KEY-----\n`;
+      const denied = ended(255, 'monitor@192.0.2.1: Permission denied (publickey).\r\n');
+      // As ssh-keygen writes them, cut off where nobody looks any more.
+      for (const locked of [
+        openssh('b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABCSmLmste'),
+        '-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,3A2F\n',
+        '-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIC',
+      ]) {
+        const { bench, commands } = run(denied, {}, [], locked);
+        expect(await words(bench)).to.equal('unknown: /key has a passphrase, which nobody is there to type');
+        expect(commands).to.deep.equal([]);
+      }
+      for (const open of [
+        openssh('b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW'),
+        '-----BEGIN RSA PRIVATE KEY-----\nMIIE',
+        'x',
+      ])
+        expect(await words(run(denied, {}, [], open).bench), open).to.match(/^down: .*Permission denied/);
     });
 
     it('does not start ssh without its files, nor blames the server for that', async () => {

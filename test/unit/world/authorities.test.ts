@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { createPrivateKey } from 'node:crypto';
 import { mkdir, mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +71,25 @@ describe("The system's authorities", () => {
       SystemError,
       'certificates for TLS in /etc/ca.pem, /etc/director.pem: EINVAL',
     );
+  });
+
+  it('say what is wrong with a key', () => {
+    const authorities = systemAuthorities([join(folder, 'none')]);
+    const complaint = (key: string) => {
+      try {
+        authorities({ certificate: { cert: CERTIFICATE, key } });
+        return 'none';
+      } catch (error) {
+        return error instanceof SystemError ? error.message : String(error);
+      }
+    };
+    expect(complaint(KEY)).to.equal('none');
+    expect(complaint(`${CERTIFICATE}${KEY}`)).to.equal('none');
+    expect(complaint(CERTIFICATE)).to.match(/certificates for TLS: EINVAL: there is no private key$/);
+    const key = createPrivateKey(KEY);
+    const secret = { cipher: 'aes-256-cbc', passphrase: 'x', format: 'pem' } as const;
+    for (const type of ['pkcs8', 'sec1'] as const)
+      expect(complaint(String(key.export({ ...secret, type }))), type).to.match(/: the private key has a passphrase$/);
   });
 
   it('are in the first bundle that is there, and otherwise those that Node has', () => {
