@@ -106,11 +106,19 @@ export function step(config: GuardConfig, state: GuardState, event: GuardEvent):
 
 /** What an operator should know of the source, or null if it serves the list in force. `now` tells stale from a hiccup. */
 export function troubleOf(state: GuardState, now: Mono): Trouble | null {
-  const { pending, unparsable, failing } = state;
+  const { failing, confirmedAt } = state;
+  const last = troubleOfLast(state);
+  if (failing === null) return last;
+  const hiccup = now - failing.since < STALE_AFTER_MS;
+  if (hiccup && (last !== null || confirmedAt !== null)) return last;
+  const before = last === null ? '' : `; what it served last is ${last.is}: ${last.reason}`;
+  return { is: 'stale', reason: `${failing.reason}${before}` };
+}
+
+/** Of what the source served last. */
+function troubleOfLast({ pending, unparsable }: GuardState): Trouble | null {
   if (pending !== null) return { is: pending.why, reason: pending.reason };
-  if (unparsable !== null) return { is: 'unparsable', reason: unparsable };
-  const stale = failing !== null && (state.confirmedAt === null || now - failing.since >= STALE_AFTER_MS);
-  return stale ? { is: 'stale', reason: failing.reason } : null;
+  return unparsable === null ? null : { is: 'unparsable', reason: unparsable };
 }
 
 /** Equal as sets of hosts with weight and state: the order in a file means nothing. */

@@ -192,6 +192,24 @@ describe('pool guard', () => {
     ]);
   });
 
+  it('A source that fails after a list that is not in force is stale, too, and what it served last is not forgotten.', () => {
+    const suspect = 'suspect: the list shrank from 3 to 1 servers';
+    const guard = new Guard().serve(hosts(3)).serve(hosts(1));
+    expect(guard.fail(9, 'HTTP 500').note).to.equal(suspect);
+    expect(guard.fail(1, 'HTTP 500').note).to.equal(`stale: HTTP 500; what it served last is ${suspect}`);
+    expect(guard.serve(hosts(1)).note).to.equal(suspect);
+    guard.garbage('is HTML').fail(10, 'HTTP 206');
+    expect(guard.note).to.equal('stale: HTTP 206; what it served last is unparsable: is HTML');
+    expect(guard.fail(1, 'timed out').note).to.match(/^stale: timed out; what it served last is unparsable/);
+    expect(guard.serve(hosts(3)).note).to.equal(null);
+  });
+
+  it('Without any list it is stale at the first failure, unless there is something better to tell.', () => {
+    expect(new Guard().fail().note).to.equal('stale: ECONNREFUSED');
+    expect(new Guard().garbage().fail().note).to.equal('unparsable: not JSON');
+    expect(new Guard().garbage().fail(10).note).to.match(/^stale: ECONNREFUSED; what it served last is unparsable/);
+  });
+
   describe('with a list from an earlier process', () => {
     const restored = () => new Guard().on({ on: 'restored', hosts: hosts(4) });
 
