@@ -6,7 +6,13 @@ import type { Alarm, ServiceView, SourceInput, View } from './types.ts';
 const NOT_WANTED: ReadonlySet<string> = new Set(['bgp-off', 'no-voters']);
 
 /** What every start goes through, and only time can tell from trouble. */
-const STARTING: ReadonlySet<string> = new Set(['kernel-unread', 'floor', 'not-announced', 'bgp-none']);
+const STARTING: ReadonlySet<string> = new Set([
+  'kernel-unread',
+  'floor',
+  'not-announced',
+  'bgp-none',
+  'source-missing',
+]);
 
 /** A monitor's bug that was not seen for so long is only counted. */
 const BUG_SECONDS = 3600;
@@ -91,17 +97,23 @@ function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
     case 'waiting':
       return [warning('source-waiting', `${service}: no server list yet${because}`)];
     case 'stale': {
-      if (servers === null) return [warning('source-waiting', `${service}: no server list yet${because}`)];
+      if (servers === null) return [noList(service, because)];
       const age = ageSeconds === null ? 'of unknown age' : `${Math.round(ageSeconds)} s old`;
       return [warning('source-stale', `${service}: server list is ${age}${because}`)];
     }
     case 'suspect':
     case 'refused':
     case 'unparsable':
+      if (servers === null) return [noList(service, `: the first one is ${state}${because}`)];
       return [warning(`source-${state}`, `${service}: new server list is ${state}${because}; the last good one stays`)];
     default:
       return state satisfies never;
   }
+}
+
+/** Nothing to go on with: the service has no servers at all. */
+function noList(service: string, because: string): Alarm {
+  return critical('source-missing', `${service}: no server list yet${because}`);
 }
 
 function vipAlarms({ vips }: Omit<View, 'alarms'>): readonly Alarm[] {

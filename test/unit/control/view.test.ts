@@ -3,7 +3,7 @@ import { printStatus } from '../../../src/cli/status.ts';
 import { apiResponse } from '../../../src/control/api.ts';
 import { printMetrics } from '../../../src/control/metrics.ts';
 import { pybalResponse } from '../../../src/control/pybal-http.ts';
-import type { View, ViewInputs } from '../../../src/control/types.ts';
+import type { SourceInput, View, ViewInputs } from '../../../src/control/types.ts';
 import { historyView, makeView } from '../../../src/control/view.ts';
 import type { PeerStatus } from '../../../src/bgp/peer.ts';
 import type { CheckStatus } from '../../../src/health/runner.ts';
@@ -231,11 +231,33 @@ describe('Alarms', () => {
     };
     expect(await stale(2, 60.4)).to.deep.equal(['text_80: server list is 60 s old: timeout']);
     expect(await stale(2, null)).to.deep.equal(['text_80: server list is of unknown age: timeout']);
-    expect(await stale(null, null)).to.deep.equal(['text_80: no server list yet: timeout']);
     const current = { ...source, state: 'current' } as const;
     expect(await alarms({ sources: new Map([['text_80', current]]) })).to.deep.equal([]);
     const entries = { ...current, unreadable: ['http://x/:3: Bad configuration line'] };
     expect(await alarms({ sources: new Map([['text_80', entries]]) })).to.deep.equal(['warning source-entries']);
+  });
+
+  it('are critical of a service that has no list at all, once the start is over, and promise none that stays', async () => {
+    const told = async (is: Pick<SourceInput, 'state' | 'note' | 'lastError'>, uptimeSeconds = 120) => {
+      const source = { url: 'http://x/', servers: null, ageSeconds: null, unreadable: [], complaints: [], ...is };
+      const startedAt = (NOW - uptimeSeconds * 1000) as typeof NOW;
+      const view = makeView(await inputs(undefined, { startedAt, sources: new Map([['text_80', source]]) }));
+      return view.alarms.map(({ level, text }) => `${level} ${text}`);
+    };
+    const nothing = 'critical text_80: no server list yet';
+    const missing = { state: 'stale', note: 'ENOENT', lastError: 'ENOENT' } as const;
+    expect(await told(missing)).to.deep.equal([`${nothing}: ENOENT`]);
+    expect(await told(missing, 5)).to.deep.equal(['warning starting: text_80: no server list yet: ENOENT']);
+    expect(await told({ state: 'unparsable', note: 'is HTML', lastError: 'is HTML' })).to.deep.equal([
+      `${nothing}: the first one is unparsable: is HTML`,
+    ]);
+    expect(await told({ state: 'suspect', note: 'the list is empty', lastError: null })).to.deep.equal([
+      `${nothing}: the first one is suspect: the list is empty`,
+    ]);
+    // Nothing has gone wrong so far.
+    expect(await told({ state: 'waiting', note: null, lastError: null })).to.deep.equal([
+      'warning text_80: no server list yet',
+    ]);
   });
 
   it('tell a floor that can not be kept', async () => {
