@@ -55,6 +55,8 @@ const FIRST_READING_MS = 1_000;
 /** A reload that hangs on a disk must not make the daemon deaf for the next one. */
 const RELOAD_MS = 60_000;
 const STATE_MS = 5_000;
+/** As pool lists are tried again. */
+const KEEP_RETRY_MS = 60_000;
 /** How long the parts may take to end, once the routes are gone. */
 const STOP_MS = 5_000;
 
@@ -79,7 +81,8 @@ export class Daemon {
   /** null: left to the first session; undefined: not chosen yet. */
   #routerId: string | null | undefined = undefined;
   /** What each section said when it was last good: the disk is for the next start. */
-  #lastGood: Loaded['lastGood'] | null = null;
+  #sections: Pick<Loaded, 'lastGood' | 'stateDirectory'> | null = null;
+  #cancelKeeping = (): void => {};
   #kernelRead = (): void => {};
   readonly #firstReading = new Promise<void>((resolve) => {
     this.#kernelRead = resolve;
@@ -328,7 +331,7 @@ export class Daemon {
     const loaded = await loadConfig(
       this.#world,
       configPath,
-      this.#lastGood === null ? {} : { lastGood: this.#lastGood },
+      this.#sections === null ? {} : { lastGood: this.#sections.lastGood },
     );
     this.#complain(loaded.complaints);
     if (loaded.config === null) {
@@ -361,7 +364,7 @@ export class Daemon {
     this.#modules = await this.#modulesOf(config.services);
     if (this.#stopping || this.#exited) return;
     const { global } = config;
-    this.#lastGood = loaded.lastGood;
+    this.#sections = loaded;
     // What is still wanted is tried again.
     this.#notWritten.clear();
     this.#learn({ is: 'configuration', config });
@@ -378,11 +381,22 @@ export class Daemon {
     if (this.#stopping || this.#exited) return;
     await this.#warnOfSettings(config);
     await this.#serve(config);
-    const kept = keepSections(this.#world, loaded.stateDirectory, loaded.lastGood);
-    await within(this.#world.clock, STATE_MS, 'keep sections', kept).catch((error: unknown) =>
-      this.#log('warn', `Last good sections could not be kept on disk: ${errorText(error)}`),
-    );
+    await this.#keepSections();
     this.#soon();
+  }
+
+  /** A disk that is full now may have room later, and nobody says SIGHUP then. */
+  async #keepSections(): Promise<void> {
+    this.#cancelKeeping();
+    if (this.#sections === null || this.#stopping || this.#exited) return;
+    const { clock } = this.#world;
+    const kept = keepSections(this.#world, this.#sections.stateDirectory, this.#sections.lastGood);
+    await within(clock, STATE_MS, 'keep sections', kept).catch((error: unknown) => {
+      this.#log('warn', `Last good sections could not be kept on disk: ${errorText(error)}`);
+      this.#cancelKeeping = clock.at(KEEP_RETRY_MS, () => {
+        this.#reloading = this.#reloading.then(() => this.#keepSections());
+      });
+    });
   }
 
   async #warnOfSettings(config: Config): Promise<void> {
@@ -488,6 +502,7 @@ export class Daemon {
   async #stop(): Promise<void> {
     const { clock } = this.#world;
     this.#cancelWake();
+    this.#cancelKeeping();
     const peers = this.#facts.config?.peers ?? [];
     await this.#speaker.leave();
     for (const { name } of peers) this.#speaker.set(name, []);

@@ -227,6 +227,41 @@ describe('daemon', () => {
     expect(codes()).not.to.include('state');
   });
 
+  it('keeps the sections of a reload when the disk has room again, without another one', async () => {
+    const site = await new Site().running();
+    const { files } = site.kernel.fake;
+    const { replace } = files;
+    const full = (path: string) => Promise.reject(new SystemError('ENOSPC', `write ${path}`));
+    const sections = '/var/lib/anybal/sections.json';
+    const kept = async () => new TextDecoder().decode(await files.read(sections, 1 << 20));
+    Object.assign(files, { replace: full });
+    site.kernel.fake.write('/pools/tls', pool(3));
+    await site.reload({ more: TLS });
+    await site.pass(130);
+    expect(site.daemon.view().stateError).to.contain('ENOSPC');
+    expect(site.lines('warn').filter((text) => text.includes('sections could not be kept'))).to.have.length(3);
+    expect(await kept()).not.to.contain('[tls]');
+    Object.assign(files, { replace });
+    await site.pass(65);
+    expect(site.daemon.view().stateError).to.equal(null);
+    expect(await kept()).to.contain('[tls]');
+  });
+
+  it('keeps what the last of two reloads said, whichever it is tried for again', async () => {
+    const site = await new Site().running();
+    const { files } = site.kernel.fake;
+    const { replace } = files;
+    const kept = async () => new TextDecoder().decode(await files.read('/var/lib/anybal/sections.json', 1 << 20));
+    Object.assign(files, { replace: () => Promise.reject(new SystemError('ENOSPC', 'write')) });
+    await site.reload({ text: 'pool-shrink-limit = .4' });
+    Object.assign(files, { replace });
+    await site.reload({ text: 'pool-shrink-limit = .3' });
+    const last = await kept();
+    expect(last).to.contain('pool-shrink-limit=.3');
+    await site.pass(130);
+    expect(await kept()).to.equal(last);
+  });
+
   it('goes the whole way: pool, checks, kernel, read back, route', async () => {
     const site = await new Site().running();
     expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(['10.9.0.1:80', '10.9.0.2:80']);
