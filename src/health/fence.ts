@@ -11,6 +11,11 @@ export function bugText(error: unknown): string {
   return `a bug in the monitor: ${errorText(error)}`;
 }
 
+/** Nobody can know in which encoding a text is meant. */
+export function octetsOnly(call: string, given: unknown): TypeError {
+  return new TypeError(`${call} takes octets, not a ${typeof given}: use new TextEncoder().encode(text)`);
+}
+
 /** Call it. What it throws, now or as a promise, goes to `onThrow`. */
 export function callFenced(fn: () => unknown, onThrow: OnThrow): void {
   try {
@@ -101,7 +106,11 @@ export class FencedStream implements Stream, StreamHandlers {
     this.inner.on(this);
   }
   write(bytes: Uint8Array): boolean {
-    return this.inner.write(bytes);
+    if (bytes instanceof Uint8Array) return this.inner.write(bytes);
+    // That it was handed over says nothing of the server.
+    const error = octetsOnly('stream.write', bytes);
+    this.#fence.onThrow(this, error);
+    throw error;
   }
   end(): void {
     this.inner.end();

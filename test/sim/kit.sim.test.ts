@@ -156,6 +156,30 @@ describe('The conformance kit', () => {
     expect(await complaint(listener)).to.contain('A BUG IN THE MONITOR: SNIP');
   });
 
+  it('sees one that sends a text instead of octets, with the words of the daemon', async () => {
+    const text = poll((tools) => async ({ address, port }, cut) => {
+      const stream = await tools.connect({ address, port }, cut);
+      try {
+        stream.write('PING' as unknown as Uint8Array);
+        return { is: 'up' };
+      } finally {
+        stream.close('rst');
+      }
+    });
+    expect(await complaint(text)).to.contain('STREAM.WRITE TAKES OCTETS, NOT A STRING: USE NEW TEXTENCODER');
+    const datagram = poll((tools) => async ({ address, port }, cut) => {
+      const handlers = { onDatagram: nothing, onError: nothing };
+      const socket = await tools.datagram({ address, port }, handlers, cut);
+      try {
+        socket.send('PING' as unknown as Uint8Array);
+        return { is: 'up' };
+      } finally {
+        socket.close();
+      }
+    });
+    expect(await complaint(datagram)).to.contain('socket.send takes octets, not a string: use new TextEncoder');
+  });
+
   it('sees one that does not obey the cut, or too late', async () => {
     const deaf = poll((tools) => async (target, cut) => {
       await good(tools)(target, cut).catch(nothing);

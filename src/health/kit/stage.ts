@@ -18,6 +18,7 @@ import type {
 } from '../../world/world.ts';
 import type { Sample } from '../monitor.ts';
 import type { Fault, Tool } from './fault.ts';
+import { octetsOnly } from '../fence.ts';
 
 const HERE = { address: '192.0.2.1', port: 40_000 };
 const SLOW_MS = 1000;
@@ -349,6 +350,7 @@ export class Stage {
     return {
       local: HERE,
       send: (data) => {
+        if (!(data instanceof Uint8Array)) throw octetsOnly('socket.send', data);
         this.#later(1, () => {
           if (!open || silent !== undefined) return;
           if (fails !== undefined) {

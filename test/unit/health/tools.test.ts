@@ -173,6 +173,37 @@ describe('What monitors are handed', () => {
     expect(closed).to.deep.equal(['rst']);
   });
 
+  it('sends octets only: a text is a bug of the monitor that says what to do, in a check and in a handler', async () => {
+    const sent: unknown[] = [];
+    const closed: string[] = [];
+    let hear = (): void => {};
+    const inner = fakeStream({
+      write: (bytes) => sent.push(bytes) > 0,
+      close: (how) => void closed.push(how),
+      on: (handlers) => void (hear = () => handlers.onData(new Uint8Array())),
+    });
+    const secure = () => Promise.reject(new SystemError('ENOSYS', 'secure'));
+    const listen = () => Promise.reject(new SystemError('ENOSYS', 'listen'));
+    const { tools } = toolsOf({ streams: { connect: async () => inner, secure, listen } });
+    const write = (stream: Stream, what: unknown) => stream.write(what as Uint8Array);
+    const says = 'stream.write takes octets, not a string: use new TextEncoder().encode(text)';
+    const inCheck = new CheckCut();
+    const first = await tools.connect({ address: '10.0.0.9', port: 25 }, inCheck);
+    write(first, Buffer.from('a'));
+    write(first, Uint8Array.of(66));
+    expect(() => write(first, 'PING')).to.throw(TypeError, says);
+    expect([inCheck.bug, closed]).to.deep.equal([`a bug in the monitor: ${says}`, ['rst']]);
+    expect(judge({ threw: new TypeError(says), timedOut: false }, inCheck, ON_TIME, 1000)).to.include({
+      is: 'unknown',
+    });
+    const inHandler = new CheckCut();
+    const second = await tools.connect({ address: '10.0.0.9', port: 25 }, inHandler);
+    second.on({ onData: () => void write(second, 'PING'), onEnd() {}, onDrain() {}, onClose() {} });
+    hear();
+    expect(inHandler.bug).to.equal(`a bug in the monitor: ${says}`);
+    expect(sent).to.have.length(2);
+  });
+
   it('calls bad certificates of our own unknown, and the certificate of a server down', async () => {
     for (const [code, is] of [
       ['EINVAL', 'unknown'],
