@@ -98,6 +98,9 @@ describe('interop: the Debian package', function () {
     const home = join(root, 'usr/lib/anybal');
     for (const monitor of ['idleconnection', 'proxyfetch', 'runcommand'])
       expect(existsSync(join(home, `dist/monitors/${monitor}.js`)), monitor).to.equal(true);
+    // For who writes one.
+    expect(existsSync(join(home, 'dist/src/health/monitor.d.ts'))).to.equal(true);
+    expect(readdirSync(join(root, 'usr/share/doc/anybal/monitors'))).to.deep.equal(['README.md.gz']);
     const modules = join(home, 'node_modules');
     const files = readdirSync(modules, { recursive: true, encoding: 'utf8' });
     expect(files.filter((name) => /\.d\.[mc]?ts$|\.md$|(^|\/)tests?(\/|$)|musl/i.test(name) && !/license/i.test(name)))

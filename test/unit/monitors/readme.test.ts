@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { runMonitor, serve } from '../../support/monitor-bench.ts';
@@ -12,6 +14,35 @@ describe('The example in monitors/README.md', () => {
     const readme = readFileSync(join(ROOT, 'monitors/README.md'), 'utf8');
     const source = readFileSync(join(ROOT, 'test/support/example-monitor.ts'), 'utf8');
     expect(/```ts\n([^]*?)```/.exec(readme)?.[1]).to.equal(source);
+  });
+
+  it('is compiled outside of the checkout with the tsconfig.json that is given, types and all', async function () {
+    this.timeout(60_000);
+    const readme = readFileSync(join(ROOT, 'monitors/README.md'), 'utf8');
+    const [, example = '', config = ''] = /```ts\n([^]*?)```[^]*```json\n([^]*?)```/.exec(readme) ?? [];
+    expect(config).to.contain('"/usr/lib/anybal/dist/src/health/monitor.d.ts"');
+    const folder = mkdtempSync(join(tmpdir(), 'anybal-readme-'));
+    try {
+      // Installed is what is shipped: declarations, and no sources.
+      const installed = join(folder, 'installed');
+      cpSync(join(ROOT, 'dist/src'), join(installed, 'dist/src'), {
+        recursive: true,
+        filter: (from) => !/\.[a-z]+$/.test(from) || from.endsWith('.d.ts'),
+      });
+      const own = join(folder, 'own');
+      mkdirSync(own);
+      writeFileSync(join(own, 'tsconfig.json'), config.replaceAll('/usr/lib/anybal', installed));
+      const compile = (source: string) => {
+        writeFileSync(join(own, 'greeting.mts'), source);
+        const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+        const { stdout, status } = spawnSync(process.execPath, [tsc, '-p', own], { encoding: 'utf8' });
+        return status === 0 ? 'compiled' : stdout;
+      };
+      expect(compile(example)).to.equal('compiled');
+      expect(readFileSync(join(own, 'greeting.mjs'), 'utf8')).not.to.match(/^import/m);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   for (const [greeting, expected] of [
