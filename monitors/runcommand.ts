@@ -1,6 +1,7 @@
 // RunCommand: run a program on the director; exit status 0 is up. No shell, no PATH, an empty environment, a process group
-// of its own that is killed as a whole. Options, arguments and messages are PyBal's. Waiting for a turn (the runner bounds
-// how many programs run at once) is not part of the timeout, so the world enforces it and not the runner.
+// of its own that is killed as a whole (what leaves the group is not). Options, arguments and messages are PyBal's. Waiting
+// for a turn (the runner bounds how many programs run at once) is not part of the timeout, so the world enforces it and not
+// the runner.
 
 import type { CommandResult, Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
 
@@ -38,7 +39,10 @@ const options = [
     max: 86400,
     default: 20,
     pybal: '1.00',
-    doc: 'Seconds after which the program and all that it started are killed, which means down. 0: never.',
+    doc:
+      'Seconds after which the program is killed with its process group, which means down. 0: never. What left the group is ' +
+      'not reached and runs on: daemons, setsid, jobs of a shell with set -m, timeout without --foreground, ssh with ' +
+      'ControlPersist. A check must start none of these, or end them itself.',
   },
   {
     name: 'user',

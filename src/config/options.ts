@@ -424,7 +424,9 @@ export const SERVICE_OPTIONS = [
     min: 0,
     max: 86_400,
     default: 300,
-    doc: 'When the director itself is the problem, verdicts from before stay valid for this long.',
+    doc:
+      'When the director itself is the problem, verdicts from before stay valid for this long. Servers that are still unknown ' +
+      'then are depooled, down to the depool threshold. One of which nothing was ever known is not pooled.',
   },
   {
     name: 'pool-shrink-limit',
