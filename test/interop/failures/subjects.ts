@@ -362,6 +362,8 @@ export const subjects: readonly Subject[] = [
     port: PORTS.agent,
     options: () => ({}),
     hostile: { speech: sample('agent'), endless: 'up ' },
+    // HAProxy's agents may end a line by closing: what came before is a line, if it has a word that is known.
+    bears: ['an answer that is cut short, then closed'],
   },
   {
     title: 'Agent, with url',
