@@ -25,6 +25,7 @@ import {
   FencedStream,
   fencedClock,
   fencedUdpHandlers,
+  octetsOnly,
   OpenCount,
   unfenced,
 } from './fence.ts';
@@ -393,12 +394,13 @@ async function openUdp(
   cut: Cut,
   { open, onBug, onFault }: Sockets,
 ): Promise<UdpSocket> {
-  const fencedHandlers = fencedUdpHandlers(handlers, (error) => {
+  const onThrow = (error: unknown): void => {
     socket.close();
     const check = checkOf(cut);
     if (check === null) onBug(bugText(error));
     else check.fail(bugText(error));
-  });
+  };
+  const fencedHandlers = fencedUdpHandlers(handlers, onThrow);
   const socket = await world.udp.open(options, {
     onDatagram: fencedHandlers.onDatagram,
     onError(error) {
@@ -415,6 +417,12 @@ async function openUdp(
   return {
     local: socket.local,
     send(bytes) {
+      if (!(bytes instanceof Uint8Array)) {
+        // That it was handed over says nothing of the server.
+        const error = octetsOnly('socket.send', bytes);
+        onThrow(error);
+        throw error;
+      }
       try {
         socket.send(bytes);
       } catch (error) {

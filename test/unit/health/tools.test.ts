@@ -204,6 +204,23 @@ describe('What monitors are handed', () => {
     expect(sent).to.have.length(2);
   });
 
+  it('sends octets only over UDP, too', async () => {
+    const sent: unknown[] = [];
+    const socket = {
+      local: { address: '10.0.0.1', port: 9 },
+      send: (bytes: unknown) => void sent.push(bytes),
+      close() {},
+    };
+    const { tools } = toolsOf({ udp: { open: async () => socket } });
+    const cut = new CheckCut();
+    const opened = await tools.datagram({ address: '10.0.0.9', port: 53 }, { onDatagram() {}, onError() {} }, cut);
+    opened.send(Uint8Array.of(66));
+    const text: unknown = 'PING';
+    const says = 'socket.send takes octets, not a string: use new TextEncoder().encode(text)';
+    expect(() => opened.send(text as Uint8Array)).to.throw(TypeError, says);
+    expect([sent.length, cut.bug]).to.deep.equal([1, `a bug in the monitor: ${says}`]);
+  });
+
   it('calls bad certificates of our own unknown, and the certificate of a server down', async () => {
     for (const [code, is] of [
       ['EINVAL', 'unknown'],
