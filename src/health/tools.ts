@@ -147,14 +147,17 @@ export function makeTools(
     const check = checkOf(cut);
     if (check !== null) check.ownFault ??= faultOfConnecting(error, cut);
   };
-  const sockets: Sockets = { open, onBug, onFault };
+  const onThrow = (error: unknown, cut: Cut) => {
+    const check = checkOf(cut);
+    if (check === null) onBug(bugText(error));
+    else check.fail(bugText(error));
+  };
+  const sockets: Sockets = { open, onThrow, onFault };
   const fence: Fence = {
     open,
     onThrow(stream, error) {
       stream.close('rst');
-      const check = checkOf(stream.cut);
-      if (check === null) onBug(bugText(error));
-      else check.fail(bugText(error));
+      onThrow(error, stream.cut);
     },
     onLost: ({ cut }, error) => onFault(error, cut),
   };
@@ -379,10 +382,12 @@ async function turn(gate: Gate, clock: Clock, cut: Cut, check: CheckCut | null):
   }
 }
 
-/** What sockets of one monitor share. `onFault`: a call failed; an error that the monitor may get to see. */
+/** What sockets of one monitor share. */
 interface Sockets {
   readonly open: OpenCount;
-  onBug(bug: string): void;
+  /** The monitor threw, where it was called back or called wrongly. */
+  onThrow(error: unknown, cut: Cut): void;
+  /** A call failed; an error that the monitor may get to see. */
   onFault(error: unknown, cut: Cut): void;
 }
 
@@ -392,15 +397,13 @@ async function openUdp(
   options: UdpOptions,
   handlers: UdpHandlers,
   cut: Cut,
-  { open, onBug, onFault }: Sockets,
+  { open, onThrow, onFault }: Sockets,
 ): Promise<UdpSocket> {
-  const onThrow = (error: unknown): void => {
+  const giveUp = (error: unknown): void => {
     socket.close();
-    const check = checkOf(cut);
-    if (check === null) onBug(bugText(error));
-    else check.fail(bugText(error));
+    onThrow(error, cut);
   };
-  const fencedHandlers = fencedUdpHandlers(handlers, onThrow);
+  const fencedHandlers = fencedUdpHandlers(handlers, giveUp);
   const socket = await world.udp.open(options, {
     onDatagram: fencedHandlers.onDatagram,
     onError(error) {
@@ -420,7 +423,7 @@ async function openUdp(
       if (!(bytes instanceof Uint8Array)) {
         // That it was handed over says nothing of the server.
         const error = octetsOnly('socket.send', bytes);
-        onThrow(error);
+        giveUp(error);
         throw error;
       }
       try {

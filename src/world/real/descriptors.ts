@@ -15,8 +15,10 @@ const KEPT_DESCRIPTORS = 128;
 
 let firstKept: number | null = null;
 
-/** Checks use no descriptor from this one on: RLIMIT_NOFILE, which Node has raised as far as it may, without what is kept for others.
- * The kernel gives the smallest number that is free. */
+/**
+ * Checks use no descriptor from this one on: RLIMIT_NOFILE, which Node has raised as far as it may, without what is kept for others.
+ * The kernel gives the smallest number that is free.
+ */
 export function firstKeptDescriptor(): number {
   firstKept ??= readFirstKept();
   return firstKept;
