@@ -6,6 +6,8 @@ import type { Mono } from '../world/world.ts';
 import { isNow, type MonitorState } from './rise.ts';
 import { combineWishes, type Wish } from './weighting.ts';
 
+const NO_WISHES: readonly [] = [];
+
 export interface NamedState {
   readonly name: string;
   readonly state: MonitorState;
@@ -23,18 +25,19 @@ export function combine(
 ): ServerHealth {
   const verdicts = monitors.map(({ state }) => isNow(state));
   const is = atLeast(needed, verdicts);
-  const up = verdicts.filter((verdict) => verdict === 'up').length;
-  const reasons = is !== 'up' && needed < monitors.length ? [`${up} of ${monitors.length} up, ${needed} needed`] : [];
-  const wishes: { readonly name: string; readonly wish: Wish; readonly said: string }[] = [];
+  let reason = is !== 'up' && needed < monitors.length ? tally(verdicts, needed) : '';
+  let partial = monitors.length === 0;
+  let wishes: readonly { readonly name: string; readonly wish: Wish; readonly said: string }[] = NO_WISHES;
   for (const monitor of monitors) {
     const { name, state } = monitor;
-    if (isNow(state) === is) reasons.push(reasonOf(monitor, is));
-    if (state.known === 'up' && state.wish !== null) wishes.push({ name, wish: state.wish, said: state.reason });
+    if (isNow(state) === is) reason += (reason === '' ? '' : '; ') + reasonOf(monitor, is);
+    if (state.known !== 'up') continue;
+    partial = true;
+    if (state.wish !== null) wishes = [...wishes, { name, wish: state.wish, said: state.reason }];
   }
+  if (monitors.length === 0) reason = 'no monitors';
   const weighting = combineWishes(wishes);
   const since = previous?.is === is ? previous.since : now;
-  const reason = monitors.length === 0 ? 'no monitors' : reasons.join('; ');
-  const partial = monitors.length === 0 || monitors.some(({ state }) => state.known === 'up');
   return weighting === undefined ? { is, since, reason, partial } : { is, since, reason, partial, weighting };
 }
 
@@ -48,6 +51,11 @@ export function atLeast(needed: number, verdicts: readonly ServerHealth['is'][])
   }
   if (up >= needed) return 'up';
   return verdicts.length - down < needed ? 'down' : 'unknown';
+}
+
+function tally(verdicts: readonly ServerHealth['is'][], needed: number): string {
+  const up = verdicts.filter((verdict) => verdict === 'up').length;
+  return `${up} of ${verdicts.length} up, ${needed} needed`;
 }
 
 function reasonOf({ name, state }: NamedState, is: ServerHealth['is']): string {

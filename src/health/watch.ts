@@ -53,7 +53,8 @@ export class WatchLoop implements Loop, Sleeper {
   #run: Run | null = null;
   /** The deadline has passed, and this comes next. */
   #cancelNext: (() => void) | null = null;
-  #delayMs = INITIAL_DELAY_MS;
+  /** The last one; null: none since it was up. */
+  #delayMs: number | null = null;
   #abandoned = 0;
   #stopped = false;
 
@@ -125,7 +126,7 @@ export class WatchLoop implements Loop, Sleeper {
     const latencyMs = this.#context.clock.now() - run.startedAt;
     this.#disarm();
     const seen = asHealth(health);
-    if (seen.is === 'up') this.#delayMs = INITIAL_DELAY_MS;
+    if (seen.is === 'up') this.#delayMs = null;
     this.#context.onResult(seen, latencyMs);
   }
 
@@ -192,10 +193,11 @@ export class WatchLoop implements Loop, Sleeper {
   }
 
   #retry(maxDelayMs: number): void {
-    const delay = Math.min(this.#delayMs * FACTOR, maxDelayMs);
+    const delay = Math.min((this.#delayMs ?? INITIAL_DELAY_MS) * FACTOR, maxDelayMs);
     const spread = delay + delay * JITTER * this.#normal();
-    this.#delayMs = Math.min(Math.max(spread, INITIAL_DELAY_MS / 10), maxDelayMs);
-    this.#again(this.#delayMs, this.#timing.connectTimeoutSeconds);
+    const delayMs = Math.min(Math.max(spread, INITIAL_DELAY_MS / 10), maxDelayMs);
+    this.#delayMs = delayMs;
+    this.#again(delayMs, this.#timing.connectTimeoutSeconds);
   }
 
   #again(delayMs: number, timeoutSeconds: number): void {

@@ -36,11 +36,13 @@ const MAX_QUEUED = 16 << 20;
 /** Of a line: its time and names, and the fields beside its text. */
 const LINE_OVERHEAD = 50;
 const MAX_CHUNK = 64 * 1024;
+/** Between two chunks, if there is more than another one: whoever has so much to say in one moment has other things to do then. */
+const PAUSE_MS = 25;
 const RETRY_MS = 1_000;
 const FLUSH_MS = 1_000;
 const BUSY_WAIT_MS = 20;
 
-/** It becomes text when it is written: whoever has much to say in one moment has other things to do then. */
+/** It becomes text when it is written. */
 interface Waiting {
   readonly record: LogRecord;
   readonly wall: number;
@@ -55,6 +57,8 @@ interface Output {
   /** The last attempt to write failed, or the reader takes no more for now. */
   stalled: boolean;
   retry: NodeJS.Timeout | undefined;
+  /** It has just written, and waits before it writes again. */
+  rest: NodeJS.Timeout | undefined;
 }
 
 /**
@@ -101,11 +105,13 @@ export function createLogSink(settings: SinkSettings): LogSink {
     });
     // Called by pino at exit, and endless on a full disk: flushSync below does its work.
     boom.flushSync = () => {};
-    const output: Output = { fd, boom, inFlight: Buffer.alloc(0), stalled: false, retry: undefined };
+    const output: Output = { fd, boom, inFlight: Buffer.alloc(0), stalled: false, retry: undefined, rest: undefined };
     boom.on('write', (bytes: number) => {
       output.stalled = false;
       output.inFlight = output.inFlight.subarray(bytes);
-      if (output === out && output.inFlight.length === 0) pump();
+      if (output !== out || output.inFlight.length > 0) return;
+      if (queued < MAX_CHUNK) pump();
+      else output.rest = setTimeout(() => awake(output), PAUSE_MS).unref();
     });
     boom.on('error', (error: Error) => {
       output.stalled = true;
@@ -121,8 +127,13 @@ export function createLogSink(settings: SinkSettings): LogSink {
     return output;
   }
 
+  function awake(output: Output): void {
+    output.rest = undefined;
+    if (output === out) pump();
+  }
+
   function pump(): void {
-    if (out.inFlight.length > 0) return;
+    if (out.inFlight.length > 0 || out.rest !== undefined) return;
     if (lostAndNotTold > 0 && queued < MAX_QUEUED / 2) {
       enqueue({ level: 'error', system: 'log', text: `${lostAndNotTold} line(s) of this log were lost` });
       lostAndNotTold = 0;
@@ -211,6 +222,7 @@ export function createLogSink(settings: SinkSettings): LogSink {
       flushSync(until - performance.now());
       closed = true;
       clearTimeout(out.retry);
+      clearTimeout(out.rest);
       process.off('exit', onExit);
       if (out.inFlight.length === 0) out.boom.destroy();
     },

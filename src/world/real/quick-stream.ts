@@ -59,8 +59,8 @@ function open(): NonNullable<typeof opened> {
     libc: openLibc(),
     calls,
     poller,
-    // Half of what is free: the other half is for the connections that come next.
-    closer: new Closer(calls, () => (firstKeptDescriptor() - poller.count) / 2),
+    // Most of what is free: the rest is for the connections that come next.
+    closer: new Closer(calls, () => (firstKeptDescriptor() - poller.count) * 0.75),
     buffer: new Uint8Array(READ_BYTES),
     closed: [],
     known: new Map(),
@@ -110,7 +110,8 @@ export class QuickStream implements Stream, Watched {
     this.#fd = socketFor(engine, to, cut);
     const begun = calls.connect(this.#fd, there);
     const fail = (error: unknown): void => {
-      this.#finish();
+      // Where there is no connection the kernel has little to do.
+      this.#finish(null, calls);
       reject(error);
     };
     const succeed = (): void => {
@@ -333,12 +334,12 @@ export class QuickStream implements Stream, Watched {
     this.#finish();
   }
 
-  #finish(failure: SystemError | null = null): void {
+  #finish(failure: SystemError | null = null, closer: Pick<Closer, 'close'> = this.#engine.closer): void {
     const fd = this.#fd;
     if (fd < 0) return;
     this.#fd = -1;
     this.#engine.poller.forget(fd);
-    this.#engine.closer.close(fd);
+    closer.close(fd);
     this.#queue = null;
     this.#failure = failure;
     if (this.#lingering !== null) clearTimeout(this.#lingering);
