@@ -1,44 +1,46 @@
 // Closes descriptors of connections. When thousands end in one turn of the event loop, most of what the kernel does for them is done at
-// close(2), and the news that they ended would wait behind it: then another thread does it. Made by quick-stream.ts.
+// close(2), and the news that they ended would wait behind it: then it is done a little later, by another thread. Made by quick-stream.ts.
 
 import type { TcpCalls } from '../../ffi/tcp-calls.ts';
 
 /** So many in a turn are closed at once, by whoever wants it: handing over a few costs more than it saves. */
 const AT_ONCE = 256;
-/** Handed over together. */
-const CHUNK = 256;
+/** By then the news has been told: until then there is enough to do for all cores. */
+const LATER_MS = 500;
 /** A call of the other thread closes this many or more that lie side by side. */
 const SHORTEST_RUN = 16;
-/** Not closed yet, as far as this thread knows: it hears of it when its turn has ended. */
-const MOST_WAITING = 32_768;
 
 export class Closer {
   readonly #calls: Pick<TcpCalls, 'close' | 'closeRange'>;
   /** How many descriptors may wait for their turn now: they are of the few that this process may have. */
   readonly #room: () => number;
-  readonly #chunk: number[] = [];
-  /** Handed over, and not closed yet. */
+  readonly #laterMs: number;
+  /** They wait to be handed over. */
+  #waiting: number[] = [];
+  #timer: NodeJS.Timeout | null = null;
+  /** Handed over, and not closed yet as far as this thread knows: it hears of it when its turn has ended. */
   #handed = 0;
   #inThisTurn = 0;
   #turning = false;
 
-  constructor(calls: Pick<TcpCalls, 'close' | 'closeRange'>, room: () => number) {
+  constructor(calls: Pick<TcpCalls, 'close' | 'closeRange'>, room: () => number, laterMs = LATER_MS) {
     this.#calls = calls;
     this.#room = room;
+    this.#laterMs = laterMs;
   }
 
-  /** It belongs to nobody any more: in this moment, or within the turn, its connection ends. */
+  /** It belongs to nobody any more: in this moment, or soon, its connection ends. */
   close(fd: number): void {
     if (!this.#turning) this.#turn();
-    const waiting = this.#chunk.length + this.#handed;
-    if (++this.#inThisTurn <= AT_ONCE || waiting >= Math.min(MOST_WAITING, this.#room())) {
+    if (++this.#inThisTurn <= AT_ONCE) {
       this.#calls.close(fd);
-      return;
+    } else if (this.#waiting.length + this.#handed < this.#room()) {
+      this.#waiting.push(fd);
+      this.#timer ??= setTimeout(() => this.#hand(), this.#laterMs).unref();
+    } else {
+      this.#calls.close(fd);
+      this.#hand();
     }
-    const length = this.#chunk.push(fd);
-    // One that is waited for keeps the loop from sleeping.
-    if (length === 1) setImmediate(() => {});
-    if (length >= CHUNK) this.#hand();
   }
 
   /** An immediate that nobody waits for runs whenever the loop turns, and does not keep it from sleeping. */
@@ -47,12 +49,15 @@ export class Closer {
     setImmediate(() => {
       this.#turning = false;
       this.#inThisTurn = 0;
-      this.#hand();
     }).unref();
   }
 
   #hand(): void {
-    const fds = this.#chunk.splice(0).sort((a, b) => a - b);
+    if (this.#timer === null) return;
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    const fds = this.#waiting.sort((a, b) => a - b);
+    this.#waiting = [];
     for (let start = 0, end = 1; start < fds.length; start = end++) {
       while (end < fds.length && fds[end] === (fds[end - 1] ?? 0) + 1) end++;
       this.#closeRun(fds.slice(start, end));

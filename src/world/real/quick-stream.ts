@@ -26,6 +26,8 @@ const TCP_KEEPIDLE = 4;
 /** After our own FIN the other side has this long to send its own before the connection is reset. */
 export const LINGER_MS = 5_000;
 const READ_BYTES = 65_536;
+/** Descriptors that are left for the connections that come next, when others wait to be closed. */
+const NEXT_CONNECTIONS = 256;
 /** In one turn of the loop: a server that never stops talking must not be the only one that is heard. */
 const MOST_READS = 16;
 
@@ -59,8 +61,7 @@ function open(): NonNullable<typeof opened> {
     libc: openLibc(),
     calls,
     poller,
-    // Most of what is free: the rest is for the connections that come next.
-    closer: new Closer(calls, () => (firstKeptDescriptor() - poller.count) * 0.75),
+    closer: new Closer(calls, () => firstKeptDescriptor() - poller.count - NEXT_CONNECTIONS),
     buffer: new Uint8Array(READ_BYTES),
     closed: [],
     known: new Map(),
