@@ -23,6 +23,7 @@ import { within } from './lib/in-time.ts';
 import { escaped } from './log/format.ts';
 import type { Log } from './log/record.ts';
 import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
+import { tuneEngine } from './world/real/engine.ts';
 import { createHeapMeter } from './world/real/heap.ts';
 import { createFiles } from './world/real/files.ts';
 import { LOCK_NAME, lockInstance } from './world/real/lock.ts';
@@ -192,6 +193,7 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
   process.on('SIGUSR2', () => reopenLog());
   process.on('SIGTERM', () => terminate());
   process.on('SIGINT', () => terminate());
+  tuneEngine();
   const parts = files(configPath);
   const { config, complaints } = await loadConfig(parts, configPath);
   if (config === null) {

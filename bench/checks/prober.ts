@@ -6,6 +6,7 @@ import type { Fact } from '../../src/decision/facts.ts';
 import { loadMonitor } from '../../src/health/loader.ts';
 import { HealthRunner } from '../../src/health/runner.ts';
 import { createLogSink } from '../../src/log/sink.ts';
+import { tuneEngine } from '../../src/world/real/engine.ts';
 import { createRealWorld } from '../../src/world/real/world.ts';
 import { withDefaults } from '../../test/support/monitor-bench.ts';
 import { serviceConfig } from '../../test/support/service-config.ts';
@@ -40,6 +41,7 @@ export interface Report {
   readonly rssMb: number;
 }
 
+tuneEngine();
 const { values } = parseArgs({ options: { log: { type: 'string' } } });
 const sink = createLogSink({
   to: { path: values.log ?? '/dev/null' },
