@@ -1,7 +1,8 @@
 // One Poll monitor of one server, asked again and again: first soon, then on a fixed grid of its own, never two at a time,
 // each time against a deadline. Made by instance.ts.
 
-import { CheckCut, type Ending, judge, TIMED_OUT, TOO_MANY } from './tools.ts';
+import { CheckCut } from './check-cut.ts';
+import { type Ending, judge, TIMED_OUT, TOO_MANY } from './judge.ts';
 import type { PathSource } from './path.ts';
 import type { Health, PollInstance, Target } from './monitor.ts';
 import type { Alarm, Sleeper, Ticks } from './ticks.ts';

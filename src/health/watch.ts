@@ -5,7 +5,8 @@ import type { Health, WatchInstance } from './monitor.ts';
 import type { PathSource } from './path.ts';
 import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED } from './poll.ts';
 import type { Alarm, Sleeper } from './ticks.ts';
-import { asHealth, CheckCut, type Ending, judge, TIMED_OUT } from './tools.ts';
+import { CheckCut } from './check-cut.ts';
+import { asHealth, type Ending, judge, TIMED_OUT } from './judge.ts';
 import type { Mono } from '../world/world.ts';
 
 /** At most one connection in this time, though the server closes each at once. */

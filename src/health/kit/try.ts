@@ -12,7 +12,9 @@ import type {
   Target,
   WatchInstance,
 } from '../monitor.ts';
-import { asHealth, CheckCut, judge, makeGates, makeTools } from '../tools.ts';
+import { CheckCut } from '../check-cut.ts';
+import { asHealth, judge } from '../judge.ts';
+import { makeGates, makeTools } from '../tools.ts';
 import type { Fault, Tool } from './fault.ts';
 import { Stage } from './stage.ts';
 

@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import type { Path } from '../../../src/decision/decision.ts';
 import type { PathSource } from '../../../src/health/path.ts';
-import { CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
+import { CheckCut } from '../../../src/health/check-cut.ts';
+import { judge } from '../../../src/health/judge.ts';
+import { makeGates, makeTools } from '../../../src/health/tools.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { ConnectOptions, Stream, UdpOptions, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';

@@ -2,7 +2,9 @@ import { expect } from 'chai';
 import { Knife } from '../../../src/lib/cut.ts';
 import { errorText, SystemError } from '../../../src/lib/errors.ts';
 import { culpritOf } from '../../../src/health/stray.ts';
-import { asHealth, CheckCut, judge, makeGates, makeTools } from '../../../src/health/tools.ts';
+import { CheckCut } from '../../../src/health/check-cut.ts';
+import { asHealth, judge } from '../../../src/health/judge.ts';
+import { makeGates, makeTools } from '../../../src/health/tools.ts';
 import type { Mono, Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
 
