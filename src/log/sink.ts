@@ -110,7 +110,8 @@ export function createLogSink(settings: SinkSettings): LogSink {
       output.stalled = false;
       output.inFlight = output.inFlight.subarray(bytes);
       if (output !== out || output.inFlight.length > 0) return;
-      if (queued < MAX_CHUNK) pump();
+      // Nor may it fall behind for ever.
+      if (queued < MAX_CHUNK || queued > MAX_QUEUED / 2) pump();
       else output.rest = setTimeout(() => awake(output), PAUSE_MS).unref();
     });
     boom.on('error', (error: Error) => {

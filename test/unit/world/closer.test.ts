@@ -4,7 +4,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { openTcpCalls } from '../../../src/ffi/tcp-calls.ts';
 import { Closer } from '../../../src/world/real/closer.ts';
 
-const AT_ONCE = 256;
+const AT_ONCE = 1024;
 const LATER_MS = 5;
 /** In ascending order. */
 const numbers = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
@@ -36,7 +36,7 @@ describe('A closer', () => {
   it('closes at once as long as there are few in a turn', async () => {
     const { closer, closed, ranges } = scripted();
     for (let round = 0; round < 3; round++) {
-      for (const fd of numbers(1000 * round, AT_ONCE)) closer.close(fd);
+      for (const fd of numbers(2000 * round, AT_ONCE)) closer.close(fd);
       expect(closed).to.have.length(AT_ONCE * (round + 1));
       await turn();
     }
@@ -70,23 +70,23 @@ describe('A closer', () => {
 
   it('lets no more wait than there is room for', async () => {
     const { closer, closed, ranges } = scripted({ room: 100 });
-    for (const fd of numbers(0, 1000)) closer.close(fd);
-    expect(closed).to.have.length(900);
+    for (const fd of numbers(0, AT_ONCE + 500)) closer.close(fd);
+    expect(closed).to.have.length(AT_ONCE + 400);
     // They wait no longer: there would be room again if they were closed.
-    expect(ranges.map(({ first, last }) => [first, last])).to.deep.equal([[256, 355]]);
+    expect(ranges.map(({ first, last }) => [first, last])).to.deep.equal([[AT_ONCE, AT_ONCE + 99]]);
     // Handed over, they still wait.
-    for (const fd of numbers(2000, 1000)) closer.close(fd);
-    expect(closed).to.have.length(1900);
+    for (const fd of numbers(3000, 1000)) closer.close(fd);
+    expect(closed).to.have.length(AT_ONCE + 1400);
     ranges[0]?.onDone(true);
-    for (const fd of numbers(4000, 1000)) closer.close(fd);
-    expect(closed).to.have.length(2800);
+    for (const fd of numbers(5000, 1000)) closer.close(fd);
+    expect(closed).to.have.length(AT_ONCE + 2300);
   });
 
   it('closes by itself where the kernel can not close a range', async () => {
     const { closer, closed } = scripted({ hasRange: false });
-    for (const fd of numbers(0, 1000)) closer.close(fd);
+    for (const fd of numbers(0, 2000)) closer.close(fd);
     await sleep(20 * LATER_MS);
-    expect(closed.sort((a, b) => a - b)).to.deep.equal(numbers(0, 1000));
+    expect(closed.sort((a, b) => a - b)).to.deep.equal(numbers(0, 2000));
   });
 
   it('closes by itself what another thread could not close', async () => {
@@ -100,8 +100,8 @@ describe('A closer', () => {
 
   it('closes what the kernel has, and nothing else', async () => {
     const closer = new Closer(openTcpCalls(), () => 10_000);
-    const opened = numbers(0, 700).map(() => openSync(import.meta.filename, 'r'));
-    const kept = opened.filter((_, i) => i % 100 === 50);
+    const opened = numbers(0, 1500).map(() => openSync(import.meta.filename, 'r'));
+    const kept = opened.filter((_, i) => i % 200 === 150);
     for (const fd of opened) if (!kept.includes(fd)) closer.close(fd);
     for (let waits = 0; opened.filter(isOpen).length > kept.length && waits < 500; waits++) await sleep(10);
     expect(opened.filter(isOpen)).to.deep.equal(kept);
