@@ -2,11 +2,10 @@
 // more, unknown in between. Pure; called by server.ts.
 
 import type { ServerHealth } from '../decision/facts.ts';
+import { appended } from '../lib/appended.ts';
 import type { Mono } from '../world/world.ts';
 import { isNow, type MonitorState } from './rise.ts';
 import { combineWishes, type Wish } from './weighting.ts';
-
-const NO_WISHES: readonly [] = [];
 
 export interface NamedState {
   readonly name: string;
@@ -27,13 +26,13 @@ export function combine(
   const is = atLeast(needed, verdicts);
   let reason = is !== 'up' && needed < monitors.length ? tally(verdicts, needed) : '';
   let partial = monitors.length === 0;
-  let wishes: readonly { readonly name: string; readonly wish: Wish; readonly said: string }[] = NO_WISHES;
+  let wishes: readonly { readonly name: string; readonly wish: Wish; readonly said: string }[] = [];
   for (const monitor of monitors) {
     const { name, state } = monitor;
     if (isNow(state) === is) reason += (reason === '' ? '' : '; ') + reasonOf(monitor, is);
     if (state.known !== 'up') continue;
     partial = true;
-    if (state.wish !== null) wishes = [...wishes, { name, wish: state.wish, said: state.reason }];
+    if (state.wish !== null) wishes = appended(wishes, { name, wish: state.wish, said: state.reason });
   }
   if (monitors.length === 0) reason = 'no monitors';
   const weighting = combineWishes(wishes);

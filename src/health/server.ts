@@ -3,7 +3,7 @@
 
 import type { ServerHealth } from '../decision/facts.ts';
 import { Check } from './check.ts';
-import { combine, type NamedState } from './combine.ts';
+import { atLeast, combine, type NamedState } from './combine.ts';
 import { pairState, pathName } from './pair.ts';
 import type { Reworded } from './rewording.ts';
 import type { Service } from './service.ts';
@@ -192,7 +192,8 @@ export class Probe {
 
   /** Up as far as anybody knows: what freezes does not change it. */
   get standsUp(): boolean {
-    return this.#states().filter(({ state }) => state.known === 'up').length >= this.server.service.needed;
+    const verdicts = this.#states().map(({ state }) => state.known ?? 'unknown');
+    return atLeast(this.server.service.needed, verdicts) === 'up';
   }
 
   /** Of each monitor: a pair is one. */

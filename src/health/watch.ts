@@ -196,9 +196,8 @@ export class WatchLoop implements Loop, Sleeper {
   #retry(maxDelayMs: number): void {
     const delay = Math.min((this.#delayMs ?? INITIAL_DELAY_MS) * FACTOR, maxDelayMs);
     const spread = delay + delay * JITTER * this.#normal();
-    const delayMs = Math.min(Math.max(spread, INITIAL_DELAY_MS / 10), maxDelayMs);
-    this.#delayMs = delayMs;
-    this.#again(delayMs, this.#timing.connectTimeoutSeconds);
+    this.#delayMs = Math.min(Math.max(spread, INITIAL_DELAY_MS / 10), maxDelayMs);
+    this.#again(this.#delayMs, this.#timing.connectTimeoutSeconds);
   }
 
   #again(delayMs: number, timeoutSeconds: number): void {

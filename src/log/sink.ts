@@ -36,7 +36,10 @@ const MAX_QUEUED = 16 << 20;
 /** Of a line: its time and names, and the fields beside its text. */
 const LINE_OVERHEAD = 50;
 const MAX_CHUNK = 64 * 1024;
-/** Between two chunks, if there is more than another one: whoever has so much to say in one moment has other things to do then. */
+/**
+ * Between two chunks, if there is more than another one: whoever has so much to say in one moment has other things to do then. A log
+ * that has used half of its room does not pause.
+ */
 const PAUSE_MS = 25;
 const RETRY_MS = 1_000;
 const FLUSH_MS = 1_000;
@@ -110,7 +113,6 @@ export function createLogSink(settings: SinkSettings): LogSink {
       output.stalled = false;
       output.inFlight = output.inFlight.subarray(bytes);
       if (output !== out || output.inFlight.length > 0) return;
-      // Nor may it fall behind for ever.
       if (queued < MAX_CHUNK || queued > MAX_QUEUED / 2) pump();
       else output.rest = setTimeout(() => awake(output), PAUSE_MS).unref();
     });

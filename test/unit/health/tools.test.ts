@@ -46,58 +46,6 @@ describe('What monitors are handed', () => {
     }
   });
 
-  it('gives a server that was too slow for a while the benefit of the doubt, for as much as was our own', () => {
-    const late = (ms: number) => ({ self: () => ({ ...ON_TIME.self(), lateSince: () => ms }) });
-    const slow = { is: 'down', reason: 'took 0.9 s', slowByMs: 400 };
-    const judged = (returned: unknown, lateMs: number, waitedMs = 0) => {
-      const cut = new CheckCut();
-      cut.waitedMs = waitedMs;
-      return judge({ returned, timedOut: false }, cut, late(lateMs), 5000);
-    };
-    expect(judged(slow, 399)).to.deep.equal({ is: 'down', reason: 'took 0.9 s' });
-    expect(judged(slow, 400)).to.deep.equal({
-      is: 'unknown',
-      reason: 'took 0.9 s, but the event loop was 400 ms late',
-    });
-    expect(judged(slow, 10, 390)).to.deep.equal({
-      is: 'unknown',
-      reason: 'took 0.9 s, but the event loop was 10 ms late and the check waited 390 ms for its turn',
-    });
-    expect(judged({ is: 'down', reason: 'status 503' }, 4000, 4000).is, 'who does not say so').to.equal('down');
-    for (const slowByMs of [Number.NaN, -1, 0, '1', null])
-      expect(judged({ ...slow, slowByMs }, 4000).is, String(slowByMs)).to.equal('down');
-    expect(judged({ ...slow, is: 'up' }, 4000).is).to.equal('up');
-  });
-
-  it('takes silence for an answer only when it listened for half of the time', () => {
-    const late = (ms: number) => ({ self: () => ({ ...ON_TIME.self(), lateSince: () => ms }) });
-    const judged = (lateMs: number, given: number) =>
-      judge({ returned: { is: 'down', reason: 'no answer' }, timedOut: true }, new CheckCut(), late(lateMs), given);
-    expect(judged(500, 1000)).to.deep.equal({ is: 'down', reason: 'no answer' });
-    expect(judged(501, 1000)).to.deep.equal({ is: 'unknown', reason: 'the event loop was 501 ms late' });
-  });
-
-  it('counts the time in which a check waits for anything of ours, once', () => {
-    const cut = new CheckCut(null, 1000 as Mono);
-    cut.startWaiting(1000 as Mono);
-    cut.startWaiting(1100 as Mono);
-    cut.endWaiting(1300 as Mono);
-    expect(cut.moreMs(2000 as Mono, 1000), 'while it waits').to.equal(0);
-    cut.endWaiting(1400 as Mono);
-    cut.startWaiting(1500 as Mono);
-    cut.endWaiting(1900 as Mono);
-    expect(cut.waitedMs).to.equal(800);
-    expect(cut.moreMs(2000 as Mono, 1000)).to.equal(300);
-    expect(cut.moreMs(2300 as Mono, 1000)).to.equal(0);
-  });
-
-  it('takes no more of a detail than of a reason, and none that is no text', () => {
-    const { detail = '' } = asHealth({ is: 'up', detail: 'x'.repeat(100_000), weight: 3 }) as { detail?: string };
-    expect(detail).to.have.lengthOf(1001);
-    expect(asHealth({ is: 'up', detail: 'fine', weight: 3 })).to.deep.equal({ is: 'up', detail: 'fine', weight: 3 });
-    expect(asHealth({ is: 'up', detail: 5 })).to.have.property('is', 'unknown');
-  });
-
   it('waits for no file longer than the check has time, nor for ever, and does not blame the server', async () => {
     const never = new Promise<never>(() => {});
     const fake = new FakeWorld();
@@ -434,16 +382,6 @@ describe('What monitors are handed', () => {
       lose(new SystemError(code, 'read'));
       expect(judge({ threw: await lost, timedOut: false }, cut, ON_TIME, 1000), code).to.have.property('is', is);
     }
-  });
-
-  it('lets nothing out that a monitor returns or throws, however odd', () => {
-    const throws = (): never => {
-      throw new Error('boo');
-    };
-    const odd = Object.defineProperty({ is: 'down' }, 'reason', { get: throws });
-    expect(asHealth(odd)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: boo' });
-    const health = judge({ threw: { toString: throws }, timedOut: false }, new CheckCut(), ON_TIME, 1000);
-    expect(health).to.deep.equal({ is: 'down', reason: 'something that can not be shown' });
   });
 
   it('counts what is open: what is closed, lost or used up is not', async () => {
