@@ -95,7 +95,8 @@ function run(command: Command, cut: Cut, { kill, dying, running, closed }: Engin
     const killAll = () => {
       if (pid === undefined) return;
       denied = killGroup(pid, kill) === 'denied';
-      killed = { startedAt: started, killedAt: performance.now() };
+      // It may be killed twice: when its time is over, and when nobody wants to know any more.
+      killed ??= { startedAt: started, killedAt: performance.now() };
       if (!dying.has(deed)) dying.set(deed, killed);
     };
     const giveUp = () => {

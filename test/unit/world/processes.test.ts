@@ -137,6 +137,25 @@ describe('A command', function () {
     }
   });
 
+  it('is started again, though it was cut when its time was over', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'anybal-run-'));
+    const knife = new Knife();
+    const processes = createProcesses((pid, signal) => {
+      process.kill(pid, signal);
+      setImmediate(() => knife.abort());
+    });
+    const hangsWithout = command('/bin/sh', ['-c', `[ -e ${folder}/mended ] || exec sleep 60`], { timeoutMs: 100 });
+    try {
+      // Which of both ends it first does not matter.
+      await processes.run(hangsWithout, knife).catch(() => {});
+      await writeFile(join(folder, 'mended'), '');
+      await new Promise((resolve) => setTimeout(resolve, 1200));
+      expect(await processes.run({ ...hangsWithout, timeoutMs: 10_000 }, new Knife())).to.include({ exitCode: 0 });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('that has ended in time is not said to have been killed, though we looked too late', async () => {
     const running = run(script('sleep 0.1; exit 3', { env: { PATH: '/usr/bin:/bin' }, timeoutMs: 400 }), new Knife());
     setTimeout(() => setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000)), 20);
