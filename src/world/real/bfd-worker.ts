@@ -5,11 +5,12 @@ import { createHash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { openLibc } from '../../ffi/libc.ts';
 import { Engine } from '../../bfd/engine.ts';
-import type { BfdChange, BfdConfig, BfdStatus } from '../../bfd/types.ts';
+import type { BfdConfig, BfdStatus } from '../../bfd/types.ts';
 import type { LogRecord } from '../../log/record.ts';
 import { createClock } from './clock.ts';
 import { createDatagrams } from './datagrams.ts';
 import { systemError } from './errors.ts';
+import { type Letter, Outbox } from './outbox.ts';
 
 export interface WorkerData {
   /** One counter: the daemon's signs of life. */
@@ -23,8 +24,7 @@ export type ToWorker =
   | { readonly do: 'stop' };
 
 export type FromWorker =
-  | { readonly is: 'changed'; readonly change: BfdChange }
-  | { readonly is: 'log'; readonly record: LogRecord }
+  | Letter
   /** `at`: the worker's clock, so that `since` can be told by another. */
   | { readonly is: 'status'; readonly at: number; readonly sessions: readonly BfdStatus[] }
   | { readonly is: 'stopped' };
@@ -32,7 +32,7 @@ export type FromWorker =
 /** Of this thread alone, the lowest there is: 50 ms × 3 must survive a machine whose every core is wanted by somebody. */
 const REALTIME_PRIORITY = 1;
 const STATUS_MS = 500;
-/** While nobody reads, so much is kept for later and the rest is only counted. */
+/** Letters that are on their way while nobody reads. */
 const MAX_UNREAD = 1_000;
 
 function run(): void {
@@ -42,16 +42,8 @@ function run(): void {
   const counter = new Int32Array(heartbeat);
   const clock = createClock();
   const priorityError = raisePriority();
-  let unread = 0;
-  let dropped = 0;
-  const tell = (message: FromWorker): void => {
-    if (unread >= MAX_UNREAD) dropped++;
-    else {
-      unread++;
-      port.postMessage(message);
-    }
-  };
-  const log = (record: LogRecord): void => tell({ is: 'log', record });
+  const outbox = new Outbox(MAX_UNREAD, (letter) => port.postMessage(letter satisfies FromWorker));
+  const log = (record: LogRecord): void => outbox.tell({ is: 'log', record });
   const world = {
     clock,
     random: Math.random,
@@ -60,7 +52,7 @@ function run(): void {
     log,
   };
   const engine = new Engine(world, {
-    changed: (change) => tell({ is: 'changed', change }),
+    changed: (change) => outbox.tell({ is: 'changed', change }),
     heartbeat: () => Atomics.load(counter, 0),
   });
   if (priorityError !== null) {
@@ -84,12 +76,12 @@ function run(): void {
     switch (message.do) {
       case 'configure':
         return engine.configure(message.config);
-      case 'go-on':
+      case 'go-on': {
         reported = false;
-        unread = 0;
-        if (dropped > 0) log({ level: 'warn', system: 'bfd', text: `${dropped} messages were lost while nobody read` });
-        dropped = 0;
+        const lost = outbox.read();
+        if (lost > 0) log({ level: 'warn', system: 'bfd', text: `${lost} line(s) were lost while nobody read` });
         return;
+      }
       case 'stop':
         engine.stop();
         port.postMessage({ is: 'stopped' } satisfies FromWorker);
