@@ -39,7 +39,8 @@ function readLines(text: string): Feed | string {
     }
     const [host = '', state = '', ...rest] = line.split(/\s+/);
     if (!HOST.test(host)) return `line ${i + 1} begins with no server's name: ${quote(line)}`;
-    const weight = /^\d+%?$/.test(rest[0] ?? '') ? rest.shift() : undefined;
+    const weighs = /^(up|drain)$/i.test(state) && /^\d+%?$/.test(rest[0] ?? '');
+    const weight = weighs ? rest.shift() : undefined;
     const reason = rest.join(' ').replace(/^#\s*/, '');
     add(servers, host, entry(state, weight === undefined || weight.endsWith('%') ? weight : Number(weight), reason));
   }

@@ -21,14 +21,14 @@ describe('a feed', () => {
   it('is lines of a server, its state, its weight and a reason', () => {
     expect(
       servers(
-        '# members\n@1790000000\n\ncp1 up\nCP2\tDrain # deploying\ncp3 up 50%\ncp4 up 7 new disk\ncp5 down disk full\n192.0.2.1 unknown\n',
+        '# members\n@1790000000\n\ncp1 up\nCP2\tDrain # deploying\ncp3 up 50%\ncp4 up 7 new disk\ncp5 down 3 disks full\n192.0.2.1 unknown\n',
       ),
     ).to.deep.equal({
       cp1: { is: 'up' },
       cp2: { is: 'up', drain: true, detail: 'drain # deploying' },
       cp3: { is: 'up', percent: 50, detail: 'weight 50%' },
       cp4: { is: 'up', weight: 7, detail: 'weight 7 # new disk' },
-      cp5: { is: 'down', reason: 'the document says down: disk full' },
+      cp5: { is: 'down', reason: 'the document says down: 3 disks full' },
       '192.0.2.1': { is: 'unknown', reason: 'the document says unknown' },
     });
   });
