@@ -1,5 +1,5 @@
-// Descriptors of sockets that checks use: how many they may, and how Node gets one. Called by quick-socket.ts, udp.ts, icmp.ts and
-// datagrams.ts.
+// Descriptors of sockets that checks use: how many they may, and how Node gets one. Called by quick-socket.ts, quick-stream.ts,
+// udp.ts, icmp.ts and datagrams.ts.
 
 import type { Socket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
@@ -36,13 +36,14 @@ export function usedUp(call: string): SystemError {
   return new SystemError('EMFILE', call, why);
 }
 
-/** From now on the descriptor is Node's, unless it does not want it: then it is closed. */
+/** From now on the descriptor is Node's, unless it does not want it: then both are closed. */
 export function adopt(libc: Libc, socket: Socket, fd: number): number {
   try {
     socket.bind({ fd, exclusive: true });
     return fd;
   } catch (error) {
     libc.close(fd);
+    socket.close();
     throw systemError(error, 'bind');
   }
 }

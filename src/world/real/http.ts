@@ -14,7 +14,7 @@ import type { Log } from '../../log/record.ts';
 import type { Endpoint, Http, HttpRequest, HttpResponse, Names, ServedRequest, ServedResponse } from '../world.ts';
 import type { Authorities } from './authorities.ts';
 import { systemError } from './errors.ts';
-import { refusalOf } from './icmp-errors.ts';
+import { ownRefusal, refusalOf } from './icmp-errors.ts';
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_REQUEST_BODY_BYTES = 64 * 1024;
@@ -157,7 +157,7 @@ function dialBy(options: buildConnector.BuildOptions, call: string, cut: Cut): b
     const socket: unknown = dial(to, (...outcome) => {
       forget();
       const failed = outcome[0] === null ? null : systemError(outcome[0], call);
-      const refusal = failed === null || atOnce ? failed : refusalOf(failed);
+      const refusal = failed === null ? null : atOnce ? ownRefusal(failed) : refusalOf(failed);
       if (refusal === null || refusal === failed) done(...outcome);
       else done(refusal, null);
     });

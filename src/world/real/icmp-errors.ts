@@ -106,6 +106,16 @@ export function refusalOf(error: SystemError): SystemError {
   return words === undefined ? error : new SystemError('EHOSTUNREACH', error.call, words);
 }
 
+/**
+ * Why this host did not even try: the error of connect(2), or of a datagram that was not sent, when it comes at once. EHOSTUNREACH is
+ * then a route of type `unreachable` (ip-route(8)), no word of the server, and becomes ENETUNREACH.
+ */
+export function ownRefusal(error: SystemError): SystemError {
+  return error.code === 'EHOSTUNREACH'
+    ? new SystemError('ENETUNREACH', error.call, 'this host has an unreachable route to it')
+    : error;
+}
+
 function said(words: string, from: string | null): string {
   return from === null ? `ICMP ${words}` : `ICMP ${words}, says ${from}`;
 }

@@ -12,7 +12,7 @@ import type { Icmp, PingOptions } from '../world.ts';
 import { adopt } from './descriptors.ts';
 import { systemError } from './errors.ts';
 import { echoRequest, type Heard, readRaw, readReply, requestIn } from './icmp-packet.ts';
-import { icmpError, takeErrors } from './icmp-errors.ts';
+import { icmpError, ownRefusal, takeErrors } from './icmp-errors.ts';
 import {
   addressIn,
   AF,
@@ -115,10 +115,17 @@ class PingSocket {
     this.#isOwn = isOwn;
     const { fd, raw } = opened(libc, family, source, call);
     this.#rawId = raw ? randomBytes(2).readUInt16BE() : null;
+    // Node takes no raw socket. It is given one of UDP, which becomes the raw one before the event loop has looked at it.
+    this.#fd = raw ? placeFor(libc, fd, family) : fd;
     this.#socket = createSocket(family === 4 ? 'udp4' : 'udp6');
     this.#socket.on('error', () => this.#takeErrors());
     this.#socket.on('message', (bytes, from) => this.#onMessage(bytes, from.address));
-    this.#fd = raw ? adoptRaw(libc, this.#socket, fd, family) : adopt(libc, this.#socket, fd);
+    try {
+      adopt(libc, this.#socket, this.#fd);
+      if (raw) libc.replace(this.#fd, fd);
+    } finally {
+      if (raw) libc.close(fd);
+    }
     this.#socket.unref();
   }
 
@@ -145,7 +152,7 @@ class PingSocket {
     try {
       this.#send(packet, address, ttl);
     } catch (error) {
-      settle(new SystemError(systemError(error, call).code, call));
+      settle(ownRefusal(new SystemError(systemError(error, call).code, call)));
       return;
     }
     if (timeoutMs !== undefined) {
@@ -250,15 +257,13 @@ function filterFor(family: Family): Uint8Array {
   return new Uint8Array(bits.buffer);
 }
 
-/** Node takes no raw socket. It is given one of UDP, which becomes the raw one before the event loop has looked at it. */
-function adoptRaw(libc: Libc, socket: Socket, raw: number, family: Family): number {
+/** A socket of UDP. */
+function placeFor(libc: Libc, raw: number, family: Family): number {
   try {
-    const fd = libc.socket(AF[family], SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
-    adopt(libc, socket, fd);
-    libc.replace(fd, raw);
-    return fd;
-  } finally {
+    return libc.socket(AF[family], SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
+  } catch (error) {
     libc.close(raw);
+    throw error;
   }
 }
 

@@ -10,7 +10,7 @@ import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
 import { Closer } from './closer.ts';
 import { firstKeptDescriptor } from './descriptors.ts';
-import { refusalOf } from './icmp-errors.ts';
+import { ownRefusal, refusalOf } from './icmp-errors.ts';
 import { EPOLL, Poller, type Watched } from './poller.ts';
 import { callOf, destination, socketFor, type Sockets } from './quick-socket.ts';
 import { endpointIn, IPPROTO, SOL_SOCKET } from './socket-address.ts';
@@ -127,7 +127,7 @@ export class QuickStream implements Stream, Watched {
     const failed = begun === -EINPROGRESS ? engine.poller.dial(this.#fd, this) : begun;
     // Nothing is thrown: V8 would look through all of the stack.
     if (failed < 0) {
-      fail(calls.error(failed, callOf(to)));
+      fail(ownRefusal(calls.error(failed, callOf(to))));
       return;
     }
     if (begun === 0) {

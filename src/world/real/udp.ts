@@ -8,7 +8,7 @@ import { SystemError } from '../../lib/errors.ts';
 import type { Udp, UdpHandlers, UdpOptions, UdpSocket } from '../world.ts';
 import { adopt, firstKeptDescriptor, usedUp } from './descriptors.ts';
 import { systemError } from './errors.ts';
-import { icmpError, takeErrors } from './icmp-errors.ts';
+import { icmpError, ownRefusal, takeErrors } from './icmp-errors.ts';
 import {
   AF,
   int32,
@@ -29,19 +29,22 @@ export function createUdp(libc: () => Libc = openLibc): Udp {
 
 function open(libc: Libc, options: UdpOptions, handlers: UdpHandlers): UdpSocket {
   const call = `udp ${printEndpoint(options.address, options.port)}`;
+  // A socket of Node's that was made for nothing would stay for as long as the process does.
+  const connectedFd = connected(libc, options, call);
   const socket = createSocket(familyOf(options.address) === 4 ? 'udp4' : 'udp6');
-  const fd = adopt(libc, socket, connected(libc, options, call));
+  const fd = adopt(libc, socket, connectedFd);
   let closed = false;
 
   /** Whether there was anything. */
   const tellErrors = (): boolean => {
-    const errors = takeErrors(libc, fd).flatMap((error) => {
+    const taken = takeErrors(libc, fd);
+    const errors = taken.flatMap((error) => {
       if (error.is === 'local') return new SystemError(error.code, call);
       return icmpError(error.icmp, call, (address) => address === local.address) ?? [];
     });
     // Not from inside the owner's send.
     for (const error of errors) queueMicrotask(() => closed || handlers.onError(error));
-    return errors.length > 0;
+    return taken.length > 0;
   };
   const send = (bytes: Uint8Array) => void libc.send(fd, bytes, bytes.length, MSG_DONTWAIT);
 
@@ -100,7 +103,7 @@ function connected(libc: Libc, options: UdpOptions, call: string): number {
     return fd;
   } catch (error) {
     if (fd >= 0) libc.close(fd);
-    throw renamed(error, call);
+    throw ownRefusal(renamed(error, call));
   }
 }
 

@@ -674,11 +674,16 @@ describe('A quick stream', () => {
     // Nobody connects to a group: connect(2) says so itself.
     expect(await codeOf(withQuickOnes.connect({ address: '224.0.0.1', port: 9 }, new Knife()))).to.equal('ENETUNREACH');
     const calls = openTcpCalls();
-    const dialled = async (errno: number): Promise<string> => {
+    const dialled = async (errno: number, atOnce = 0): Promise<string> => {
       const watched: QuickStream[] = [];
       const engine = {
         libc: openLibc(),
-        calls: { ...calls, socket: () => 100, connect: () => -EINPROGRESS, socketError: () => -errno },
+        calls: {
+          ...calls,
+          socket: () => 100,
+          connect: () => (atOnce > 0 ? -atOnce : -EINPROGRESS),
+          socketError: () => -errno,
+        },
         options: openSocketOptions(),
         known: new Map<string, Uint8Array>(),
         poller: {
@@ -706,6 +711,10 @@ describe('A quick stream', () => {
     expect(await dialled(ENETUNREACH)).to.equal('EHOSTUNREACH: ICMP network unreachable');
     expect(await dialled(EACCES)).to.equal('EHOSTUNREACH: ICMP communication prohibited');
     expect(await dialled(EOPNOTSUPP)).to.equal('EHOSTUNREACH: ICMP source route failed');
+    // What connect(2) says itself is of this host's own routes.
+    const own = 'ENETUNREACH: this host has an unreachable route to it';
+    expect(await dialled(0, EHOSTUNREACH)).to.equal(own);
+    expect(await dialled(0, ENETUNREACH)).to.equal('ENETUNREACH');
   });
 
   it('leaves descriptors to others, however many there are, with TLS as without, as do sockets of UDP', async () => {
