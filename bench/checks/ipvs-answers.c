@@ -1,5 +1,5 @@
 /* Preloaded into keepalived where the kernel has no IPVS: each command succeeds at once and changes nothing. What remains is
- * the checker, at less than its real price. Compiled and used by peers.ts. */
+ * the checker, at less than its real price. Compiled and used by checkers.ts. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

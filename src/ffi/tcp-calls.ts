@@ -1,5 +1,6 @@
 // TCP connections and epoll(7) by their system calls, for thousands of them a second: errors are numbers, because most of them
-// (EINPROGRESS, EAGAIN) are no failures, and nothing is allocated. Called by world/real/poller.ts and quick-stream.ts.
+// (EINPROGRESS, EAGAIN) are no failures, and nothing is allocated. Called by poller.ts, closer.ts, quick-socket.ts and quick-stream.ts in
+// world/real.
 
 import { SystemError } from '../lib/errors.ts';
 import { openProcess } from './process.ts';

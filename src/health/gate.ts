@@ -45,11 +45,12 @@ export class Gate {
 
   /** The place of the one that leaves goes to the one that waited longest. */
   leave(): void {
-    for (const next of this.#waiting) {
-      this.#waiting.delete(next);
-      next();
+    const [next] = this.#waiting;
+    if (next === undefined) {
+      this.#inside--;
       return;
     }
-    this.#inside--;
+    this.#waiting.delete(next);
+    next();
   }
 }

@@ -1,6 +1,6 @@
 // When checks start and end: on ticks that all of them share, with one timer for each tick that has something to do. A thousand
 // checks a second, each with timers of its own, wake the process up as often, and that costs as much again as the checks do.
-// Made by runner.ts, used by the loops.
+// Made by runner.ts and once.ts, used by the loops.
 
 import type { Clock } from '../world/world.ts';
 
