@@ -4,7 +4,7 @@
 import { Socket } from 'node:net';
 import { openLibc } from '../../ffi/libc.ts';
 import { openTcpCalls } from '../../ffi/tcp-calls.ts';
-import { printEndpoint } from '../../lib/address.ts';
+import { canonicalAddress, printEndpoint } from '../../lib/address.ts';
 import type { Cut } from '../../lib/cut.ts';
 import { SystemError } from '../../lib/errors.ts';
 import type { ConnectOptions, Endpoint, Stream, StreamHandlers, TcpOptions } from '../world.ts';
@@ -28,6 +28,8 @@ export const LINGER_MS = 5_000;
 const READ_BYTES = 65_536;
 /** Descriptors that are left for the connections that come next, when others wait to be closed. */
 const NEXT_CONNECTIONS = 256;
+/** No connection is made from a lower port, unless somebody has lowered net.ipv4.ip_local_port_range below it. */
+const FIRST_OF_CONNECTIONS = 1024;
 /** In one turn of the loop: a server that never stops talking must not be the only one that is heard. */
 const MOST_READS = 16;
 
@@ -116,6 +118,11 @@ export class QuickStream implements Stream, Watched {
       reject(error);
     };
     const succeed = (): void => {
+      if (this.#isItsOwnPeer()) {
+        calls.resetOnClose(this.#fd);
+        fail(new SystemError('ECONNREFUSED', callOf(to), 'nobody listens, it was connected to itself'));
+        return;
+      }
       try {
         this.#begin(to);
         resolve(this);
@@ -241,6 +248,18 @@ export class QuickStream implements Stream, Watched {
     if ((events & (EPOLL.error | EPOLL.hangUp | EPOLL.peerEnd | EPOLL.urgent)) !== 0) this.#more = true;
     if ((events & EPOLL.out) !== 0 && this.#queue !== null) this.#flush();
     this.#read();
+  }
+
+  /**
+   * Where nobody listens on a port of this host from which connections are made, one may get that very port: two that open at the same
+   * time are connected (RFC 9293 §3.5), also if they are one and the same. It would call the dead server up, and hold its port.
+   */
+  #isItsOwnPeer(): boolean {
+    const { address, port } = this.remote;
+    if (port < FIRST_OF_CONNECTIONS) return false;
+    const own = this.#engine.calls.localAddress(this.#fd);
+    // struct sockaddr_in and sockaddr_in6 have the port in the same place.
+    return own[2] === port >> 8 && own[3] === (port & 0xff) && this.local.address === canonicalAddress(address);
   }
 
   /** Connected. */

@@ -546,6 +546,20 @@ describe('A quick stream', () => {
     await new Promise((resolve) => peer.resume().once('close', resolve).once('end', resolve));
   });
 
+  it('is not there where nobody listens, though it has met itself', async () => {
+    const closed = createServer();
+    const port = await listening(closed);
+    await new Promise((resolve) => closed.close(resolve));
+    for (const address of ['127.0.0.1', '::1']) {
+      const itself = withQuickOnes.connect({ address, port, localAddress: address, localPort: port }, new Knife());
+      expect(await codeOf(itself)).to.equal('ECONNREFUSED');
+    }
+    // Nothing is left of it that would keep a server from its port.
+    const again = createServer();
+    await new Promise<void>((resolve, reject) => again.once('error', reject).listen(port, '127.0.0.1', resolve));
+    again.close();
+  });
+
   it('sends what the kernel did not take at once later, whole and in order', async () => {
     const stream = await withQuickOnes.connect(at, new Knife());
     const peer = await accepted();
