@@ -14,6 +14,9 @@ const STARTING: ReadonlySet<string> = new Set([
   'source-missing',
 ]);
 
+/** Causes of a server whose checks have failed on our side: its verdict is frozen, or there was never one. */
+const BLIND: ReadonlySet<string> = new Set(['frozen', 'unknown']);
+
 /** A monitor's bug that was not seen for so long is only counted. */
 const BUG_SECONDS = 3600;
 
@@ -80,6 +83,11 @@ function serviceAlarms(service: ServiceView): readonly Alarm[] {
   }
   if (!service.floorMet) {
     alarms.push(critical('floor', `${name}: ${pooled} of at least ${floor} servers pooled, depool threshold not met`));
+  }
+  const [blind, ...others] = service.servers.filter(({ cause }) => BLIND.has(cause));
+  if (blind !== undefined) {
+    const who = others.length === 0 ? `${blind.host} is` : `${blind.host} and ${others.length} more are`;
+    alarms.push(warning('health-unknown', `${name}: no check can tell how ${who}: ${blind.why}`));
   }
   if (source !== null) alarms.push(...sourceAlarms(name, source));
   return alarms;

@@ -22,6 +22,7 @@ export const SERVER = {
     cause('held', `wants no new connections (${reason}), gets them to keep the depool threshold`),
   frozen: (reason: string) => cause('frozen', `result unknown (${reason}), verdict from before stands`),
   unknown: (reason: string) => cause('unknown', `result unknown for too long (${reason})`),
+  neverKnown: (reason: string) => cause('unknown', `no check could tell so far (${reason})`),
 } as const;
 
 export const VOTE = {

@@ -149,7 +149,7 @@ function standing(
     upUntil: upNow || before === null || before.upSince === null ? null : (before.upUntil ?? now),
     startsSince: null,
     unknownSince,
-    cause: causeOf(stands, is, health, facts.config.monitors.length === 0),
+    cause: causeOf(stands, is, health, unknownSince, facts.config.monitors.length === 0),
   };
 }
 
@@ -193,11 +193,13 @@ function causeOf(
   stands: ServerVerdict['stands'],
   is: ServerHealth['is'],
   health: ServerHealth | null,
+  unknownSince: Mono | null,
   unmonitored: boolean,
 ): ServerVerdict['cause'] {
   const reason = health?.reason ?? 'no result';
   if (stands === 'adopted') return SERVER.adopted;
-  if (stands === 'unknown') return health === null ? SERVER.awaited : SERVER.unknown(reason);
+  if (stands === 'unknown' && health === null) return SERVER.awaited;
+  if (stands === 'unknown') return unknownSince === null ? SERVER.neverKnown(reason) : SERVER.unknown(reason);
   if (is === 'unknown') return SERVER.frozen(reason);
   if (stands === 'down') return SERVER.down(reason);
   return unmonitored ? SERVER.unmonitored : SERVER.up;

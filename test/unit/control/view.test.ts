@@ -8,6 +8,7 @@ import { historyView, makeView } from '../../../src/control/view.ts';
 import type { PeerStatus } from '../../../src/bgp/peer.ts';
 import type { CheckStatus } from '../../../src/health/runner.ts';
 import type { PoolStatus } from '../../../src/pools/pools.ts';
+import { SERVER } from '../../../src/decision/causes.ts';
 import { nothingKnown } from '../../../src/decision/learn.ts';
 import type { Mono, Wall } from '../../../src/world/world.ts';
 import { bfdSession, check, inputs, NOW, peer, server, serviceVerdict } from '../../support/view-inputs.ts';
@@ -193,6 +194,24 @@ describe('Alarms', () => {
       'critical bgp-none',
     ]);
     expect(await alarms({ ...young, facts: stale })).to.deep.equal(['critical kernel-stale']);
+  });
+
+  it('tell that checks fail on our side, whether there was a verdict before or not', async () => {
+    const frozen = { cause: { code: 'frozen', text: 'result unknown (EMFILE)' } };
+    const view = makeView(
+      await inputs(({ config, services }) => {
+        const [config80] = config.services;
+        const list = [server('a'), server('b', frozen), server('c', { cause: SERVER.neverKnown('EMFILE') })];
+        if (config80 !== undefined) services.set('text_80', serviceVerdict(config80, list));
+      }),
+    );
+    expect(view.alarms).to.deep.equal([
+      {
+        level: 'warning',
+        code: 'health-unknown',
+        text: 'text_80: no check can tell how b and 1 more are: result unknown (EMFILE)',
+      },
+    ]);
   });
 
   it('tell a fight about the table', async () => {
