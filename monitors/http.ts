@@ -190,7 +190,7 @@ class Prober {
     fetch: Fetch,
   ): Question | string | null {
     if (response === null) return 'nothing was asked';
-    if (!isWanted(this.#statuses, response.status)) return this.#redirect(question, response, followed);
+    if (!isWanted(this.#statuses, response.status)) return this.#redirect(question, response, followed, fetch.target);
     fetch.line = response.line;
     return this.#judgeBody(response) ?? this.#judgeCertificate(certificate, question, fetch.target);
   }
@@ -207,7 +207,7 @@ class Prober {
   }
 
   /** Where a response that is not what was wanted leads to, or why to nowhere. */
-  #redirect(question: Question, response: ResponseReader, followed: number): Question | string {
+  #redirect(question: Question, response: ResponseReader, followed: number, { port }: Target): Question | string {
     const { redirects } = this.#o;
     const unwanted = `${response.line}, expected ${this.#statuses.text}`;
     if (redirects === 0 || !REDIRECTS.includes(response.status)) return unwanted;
@@ -216,7 +216,7 @@ class Prober {
     const url = new URL(location, question.url.href);
     if (followed >= redirects)
       return `${response.line} to ${url.href.slice(0, 200)} after ${followed} redirects, expected ${this.#statuses.text}`;
-    if (url.origin !== question.origin)
+    if (!isSameServer(url, question.url, port))
       return `${response.line} to another server, ${url.href.slice(0, 200)}, expected ${this.#statuses.text}`;
     return redirected(this.#o, question, response.status, url);
   }
@@ -343,6 +343,17 @@ class Prober {
 
 function fetchOf(target: Target, credentials: Credentials, cut: Cut): Fetch {
   return { target, credentials, cut, phase: 'while connecting', reader: null, line: '', slowByMs: 0 };
+}
+
+/** Servers name the port on which they listen, which need not be the one of the URL. */
+function isSameServer(url: URL, asked: URL, dialledPort: number): boolean {
+  if (url.protocol !== asked.protocol || url.hostname !== asked.hostname) return false;
+  return [portOf(asked), dialledPort].includes(portOf(url));
+}
+
+function portOf({ port, protocol }: URL): number {
+  if (port !== '') return Number(port);
+  return protocol === 'https:' ? 443 : 80;
 }
 
 function validity({ subject, validTo }: TlsCertificate, left: number): string {

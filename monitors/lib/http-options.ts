@@ -85,7 +85,7 @@ export const options = [
     min: 0,
     max: 10,
     default: 0,
-    doc: 'How many redirects are followed, if their status is not itself among those that are up. Always to the same server: one to another scheme, host or port is down.',
+    doc: 'How many redirects are followed, if their status is not itself among those that are up. Always to the same server: one to another scheme, host or port (other than that on which the server was asked) is down.',
   },
   { name: 'expect-text', kind: 'string', example: 'OK', default: null, doc: 'A text that must be in the body.' },
   {

@@ -343,6 +343,8 @@ describe('HTTP', () => {
     const server = await talking((line) => {
       if (line.includes('/old')) return 'HTTP/1.1 302 Found\r\nLocation: ../new?x\r\nContent-Length: 0\r\n\r\n';
       if (line.includes('/away')) return 'HTTP/1.1 301 Moved\r\nLocation: https://other.example/\r\n\r\n';
+      if (line.includes('/own')) return `HTTP/1.1 302 Found\r\nLocation: http://x:${server.port}/new?x\r\n\r\n`;
+      if (line.includes('/near')) return `HTTP/1.1 302 Found\r\nLocation: http://x:${server.port + 1}/new?x\r\n\r\n`;
       if (line.includes('/loop')) return 'HTTP/1.1 307 Again\r\nLocation: /loop\r\n\r\n';
       if (line.includes('/lost')) return 'HTTP/1.1 302 Found\r\n\r\n';
       return line.includes('/new?x') ? OK : 'HTTP/1.1 404 Not Found\r\n\r\n';
@@ -355,6 +357,9 @@ describe('HTTP', () => {
     expect(await at('/old', { 'keep-alive': true })).to.equal('up');
     expect(await at('/old', { redirects: 0 })).to.equal('down: 302 Found, expected 200-299');
     expect(await at('/old', { status: '302' })).to.equal('up');
+    // A server that does not listen on port 80 names its own.
+    expect(await at('/own')).to.equal('up');
+    expect(await at('/near')).to.match(/^down: 302 Found to another server, http:/);
     expect(await at('/away')).to.equal('down: 301 Moved to another server, https://other.example/, expected 200-299');
     expect(await at('/loop')).to.equal('down: 307 Again to http://x/loop after 2 redirects, expected 200-299');
     expect(await at('/lost')).to.equal('down: 302 Found, expected 200-299 or a redirect to somewhere');
