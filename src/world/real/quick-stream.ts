@@ -18,6 +18,8 @@ import type { SocketOptions } from './streams.ts';
 
 /** Linux's numbers: asm-generic/errno.h, asm-generic/socket.h, netinet/tcp.h. */
 const EAGAIN = 11;
+const EPIPE = 32;
+const ECONNRESET = 104;
 const EINPROGRESS = 115;
 const SO_KEEPALIVE = 9;
 const TCP_NODELAY = 1;
@@ -93,6 +95,8 @@ export class QuickStream implements Stream, Watched {
   /** A read that does not fill the buffer may have left something: an end, an error, what lies behind an urgent octet (tcp(7)). */
   #more = false;
   #heardEnd = false;
+  /** The error that the connection had by the time that it was known to be there: the kernel tells it once. */
+  #lost = 0;
   #spoke = false;
   /** Of ours: FIN was sent, or will be after what is queued. */
   #ended = false;
@@ -145,7 +149,9 @@ export class QuickStream implements Stream, Watched {
     this.#dialled = (result) => {
       this.#dialled = null;
       release();
-      if (result === 0) succeed();
+      // RFC 9293 §3.10.7.3: who is reset before the connection is there was refused. Anything else came later.
+      if (result === -ECONNRESET || result === -EPIPE) this.#lost = result;
+      if (result === 0 || this.#lost !== 0) succeed();
       else fail(refusalOf(calls.error(result, callOf(to))));
     };
   }
@@ -176,7 +182,7 @@ export class QuickStream implements Stream, Watched {
     const sent = this.#engine.calls.send(this.#fd, bytes);
     if (sent === bytes.length) return true;
     if (sent < 0 && sent !== -EAGAIN) {
-      this.#fail(sent);
+      this.#fail(this.#lost === 0 ? sent : this.#lost);
       return true;
     }
     // A copy: `slice` of a Buffer is none.
@@ -300,7 +306,8 @@ export class QuickStream implements Stream, Watched {
         // The buffer was not filled, so nothing is left; what comes now comes with an event (epoll(7), question 9).
         if (length < buffer.length && !this.#more) this.#readable = false;
         if (!this.#closing) this.#handlers?.onData(buffer.slice(0, length));
-      } else if (length === 0) this.#hearEnd();
+      } else if (length === 0 && this.#lost !== 0) this.#finish(this.#broken(this.#lost));
+      else if (length === 0) this.#hearEnd();
       else if (length === -EAGAIN) this.#readable = false;
       else this.#finish(this.#broken(length));
     }

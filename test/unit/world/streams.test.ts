@@ -546,6 +546,34 @@ describe('A quick stream', () => {
     await new Promise((resolve) => peer.resume().once('close', resolve).once('end', resolve));
   });
 
+  it('that was reset as soon as it was there has been there, and is lost', async () => {
+    // It does so in the phase of the event loop that comes before ours: we hear of both at once.
+    const resetting = createServer((socket) => socket.on('error', () => {}).resetAndDestroy());
+    try {
+      const there = { ...at, port: await listening(resetting) };
+      for (const says of [null, 'hello']) {
+        const stream = await withQuickOnes.connect(there, new Knife());
+        const seen: string[] = [];
+        const closed = new Promise<void>((resolve) =>
+          stream.on({
+            onData: () => void seen.push('data'),
+            onEnd: () => void seen.push('end'),
+            onDrain() {},
+            onClose(error) {
+              seen.push(error?.code ?? 'closed');
+              resolve();
+            },
+          }),
+        );
+        if (says !== null) stream.write(Buffer.from(says));
+        await closed;
+        expect(seen).to.deep.equal(['ECONNRESET']);
+      }
+    } finally {
+      resetting.close();
+    }
+  });
+
   it('is not there where nobody listens, though it has met itself', async () => {
     const closed = createServer();
     const port = await listening(closed);
