@@ -76,6 +76,8 @@ function open(): NonNullable<typeof opened> {
 export class QuickStream implements Stream, Watched {
   readonly #engine: Engine;
   readonly remote: Endpoint;
+  /** It leads through the path to a real server (docs/path-checks.md). */
+  readonly marked: boolean;
   #local: Endpoint | null = null;
   /** -1: closed, or given away. */
   #fd: number;
@@ -109,9 +111,10 @@ export class QuickStream implements Stream, Watched {
     resolve: (stream: QuickStream) => void,
     reject: (error: unknown) => void,
   ) {
-    const { address, port } = to;
+    const { address, port, tcp } = to;
     this.#engine = engine;
     this.remote = { address, port };
+    this.marked = tcp?.mark !== undefined;
     const { calls } = engine;
     const there = destination(engine, to);
     this.#fd = socketFor(engine, to, cut);

@@ -80,6 +80,8 @@ export function createStreams(
     const call = `${doing} ${printEndpoint(address, port)}`;
     const raw = stream instanceof SocketStream || stream instanceof QuickStream ? stream.release() : null;
     if (raw === null) throw new SystemError('ECONNRESET', call, 'the connection is gone');
+    // Through the path nothing ends by a FIN, which would keep port and VIP busy, whatever becomes of the handshake.
+    if (stream instanceof QuickStream && stream.marked) needed(socketOptions, call).resetOnClose(descriptorOf(raw));
     return new SocketStream(raw, await securedSocket(raw, tls, address, authorities, call, cut), settings);
   }
 

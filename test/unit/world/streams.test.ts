@@ -546,6 +546,31 @@ describe('A quick stream', () => {
     await new Promise((resolve) => peer.resume().once('close', resolve).once('end', resolve));
   });
 
+  it('through the path ends with a reset, also when TLS does not come about on it', async () => {
+    // A mark needs privileges.
+    const options: SocketOptions = { ...openSocketOptions(), apply() {} };
+    const streams = createStreams(AUTHORITIES, options, openQuickDial(options));
+    const heard: string[] = [];
+    const talking = createServer((socket) => {
+      socket.on('error', (error) => heard.push('code' in error ? String(error.code) : 'error'));
+      socket.on('end', () => heard.push('end'));
+      socket.resume().write('220 not TLS at all, sorry\r\n');
+    });
+    try {
+      const there = { ...at, port: await listening(talking), tls: { servername: null, verify: false } };
+      for (const [tcp, end] of [
+        [{ mark: 7 }, 'ECONNRESET'],
+        [{}, 'end'],
+      ] as const) {
+        expect(await codeOf(streams.connect({ ...there, tcp }, new Knife()))).to.equal('EPROTO');
+        for (let waited = 0; heard.length === 0 && waited < 5000; waited += 5) await world.clock.sleep(5);
+        expect(heard.splice(0)).to.deep.equal([end]);
+      }
+    } finally {
+      talking.close();
+    }
+  });
+
   it('that was reset as soon as it was there has been there, and is lost', async () => {
     // It does so in the phase of the event loop that comes before ours: we hear of both at once.
     const resetting = createServer((socket) => socket.on('error', () => {}).resetAndDestroy());
