@@ -274,6 +274,16 @@ describe('decision: announcing', () => {
       scene.pass(60_000);
       scene.settle();
       expect(scene.announced).to.deep.equal([]);
+      expect(scene.service().servers[0]?.cause.text).to.match(/^no check could tell so far \(/);
+    });
+
+    it('calls a result unknown for too long only if there was one', () => {
+      const scene = announced(frozen);
+      scene.unknown('cp1');
+      expect(scene.service().servers[0]?.cause.code).to.equal('frozen');
+      scene.pass(60_000);
+      scene.settle();
+      expect(scene.service().servers[0]?.cause.text).to.match(/^result unknown for too long \(/);
     });
   });
 
