@@ -9,7 +9,8 @@ import { eventually, kill } from '../../test/support/namespace.ts';
 import { compiled } from './compiled.ts';
 import { CERTIFICATE, KEY } from '../../test/support/certificate.ts';
 
-export const PORT = { http: 8085, https: 8443, idle: 8086 } as const;
+/** Below those from which connections are made: one of them would keep a server from its port. */
+export const PORT = { http: 80, https: 443, idle: 81 } as const;
 export const CORE = { checker: 0, site: 1 } as const;
 
 /** Address of real server `index`: of each /24 of the /16 all but the ends. */
