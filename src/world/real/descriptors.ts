@@ -37,10 +37,9 @@ export function usedUp(call: string): SystemError {
 }
 
 /** From now on the descriptor is Node's, unless it does not want it: then both are closed. */
-export function adopt(libc: Libc, socket: Socket, fd: number): number {
+export function adopt(libc: Libc, socket: Socket, fd: number): void {
   try {
     socket.bind({ fd, exclusive: true });
-    return fd;
   } catch (error) {
     libc.close(fd);
     socket.close();

@@ -185,7 +185,7 @@ export class QuickStream implements Stream, Watched {
     const sent = this.#engine.calls.send(this.#fd, bytes);
     if (sent === bytes.length) return true;
     if (sent < 0 && sent !== -EAGAIN) {
-      this.#fail(this.#lost === 0 ? sent : this.#lost);
+      this.#fail(this.#lost || sent);
       return true;
     }
     // A copy: `slice` of a Buffer is none.
@@ -304,13 +304,13 @@ export class QuickStream implements Stream, Watched {
     for (let reads = 0; reads < MOST_READS; reads++) {
       if (!this.#readable || this.#heardEnd || this.#fd < 0) return;
       if (!this.#closing && (this.#handlers === null || this.#held)) return;
-      const length = calls.recv(this.#fd, buffer);
+      // An error that is known is not told again: there is just no more.
+      const length = calls.recv(this.#fd, buffer) || this.#lost;
       if (length > 0) {
         // The buffer was not filled, so nothing is left; what comes now comes with an event (epoll(7), question 9).
         if (length < buffer.length && !this.#more) this.#readable = false;
         if (!this.#closing) this.#handlers?.onData(buffer.slice(0, length));
-      } else if (length === 0 && this.#lost !== 0) this.#finish(this.#broken(this.#lost));
-      else if (length === 0) this.#hearEnd();
+      } else if (length === 0) this.#hearEnd();
       else if (length === -EAGAIN) this.#readable = false;
       else this.#finish(this.#broken(length));
     }

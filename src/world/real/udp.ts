@@ -30,9 +30,9 @@ export function createUdp(libc: () => Libc = openLibc): Udp {
 function open(libc: Libc, options: UdpOptions, handlers: UdpHandlers): UdpSocket {
   const call = `udp ${printEndpoint(options.address, options.port)}`;
   // A socket of Node's that was made for nothing would stay for as long as the process does.
-  const connectedFd = connected(libc, options, call);
+  const fd = connected(libc, options, call);
   const socket = createSocket(familyOf(options.address) === 4 ? 'udp4' : 'udp6');
-  const fd = adopt(libc, socket, connectedFd);
+  adopt(libc, socket, fd);
   let closed = false;
 
   /** Whether there was anything. */
