@@ -1,6 +1,7 @@
 // IdleConnection: keep one idle TCP connection to the real server. Established is up, lost is down, both at once; a clean
-// close says nothing until the reconnect fails. Nothing is sent and what arrives is ignored. Options and meaning are
-// PyBal's; only `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a proxy without
+// close says nothing until the reconnect fails, and neither do keepalives that nobody answers: this host may have lost its own way.
+// Nothing is sent and what arrives is ignored. Options and meaning are otherwise PyBal's, which calls the server down for such a
+// silence without asking again; `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a proxy without
 // a backend may, is up for ever: it is counted, and somebody has to ask it a question.
 
 import type { Cut, Health, OptionRow, Stream, StreamHandlers, Target, Tools, Watch } from 'anybal/monitor';
@@ -15,9 +16,9 @@ const options = [
     default: 3,
     pybal: '0.1',
     doc:
-      'Connect timeout of the immediate reconnect after the server closed the connection cleanly. Such a close says nothing ' +
-      '(PyBal): a server that accepts and closes at once is up for ever, so let this not be the only monitor. How often it ' +
-      'did is the metric pybal_monitor_idleconnection_connections_closed_total.',
+      'Connect timeout of the immediate reconnect after the server closed the connection cleanly, or answered no keepalive ' +
+      'any more. Neither says anything yet: a server that accepts and closes at once is up for ever, so let this not be ' +
+      'the only monitor. How often it did is the metric pybal_monitor_idleconnection_connections_closed_total.',
   },
   {
     name: 'max-delay',
@@ -44,7 +45,7 @@ const options = [
     max: 127,
     default: 3,
     pybal: '1.13',
-    doc: 'Unanswered keepalives after which the connection is lost.',
+    doc: 'Unanswered keepalives after which the connection is lost. Whether the server is down is told by the next one.',
   },
   {
     name: 'keepalive-idle',
@@ -132,7 +133,7 @@ class Held implements StreamHandlers {
   onEnd(): void {
     this.#stream.close('fin');
   }
-  onClose(error: Error | null): void {
+  onClose(error: (Error & { readonly code: string }) | null): void {
     if (error === null) {
       this.#tools.count(this.#target, 'connections_closed_total');
       this.#tools.log('debug', this.#target, () => `Connection to ${endpoint(this.#target)} closed, reconnecting.`);
@@ -141,6 +142,10 @@ class Held implements StreamHandlers {
     }
     this.#tools.log('info', this.#target, `Connection to ${endpoint(this.#target)} lost.`);
     this.#tools.count(this.#target, 'connections_lost_total', LOST);
+    if (error.code === 'ETIMEDOUT') {
+      this.#resolve({ means: 'unchanged' });
+      return;
+    }
     const reason = 'Connection to the other side was lost in a non-clean fashion: Connection lost.';
     this.#resolve({ means: { is: 'down', reason } });
   }

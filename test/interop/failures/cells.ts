@@ -129,6 +129,7 @@ async function said(
     const first = await bench.result(1, (LONG_SECONDS + 2) * 1000);
     if (module.kind === 'watch' && first.is === 'up') {
       if (place.address === AT.later) await servers.swallow();
+      if (place.address === AT.cutOff) await servers.cutOff();
       await bench.result(2, HELD_MS).catch(() => {});
     }
     const last = bench.results.at(-1) ?? first;

@@ -24,6 +24,8 @@ export const AT = {
   prohibitedInSix: 'fd86::5',
   /** Vanishes once `swallow` says so. */
   later: '10.86.0.6',
+  /** This host loses its way to it once `cutOff` says so. */
+  cutOff: '10.86.0.9',
   /** Only small packets come through. */
   narrow: '10.86.0.7',
   /** A router says that it knows no way. */
@@ -160,6 +162,11 @@ export class Servers {
     return this.#inside('nft', 'add', 'element', 'inet', 'ways', 'swallowed', `{ ${AT.later} }`);
   }
 
+  /** From now on, this host has no way to AT.cutOff. */
+  cutOff(): Promise<string> {
+    return output('ip', 'route', 'add', 'unreachable', AT.cutOff);
+  }
+
   /** All of them stand still: the kernel goes on taking connections for them. */
   freeze(): Promise<void> {
     return this.#namespace.signal('SIGSTOP');
@@ -172,6 +179,7 @@ export class Servers {
   async destroy(): Promise<void> {
     await this.#namespace.signal('SIGCONT');
     await this.#namespace.destroy();
+    await output('ip', 'route', 'del', 'unreachable', AT.cutOff).catch(() => {});
     this.#authority.remove();
     this.#stranger.remove();
     rmSync(this.#folder, { recursive: true });

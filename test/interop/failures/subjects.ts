@@ -150,7 +150,11 @@ export const subjects: readonly Subject[] = [
     port: PORTS.haproxy,
     options: () => ({ 'keepalive-idle': 1, 'keepalive-interval': 1, 'keepalive-retries': 1 }),
     hostile: { speech: () => 'x', endless: 'x' },
-    own: [{ title: 'a black hole, later', place: { address: AT.later } }],
+    own: [
+      { title: 'a black hole, later', place: { address: AT.later } },
+      { title: 'this host loses its way to the server, later', place: { address: AT.cutOff } },
+    ],
+    ours: ['this host loses its way to the server, later'],
     bears: [
       'a black hole once connected',
       'a process that stands still',

@@ -1,7 +1,7 @@
 import type net from 'node:net';
 import { expect } from 'chai';
 import idleconnection from '../../../monitors/idleconnection.ts';
-import type { ConnectOptions, World } from '../../../src/world/world.ts';
+import type { ConnectOptions, Stream, StreamHandlers, World } from '../../../src/world/world.ts';
 import { createClock } from '../../../src/world/real/clock.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { type Bench, runMonitor, serve, withDefaults } from '../../support/monitor-bench.ts';
@@ -93,6 +93,43 @@ describe('IdleConnection', () => {
     expect(bench.results).to.deep.equal([{ is: 'up' }, { is: 'up' }]);
     expect(server.seen.connections).to.equal(2);
     expect(bench.measured).to.deep.equal(['connections_closed_total undefined']);
+  });
+
+  /** The first connection is there until nobody answers its keepalives; the next one fails like this. */
+  async function unanswered(code: string): Promise<Bench> {
+    let held: StreamHandlers | null = null;
+    const nothing = (): void => {};
+    const stream: Stream = {
+      local: { address: '127.0.0.1', port: 1 },
+      remote: { address: '127.0.0.1', port: 25 },
+      on: (handlers) => void (held = handlers),
+      write: () => true,
+      ...{ end: nothing, pause: nothing, resume: nothing, tune: nothing, close: nothing },
+    };
+    const connect = async () => {
+      if (held === null) return stream;
+      throw new SystemError(code, 'connect');
+    };
+    const never = () => Promise.reject(new SystemError('ENOSYS', 'streams'));
+    const streams = { connect, secure: never, listen: never };
+    const bench = runMonitor(idleconnection, {}, { port: 25 }, { ...hurried(), streams });
+    closing.push(() => bench.stop());
+    await bench.result();
+    (held as StreamHandlers | null)?.onClose(new SystemError('ETIMEDOUT', 'read'));
+    await bench.result(2);
+    return bench;
+  }
+
+  it('lets the next connection tell, when nobody answers its keepalives, whether that is the server', async () => {
+    const bench = await unanswered('ECONNREFUSED');
+    expect(bench.results.slice(1)).to.deep.equal([{ is: 'down', reason: REFUSED }]);
+    expect(bench.lines.map((line) => line.replace(/ .* /, ' … '))).to.deep.equal(['INFO … lost.', 'WARN … failed.']);
+    expect(bench.measured[0]).to.equal('connections_lost_total {"reason":"ConnectionLost"}');
+  });
+
+  it('does not call the servers down when this host has lost its way to them', async () => {
+    const bench = await unanswered('ENETUNREACH');
+    expect(bench.results.slice(1).map(({ is }) => is)).to.deep.equal(['unknown']);
   });
 
   it('is down when the server closes cleanly and takes no other', async () => {
