@@ -1,7 +1,8 @@
 // `npm run bench:checks`: what a health check costs, by our runner with its real monitors beside keepalived's checker and
 // ldirectord. All ask the same nginx, from one core, in turns, several rounds; nginx says how many checks there were. Then
-// how late checks start, and what idle connections cost and how soon their loss is told. Needs root, and runs in namespaces of
-// its own. CPU is that of all threads of the checker's process. The last line is JSON; ratios above 1 mean that we are better.
+// how late checks start, and beside Node alone what idle connections cost and how soon their loss is told. Needs root, and runs in
+// namespaces of its own. CPU is that of all threads of the checker's process. The last line is JSON; ratios above 1 mean that we
+// are better.
 // usage: checks.js [--rounds 3] [--seconds 5] [--idle 19000] [--only cost,peak,lateness,idle]
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,8 +11,17 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { eventually, requireTools } from '../test/support/namespace.ts';
-import { type Checker, type Ours, prober, startKeepalived, startLdirectord, startOurs } from './checks/checkers.ts';
-import type { Job, Report } from './checks/prober.ts';
+import {
+  type Checker,
+  nodeHolder,
+  type Ordered,
+  type Ours,
+  prober,
+  startKeepalived,
+  startLdirectord,
+  startOurs,
+} from './checks/checkers.ts';
+import type { Holding, Job, Report } from './checks/prober.ts';
 import { PORT, type Served, Site, startIdleServers } from './checks/site.ts';
 import { median } from './median.ts';
 import { inOwnNamespace } from './own-namespace.ts';
@@ -197,17 +207,37 @@ async function measureLateness(site: Site): Promise<{ readonly latenessP99Ms: nu
   }
 }
 
-/** All servers die at once: whoever was connected is told so, and who comes again is refused. */
-async function measureIdle(
+interface Held {
+  readonly bytesPerConnection: number;
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+/** Ours, and Node alone. */
+async function measureIdle(connections: number, folder: string): Promise<Readonly<Record<string, number>>> {
+  // Not what it costs but how soon it is counts here: V8 compiles what is new on another core, as it does in the daemon.
+  const ours = await measureHeld('ours', () => prober(join(folder, 'log'), { anyCore: true }), connections, folder);
+  const node = await measureHeld('Node alone', nodeHolder, connections, folder);
+  return {
+    idleBytesPerConnection: Math.round(ours.bytesPerConnection),
+    idleFirstNoticeMs: Number(ours.firstMs.toFixed(1)),
+    idleLastNoticeMs: Math.round(ours.lastMs),
+    idleLastNoticeVsNode: Number((node.lastMs / ours.lastMs).toFixed(2)),
+  };
+}
+
+/** All servers die at once: whoever was connected is told so, comes again and is refused. Only then it is noticed that a server is down. */
+async function measureHeld(
+  name: string,
+  begin: () => Promise<Ordered<Holding>>,
   connections: number,
   folder: string,
-): Promise<{ idleBytesPerConnection: number; idleFirstNoticeMs: number; idleLastNoticeMs: number }> {
+): Promise<Held> {
   const servers = await startIdleServers(folder);
-  let checker: Ours | null = null;
+  let holder: Ordered<Holding> | null = null;
   try {
-    // Not what it costs but how soon it is counts here: V8 compiles what is new on another core, as it does in the daemon.
-    checker = await prober(join(folder, 'log'), { anyCore: true });
-    const { order, pid } = checker;
+    holder = await begin();
+    const { order, pid } = holder;
     await sleep(1_000);
     const empty = usage(pid);
     await order({
@@ -237,21 +267,18 @@ async function measureIdle(
       },
       async () => JSON.stringify({ ...(await report()), lateness: [] }),
     );
-    const bytes = ((later.rssMb - empty.rssMb) * 2 ** 20) / connections;
-    const [first, last] = [lost.firstLostAt - killedAt, lost.lastLostAt - killedAt];
+    const bytesPerConnection = ((later.rssMb - empty.rssMb) * 2 ** 20) / connections;
+    const [firstMs, lastMs] = [lost.firstLostAt - killedAt, lost.lastLostAt - killedAt];
     console.log(
-      `${connections} idle connections: ${bytes.toFixed(0)} B each (RSS ${empty.rssMb.toFixed(0)} → ${later.rssMb.toFixed(0)} MB), ` +
+      `${connections} idle connections, ${name}: ${bytesPerConnection.toFixed(0)} B each ` +
+        `(RSS ${empty.rssMb.toFixed(0)} → ${later.rssMb.toFixed(0)} MB), ` +
         `${((later.cpuMs - held.cpuMs) / Number(given.seconds)).toFixed(1)} ms CPU per second; ` +
-        `all lost at once: first told after ${first.toFixed(1)} ms, last after ${last.toFixed(0)} ms`,
+        `all lost at once: first told after ${firstMs.toFixed(1)} ms, last after ${lastMs.toFixed(0)} ms`,
     );
-    return {
-      idleBytesPerConnection: Math.round(bytes),
-      idleFirstNoticeMs: Number(first.toFixed(1)),
-      idleLastNoticeMs: Math.round(last),
-    };
+    return { bytesPerConnection, firstMs, lastMs };
   } finally {
     servers.kill('SIGKILL');
-    await checker?.stop();
+    await holder?.stop();
   }
 }
 

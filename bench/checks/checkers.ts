@@ -5,7 +5,7 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { eventually, kill } from '../../test/support/namespace.ts';
-import type { Job, Order, Report } from './prober.ts';
+import type { Holding, Job, Order, Report } from './prober.ts';
 import { compiled } from './compiled.ts';
 import { addressOf, CORE, PORT } from './site.ts';
 
@@ -15,9 +15,12 @@ export interface Checker {
   stop(): Promise<void>;
 }
 
-export interface Ours extends Checker {
-  order(order: Order): Promise<Report>;
+/** Is told over IPC what to do, and says what it has seen. */
+export interface Ordered<Seen> extends Checker {
+  order(order: Order): Promise<Seen>;
 }
+
+export type Ours = Ordered<Report>;
 
 /** Started, and told to check. */
 export async function startOurs(job: Job, log?: string): Promise<Ours> {
@@ -27,16 +30,25 @@ export async function startOurs(job: Job, log?: string): Promise<Ours> {
 }
 
 /** With nothing to check yet. `anyCore`: where the scheduler puts it, with all of its threads. */
-export async function prober(log = '/dev/null', { anyCore = false } = {}): Promise<Ours> {
-  const program = fileURLToPath(new URL('./prober.js', import.meta.url));
-  const child = spawnPinned([process.execPath, program, '--log', log], { ipc: true, anyCore });
-  const answer = (): Promise<Report> =>
+export function prober(log = '/dev/null', { anyCore = false } = {}): Promise<Ours> {
+  return ordered<Report>('./prober.js', ['--log', log], anyCore);
+}
+
+/** Node, and nothing above it, to hold connections. On any core. */
+export function nodeHolder(): Promise<Ordered<Holding>> {
+  return ordered<Holding>('./node-holder.js', [], true);
+}
+
+async function ordered<Seen>(program: string, args: readonly string[], anyCore: boolean): Promise<Ordered<Seen>> {
+  const file = fileURLToPath(new URL(program, import.meta.url));
+  const child = spawnPinned([process.execPath, file, ...args], { ipc: true, anyCore });
+  const answer = (): Promise<Seen> =>
     new Promise((resolve, reject) => {
-      const died = () => reject(new Error('our checker died'));
+      const died = () => reject(new Error(`${program} died`));
       child.once('exit', died);
-      child.once('message', (report: Report) => {
+      child.once('message', (seen: Seen) => {
         child.off('exit', died);
-        resolve(report);
+        resolve(seen);
       });
     });
   await answer();

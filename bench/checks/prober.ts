@@ -23,17 +23,20 @@ export interface Job {
 
 export type Order = { readonly do: 'start'; readonly job: Job } | { readonly do: 'report' };
 
-/** Times are of CLOCK_MONOTONIC, ms. */
-export interface Report {
+/** Whoever holds connections. Times are of CLOCK_MONOTONIC, ms. */
+export interface Holding {
   readonly up: number;
-  readonly down: number;
-  readonly unknown: number;
   /** What a server that is not up says. */
   readonly complaint: string;
   /** Servers that became down since they were up, and when the first and the last of them were told of. */
   readonly lost: number;
   readonly firstLostAt: number;
   readonly lastLostAt: number;
+}
+
+export interface Report extends Holding {
+  readonly down: number;
+  readonly unknown: number;
   /** Checks that started late by so many milliseconds; the last place is for all above. */
   readonly lateness: readonly number[];
   /** How late the event loop has been in the last second or two. */
