@@ -3,6 +3,7 @@
 import { type Complaint, printComplaint } from '../lib/errors.ts';
 import type { World } from '../world/world.ts';
 import { type LoadOptions, loadConfig } from './load.ts';
+import { missingFiles } from './missing-files.ts';
 
 export interface CheckReport {
   /** One line per complaint and one that sums up, each ended by a newline. */
@@ -11,13 +12,15 @@ export interface CheckReport {
   readonly exitCode: 0 | 2;
 }
 
-/** Read the file at `path` as the daemon would, and say what it would say. Writes nothing. */
+/** Read the file at `path` as the daemon would, and say what it would say, and which files are not there. Writes nothing. */
 export async function checkReport(
   world: Pick<World, 'files' | 'monitor'>,
   path: string,
   options: LoadOptions = {},
 ): Promise<CheckReport> {
-  const { config, complaints } = await loadConfig(world, path, options);
+  const { config, complaints: said, scanned } = await loadConfig(world, path, options);
+  const missing = config === null || scanned === null ? [] : await missingFiles(world, scanned, config.services);
+  const complaints = [...said, ...missing];
   const errors = count(complaints, 'error');
   const dangers = count(complaints, 'danger');
   const warnings = count(complaints, 'warning');

@@ -25,6 +25,8 @@ export interface Loaded {
   /** null: refused, go on with what runs (or exit 2). */
   readonly config: Config | null;
   readonly complaints: readonly Complaint[];
+  /** null: it could not be read. */
+  readonly scanned: ScannedText | null;
   readonly stateDirectory: string;
   /** Its last line has no end, as that of a file that is not written whole yet. */
   readonly cutOff: boolean;
@@ -46,7 +48,8 @@ export async function loadConfig(
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     complaints.push(fileComplaint('error', path, `can not be read: ${error.message}`));
-    return { config: null, complaints, stateDirectory: stateDirectoryOr(null), cutOff: false, lastGood: new Map() };
+    const refused = { config: null, complaints, scanned: null, cutOff: false, lastGood: new Map() };
+    return { ...refused, stateDirectory: stateDirectoryOr(null) };
   }
   const scanned = scanText(text, path);
   const stateDirectory = stateDirectoryOr(scanned);
@@ -56,7 +59,7 @@ export async function loadConfig(
   const all = [...complaints, ...decoded.complaints];
   const config = decoded.config === null ? null : { ...decoded.config, complaints: all };
   const cutOff = text !== '' && !text.endsWith('\n');
-  return { config, complaints: all, stateDirectory, cutOff, lastGood: decoded.lastGood };
+  return { config, complaints: all, scanned, stateDirectory, cutOff, lastGood: decoded.lastGood };
 }
 
 /**

@@ -307,6 +307,24 @@ describe('config/check', () => {
     expect(await check(service('a', 80, 'colour = red'), true)).to.deep.equal(expected);
   });
 
+  it('names files that monitors are to use and that are not there', async () => {
+    const machine = new Machine();
+    const running = (name: string, port: number, command: string) =>
+      service(name, port, `runcommand.command = ${command}`).replace('IdleConnection', 'RunCommand');
+    const commands = ['/bin/here', '/srv/gone', '/bin/here/too', '/root/hidden'];
+    machine.disk.set(PATH, utf8(commands.map((command, i) => running(`s${i}`, 80 + i, command)).join('')));
+    machine.disk.set('/bin/here', utf8(''));
+    machine.disk.set('/bin/here/too', new SystemError('ENOTDIR', 'open'));
+    machine.disk.set('/root/hidden', new SystemError('EACCES', 'open'));
+    const { text, exitCode } = await checkReport(machine.world, PATH);
+    expect(text.split('\n').slice(0, -1)).to.deep.equal([
+      `${PATH}:16: warning: [s1] runcommand.command: /srv/gone is not there`,
+      `${PATH}:24: warning: [s2] runcommand.command: /bin/here/too is not there`,
+      `${PATH}: 4 services, 0 BGP peers: 0 errors, 2 warnings`,
+    ]);
+    expect(exitCode).to.equal(0);
+  });
+
   it('a monitor that there is not is 2, strict or not, though the daemon goes on as PyBal does', async () => {
     const machine = new Machine();
     machine.disk.set(PATH, utf8(service('a', 80).replace("[ 'Idle", "[ 'Teapot', 'Idle")));
