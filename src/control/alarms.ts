@@ -99,9 +99,15 @@ function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
   const because = why === null ? '' : `: ${why}`;
   switch (state) {
     case 'current':
-      return unreadable.length === 0
-        ? []
-        : [warning('source-entries', `${service}: the server list has entries that can not be read: ${unreadable[0]}`)];
+      return [
+        // Somebody said that it is right; what it does is worth a word all the same, also where nothing is announced.
+        ...(servers === 0 ? [warning('source-empty', `${service}: its server list is empty, nobody serves it`)] : []),
+        ...unreadable
+          .slice(0, 1)
+          .map((first) =>
+            warning('source-entries', `${service}: the server list has entries that can not be read: ${first}`),
+          ),
+      ];
     case 'waiting':
       return [warning('source-waiting', `${service}: no server list yet${because}`)];
     case 'stale': {

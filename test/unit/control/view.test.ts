@@ -254,6 +254,8 @@ describe('Alarms', () => {
     expect(await alarms({ sources: new Map([['text_80', current]]) })).to.deep.equal([]);
     const entries = { ...current, unreadable: ['http://x/:3: Bad configuration line'] };
     expect(await alarms({ sources: new Map([['text_80', entries]]) })).to.deep.equal(['warning source-entries']);
+    const empty = { ...current, servers: 0 };
+    expect(await alarms({ sources: new Map([['text_80', empty]]) })).to.deep.equal(['warning source-empty']);
   });
 
   it('are critical of a service that has no list at all, once the start is over, and promise none that stays', async () => {
