@@ -1,8 +1,8 @@
 // IdleConnection: keep one idle TCP connection to the real server. Established is up, lost is down, both at once; a clean
 // close says nothing until the reconnect fails, and neither do keepalives that nobody answers: this host may have lost its own way.
 // Nothing is sent and what arrives is ignored. Options and meaning are otherwise PyBal's, which calls the server down for such a
-// silence without asking again; `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a proxy without
-// a backend may, is up for ever: it is counted, and somebody has to ask it a question.
+// silence without asking again; `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a
+// proxy without a backend may, is up for ever: it is counted, and somebody has to ask it a question.
 
 import type { Cut, Health, OptionRow, Stream, StreamHandlers, Target, Tools, Watch } from 'anybal/monitor';
 import { endpoint, textOf } from './lib/text.ts';

@@ -94,20 +94,12 @@ function serviceAlarms(service: ServiceView): readonly Alarm[] {
 }
 
 function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
-  const { state, note, lastError, servers, ageSeconds, unreadable } = source;
+  const { state, note, lastError, servers, ageSeconds } = source;
   const why = note ?? lastError;
   const because = why === null ? '' : `: ${why}`;
   switch (state) {
     case 'current':
-      return [
-        // Somebody said that it is right; what it does is worth a word all the same, also where nothing is announced.
-        ...(servers === 0 ? [warning('source-empty', `${service}: its server list is empty, nobody serves it`)] : []),
-        ...unreadable
-          .slice(0, 1)
-          .map((first) =>
-            warning('source-entries', `${service}: the server list has entries that can not be read: ${first}`),
-          ),
-      ];
+      return currentAlarms(service, source);
     case 'waiting':
       return [warning('source-waiting', `${service}: no server list yet${because}`)];
     case 'stale': {
@@ -123,6 +115,14 @@ function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
     default:
       return state satisfies never;
   }
+}
+
+function currentAlarms(service: string, { servers, unreadable }: SourceInput): readonly Alarm[] {
+  const [first] = unreadable;
+  if (first !== undefined)
+    return [warning('source-entries', `${service}: the server list has entries that can not be read: ${first}`)];
+  // Somebody said that it is right. It is worth a word all the same, also where nothing is announced.
+  return servers === 0 ? [warning('source-empty', `${service}: its server list is empty, nobody serves it`)] : [];
 }
 
 /** Nothing to go on with: the service has no servers at all. */

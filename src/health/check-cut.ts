@@ -11,8 +11,8 @@ export class CheckCut extends Knife {
   /** How to reach the server through the path; null: at its own address. */
   readonly path: PathSource | null;
   ownFault: string | null = null;
-  /** The check itself is broken: whatever it says does not count. */
-  bug: string | null = null;
+  /** Why it does not count, whatever it says: the monitor is broken, or its way was changed under it. */
+  spoilt: string | null = null;
   /** Turns that it waits for. */
   turns = 0;
   /** What it waits for that is ours: turns, and the path. */
@@ -48,16 +48,16 @@ export class CheckCut extends Knife {
     return this;
   }
 
-  fail(bug: string): void {
-    if (this.bug !== null) return;
-    this.bug = bug;
-    this.onBug();
+  spoil(why: string): void {
+    if (this.spoilt !== null) return;
+    this.spoilt = why;
+    this.onSpoilt();
   }
 
-  /** `bug` is set: the loop cuts the check short. */
-  onBug(): void {}
+  /** `spoilt` is set: the loop cuts the check short. */
+  onSpoilt(): void {}
 
   protected override call(fn: () => void): void {
-    callFenced(fn, (error) => this.fail(bugText(error)));
+    callFenced(fn, (error) => this.spoil(bugText(error)));
   }
 }

@@ -180,7 +180,7 @@ export class Check implements Asker {
     const doubt = await this.#service.around.witness.doubt(began, path.way());
     if (this.#stopped || turn < this.#over) return;
     // A connection may lead to anybody then, and nothing would be heard of it for long.
-    if (doubt !== null && held && health.is === 'up') this.#asking.fail(doubt);
+    if (doubt !== null && held && health.is === 'up') this.#asking.spoil(doubt);
     else this.#learn(doubt === null ? health : { is: 'unknown', reason: doubt }, latencyMs, turn);
     this.#asking.repace();
   }

@@ -29,7 +29,7 @@ export interface Asker extends LoopContext {
 }
 
 /** What an asker holds of its loop. */
-export type Asking = Pick<Loop, 'busy' | 'fail'> & {
+export type Asking = Pick<Loop, 'busy' | 'spoil'> & {
   repace(): void;
   /** The asker wants to know no more. Resolves when what was under way for it alone has ended. */
   stop(asker: Asker): Promise<void>;
@@ -86,7 +86,7 @@ export class Instance {
     };
     // Whose timer it was is not known: none of those under way can be trusted to end.
     const onBug = (bug: string) => {
-      for (const { loop } of [...this.#questions.values()]) loop.fail(bug);
+      for (const { loop } of [...this.#questions.values()]) loop.spoil(bug);
     };
     const look = (open: number): number => {
       const servers = this.#questions.size;
@@ -279,8 +279,8 @@ class Question implements LoopContext, Asking {
     return this.loop.busy;
   }
 
-  fail(reason: string): void {
-    this.loop.fail(reason);
+  spoil(why: string): void {
+    this.loop.spoil(why);
   }
 
   repace(): void {
@@ -337,5 +337,5 @@ export class SharedInstances {
 
 function brokenLoop(context: LoopContext, reason: string): Loop {
   const cancel = context.clock.at(0, () => context.onResult({ is: 'unknown', reason }, 0));
-  return { busy: false, fail: () => {}, stop: () => Promise.resolve(cancel()) };
+  return { busy: false, spoil: () => {}, stop: () => Promise.resolve(cancel()) };
 }

@@ -75,7 +75,7 @@ export interface Ending {
 
 /** What the end of a check says. `givenMs`: the time that the server was given, without what the check waited for here. */
 export function judge(ending: Ending, cut: CheckCut, host: { self(): Self }, givenMs: number): Health {
-  if (cut.bug !== null) return { is: 'unknown', reason: bounded(cut.bug) };
+  if (cut.spoilt !== null) return { is: 'unknown', reason: bounded(cut.spoilt) };
   if (ending.threw instanceof ReadFailed) return { is: 'unknown', reason: bounded(ending.threw.message) };
   const health: Health =
     'threw' in ending ? { is: 'down', reason: bounded(errorText(ending.threw)) } : asHealth(ending.returned);

@@ -44,7 +44,7 @@ export interface Loop {
   /** Who asks may want another pace now. Not there where nothing is asked in intervals. */
   repace?(): void;
   /** The monitor is broken, or the way was lost: cut what is under way, and call it unknown for this reason. */
-  fail(bug: string): void;
+  spoil(why: string): void;
   /** Cut what is under way and report nothing any more. Resolves when it ended. */
   stop(): Promise<void>;
   /** After that: let go of what the monitor holds for the server, which it was last asked about as this target. */
@@ -68,7 +68,7 @@ class Run extends CheckCut {
     return this.told ? (this.#loop.underWay ?? this) : this;
   }
 
-  override onBug(): void {
+  override onSpoilt(): void {
     this.#loop.cutShort(this);
   }
 }
@@ -119,8 +119,8 @@ export class PollLoop implements Loop, Sleeper {
     return this.#run;
   }
 
-  fail(bug: string): void {
-    this.#run?.fail(bug);
+  spoil(why: string): void {
+    this.#run?.spoil(why);
   }
 
   async stop(): Promise<void> {

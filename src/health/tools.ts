@@ -97,7 +97,7 @@ export function makeTools(
   const onThrow = (error: unknown, cut: Cut) => {
     const check = checkOf(cut);
     if (check === null) onBug(bugText(error));
-    else check.fail(bugText(error));
+    else check.spoil(bugText(error));
   };
   const sockets: Sockets = { open, onThrow, onFault };
   const fence: Fence = {
@@ -269,8 +269,8 @@ class Part extends CheckCut {
     return this.over ? (checkOf(this.#whole) ?? this) : this;
   }
 
-  override onBug(): void {
-    if (this.#whole instanceof CheckCut) this.#whole.fail(this.bug ?? '');
+  override onSpoilt(): void {
+    if (this.#whole instanceof CheckCut) this.#whole.spoil(this.spoilt ?? '');
   }
 }
 

@@ -39,7 +39,7 @@ class Run extends CheckCut {
     this.#loop = loop;
   }
 
-  override onBug(): void {
+  override onSpoilt(): void {
     this.#loop.cutShort(this);
   }
 }
@@ -72,8 +72,8 @@ export class WatchLoop implements Loop, Sleeper {
     return this.#run !== null;
   }
 
-  fail(bug: string): void {
-    this.#run?.fail(bug);
+  spoil(why: string): void {
+    this.#run?.spoil(why);
   }
 
   async stop(): Promise<void> {
@@ -177,7 +177,7 @@ export class WatchLoop implements Loop, Sleeper {
     const { clock } = this.#context;
     const heldMs = clock.now() - run.startedAt;
     const means = 'returned' in how ? meaningOf(how.returned) : null;
-    if (means === 'unchanged' && !run.timedOut && run.bug === null) {
+    if (means === 'unchanged' && !run.timedOut && run.spoilt === null) {
       this.#again(Math.max(0, MIN_HOLD_MS - heldMs), this.#timing.reconnectTimeoutSeconds);
       return;
     }

@@ -130,8 +130,8 @@ export class Try {
       (returned) => (ended = { returned }),
       (threw: unknown) => (ended = { threw }),
     );
-    cut.onBug = () => {
-      if (cut.bug !== null) this.#bugs.push(cut.bug);
+    cut.onSpoilt = () => {
+      if (cut.spoilt !== null) this.#bugs.push(cut.spoilt);
       cut.abort();
     };
     const deadline = start + (cutAtMs ?? (this.#timeoutMs > 0 ? this.#timeoutMs : PATIENCE_MS));

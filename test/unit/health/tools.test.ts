@@ -119,7 +119,7 @@ describe('What monitors are handed', () => {
       throw new Error('boom');
     };
     stream.on({ onData() {}, onEnd: boom, onDrain() {}, onClose() {} });
-    expect(cut.bug).to.equal('a bug in the monitor: boom');
+    expect(cut.spoilt).to.equal('a bug in the monitor: boom');
     expect(closed).to.deep.equal(['rst']);
   });
 
@@ -142,7 +142,7 @@ describe('What monitors are handed', () => {
     write(first, Buffer.from('a'));
     write(first, Uint8Array.of(66));
     expect(() => write(first, 'PING')).to.throw(TypeError, says);
-    expect([inCheck.bug, closed]).to.deep.equal([`a bug in the monitor: ${says}`, ['rst']]);
+    expect([inCheck.spoilt, closed]).to.deep.equal([`a bug in the monitor: ${says}`, ['rst']]);
     expect(judge({ threw: new TypeError(says), timedOut: false }, inCheck, ON_TIME, 1000)).to.include({
       is: 'unknown',
     });
@@ -150,7 +150,7 @@ describe('What monitors are handed', () => {
     const second = await tools.connect({ address: '10.0.0.9', port: 25 }, inHandler);
     second.on({ onData: () => void write(second, 'PING'), onEnd() {}, onDrain() {}, onClose() {} });
     hear();
-    expect(inHandler.bug).to.equal(`a bug in the monitor: ${says}`);
+    expect(inHandler.spoilt).to.equal(`a bug in the monitor: ${says}`);
     expect(sent).to.have.length(2);
   });
 
@@ -168,7 +168,7 @@ describe('What monitors are handed', () => {
     const text: unknown = 'PING';
     const says = 'socket.send takes octets, not a string: use new TextEncoder().encode(text)';
     expect(() => opened.send(text as Uint8Array)).to.throw(TypeError, says);
-    expect([sent.length, cut.bug]).to.deep.equal([1, `a bug in the monitor: ${says}`]);
+    expect([sent.length, cut.spoilt]).to.deep.equal([1, `a bug in the monitor: ${says}`]);
   });
 
   it('calls bad certificates of our own unknown, and the certificate of a server down', async () => {
