@@ -142,7 +142,7 @@ class Held implements StreamHandlers {
     }
     this.#tools.log('info', this.#target, `Connection to ${endpoint(this.#target)} lost.`);
     this.#tools.count(this.#target, 'connections_lost_total', LOST);
-    if (error.code === 'ETIMEDOUT') {
+    if (SILENCE.has(error.code)) {
       this.#resolve({ means: 'unchanged' });
       return;
     }
@@ -153,6 +153,8 @@ class Held implements StreamHandlers {
 
 const UP: Health = { is: 'up' };
 const LOST = { reason: 'ConnectionLost' };
+/** Nobody answered the keepalives; if ICMP said why meanwhile, the kernel says it instead. */
+const SILENCE: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);
 
 function noteFailure(error: unknown, tools: Tools, target: Target, cut: Cut): void {
   if (isServers(error, cut)) tools.log('warn', target, `Connection to ${endpoint(target)} failed.`);

@@ -95,8 +95,8 @@ describe('IdleConnection', () => {
     expect(bench.measured).to.deep.equal(['connections_closed_total undefined']);
   });
 
-  /** The first connection is there until nobody answers its keepalives; the next one fails like this. */
-  async function unanswered(code: string): Promise<Bench> {
+  /** The first connection is there until nobody answers its keepalives, or it is lost otherwise; the next one fails. */
+  async function lost(how: string, code: string): Promise<Bench> {
     let held: StreamHandlers | null = null;
     const nothing = (): void => {};
     const stream: Stream = {
@@ -115,21 +115,24 @@ describe('IdleConnection', () => {
     const bench = runMonitor(idleconnection, {}, { port: 25 }, { ...hurried(), streams });
     closing.push(() => bench.stop());
     await bench.result();
-    (held as StreamHandlers | null)?.onClose(new SystemError('ETIMEDOUT', 'read'));
+    (held as StreamHandlers | null)?.onClose(new SystemError(how, 'read'));
     await bench.result(2);
     return bench;
   }
 
   it('lets the next connection tell, when nobody answers its keepalives, whether that is the server', async () => {
-    const bench = await unanswered('ECONNREFUSED');
+    const bench = await lost('ETIMEDOUT', 'ECONNREFUSED');
     expect(bench.results.slice(1)).to.deep.equal([{ is: 'down', reason: REFUSED }]);
     expect(bench.lines.map((line) => line.replace(/ .* /, ' … '))).to.deep.equal(['INFO … lost.', 'WARN … failed.']);
     expect(bench.measured[0]).to.equal('connections_lost_total {"reason":"ConnectionLost"}');
   });
 
   it('does not call the servers down when this host has lost its way to them', async () => {
-    const bench = await unanswered('ENETUNREACH');
-    expect(bench.results.slice(1).map(({ is }) => is)).to.deep.equal(['unknown']);
+    for (const how of ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']) {
+      const bench = await lost(how, 'ENETUNREACH');
+      expect(bench.results.slice(1).map(({ is }) => is)).to.deep.equal(['unknown']);
+    }
+    expect((await lost('ECONNRESET', 'ENETUNREACH')).results[1]).to.deep.equal({ is: 'down', reason: LOST });
   });
 
   it('is down when the server closes cleanly and takes no other', async () => {
