@@ -63,9 +63,11 @@ const PEERS = {
 };
 
 /** Interop tests with routers, in their order: those that want much of the machine come when less is going on beside them. */
-const ROUTERS = ['bird', 'changes', 'frr', 'matrix', 'restart', 'transport', 'unnumbered', 'bfd', 'mass-failure'];
+const ROUTERS = ['bird', 'changes', 'frr', 'matrix', 'restart', 'transport', 'unnumbered', 'bfd'];
 /** Those with sources of pools, and others that ask for little but time. */
 const SOURCES = ['demo', 'etcd', 'package', 'partition', 'pool-dns'];
+/** Those that want all of the machine: nothing runs beside them. */
+const ALONE = ['mass-failure'];
 const interop = (name) => `dist/test/interop/${name}{.test.js,/**/*.test.js}`;
 
 /** Name → the files of a mocha suite, or a program of its own whose last words have mocha's counts. */
@@ -81,19 +83,20 @@ const SUITES = {
   sim: { mocha: ['--parallel', '--jobs', '2', '--timeout', '600000', 'dist/test/sim/**/*.sim.test.js'] },
   'interop-routers': { mocha: ['--timeout', '60000', ...ROUTERS.map(interop)] },
   'interop-sources': { mocha: ['--timeout', '60000', ...SOURCES.map(interop)] },
-  'interop-servers': { mocha: ['--timeout', '60000', interop(`!(${[...ROUTERS, ...SOURCES].join('|')})`)] },
+  'interop-servers': { mocha: ['--timeout', '60000', interop(`!(${[...ROUTERS, ...SOURCES, ...ALONE].join('|')})`)] },
+  'interop-alone': { mocha: ['--timeout', '60000', ...ALONE.map(interop)] },
   lab: { node: ['dist/test/lab/main.js'] },
   ao: { node: ['dist/test/lab/ao/main.js'] },
 };
 
 /** What stands together runs side by side: tests that mostly wait, for servers and namespaces of their own. */
 const INTEROP = ['interop-routers', 'interop-sources', 'interop-servers'];
-const PLAN = [['unit'], ['sim'], [...INTEROP, 'ao'], ['lab']];
+const PLAN = [['unit'], ['sim'], [...INTEROP, 'ao'], ['interop-alone'], ['lab']];
 
 const TASKS = {
   start: () => setUp() || run(['dist/src/demo/main.js', ...rest]),
   unit: () => setUp() || suites([['unit']]),
-  interop: () => setUp() || debian() || suites([INTEROP]),
+  interop: () => setUp() || debian() || suites([INTEROP, ['interop-alone']]),
   lab: () => setUp() || debian() || suites([['lab']]),
   ao: () => setUp() || debian() || suites([['ao']]),
   test: () => setUp() || debian() || lint() || suites(PLAN),
