@@ -268,7 +268,7 @@ describe('lab: the fault matrix of checks through the path', () => {
       await d1.run('ip', ['rule', 'add', 'pref', '90', 'to', '10.9.0.77', 'lookup', '100']);
       await d1.run('ip', ['route', 'add', 'local', '10.9.0.77', 'dev', 'lo', 'table', '167']);
       await d1.run('ip', ['rule', 'del', 'to', vips.dr]);
-      await d1.waitLog(new RegExp(`Drift: the rule for ${vips.dr} from eth0 is gone`), 10_000);
+      await d1.waitLog(new RegExp(`Drift: the rule for ${vips.dr} from eth0 is gone`), 30_000);
       const [kept] = ways;
       const only = sections(lab.pools.url('pair'))
         .split('\n[')
@@ -277,7 +277,7 @@ describe('lab: the fault matrix of checks through the path', () => {
       d1.signal('SIGHUP');
       await until(
         'only what is left',
-        20_000,
+        60_000,
         async () => {
           const rules = await d1.run('ip', ['rule']);
           const routes = await d1.run('ip', ['route', 'show', 'table', '167']);
