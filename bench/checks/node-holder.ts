@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import type { Holding, Order } from './prober.ts';
 import { addressOf } from './site.ts';
 
-/** More would not fit into the server's backlog. */
+/** So few that all fit into the server's backlog. */
 const AT_ONCE = 500;
 
 const seen = { up: 0, complaint: '', lost: 0, firstLostAt: 0, lastLostAt: 0 };

@@ -1,7 +1,7 @@
 // A configuration from disk, with the last good text of each section beside it in the state directory. Called by the daemon
 // at start and at each reload, and by check.ts. A file that can not be read is refused: it never means "nothing is wanted".
 
-import { type Complaint, errorText, SystemError } from '../lib/errors.ts';
+import { type Complaint, errorText, isMissing, SystemError } from '../lib/errors.ts';
 import type { World } from '../world/world.ts';
 import { decodeConfig, type SectionTexts } from './decode.ts';
 import { GLOBAL_OPTIONS } from './options.ts';
@@ -48,8 +48,14 @@ export async function loadConfig(
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     complaints.push(fileComplaint('error', path, `can not be read: ${error.message}`));
-    const refused = { config: null, complaints, scanned: null, cutOff: false, lastGood: new Map() };
-    return { ...refused, stateDirectory: stateDirectoryOr(null) };
+    return {
+      config: null,
+      complaints,
+      scanned: null,
+      stateDirectory: stateDirectoryOr(null),
+      cutOff: false,
+      lastGood: new Map(),
+    };
   }
   const scanned = scanText(text, path);
   const stateDirectory = stateDirectoryOr(scanned);
@@ -98,7 +104,7 @@ async function readSections(
   try {
     return parseSections(JSON.parse(await readText(world, path)));
   } catch (error) {
-    if (!(error instanceof SystemError && (error.code === 'ENOENT' || error.code === 'ENOTDIR')))
+    if (!isMissing(error))
       complaints.push(fileComplaint('warning', path, `last good sections can not be read: ${errorText(error)}`));
     return new Map();
   }

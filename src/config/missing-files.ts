@@ -1,7 +1,7 @@
 // Files that monitors are to use and that are not there: a command, a feed, a certificate. Called by check.ts. The daemon does not look:
 // a file system that hangs would keep it from its configuration, and each check says for itself what it can not do.
 
-import { type Complaint, SystemError } from '../lib/errors.ts';
+import { type Complaint, isMissing } from '../lib/errors.ts';
 import type { World } from '../world/world.ts';
 import { Report } from './section.ts';
 import type { ScannedText } from './text.ts';
@@ -22,20 +22,12 @@ export async function missingFiles(
       const module = await world.monitor(name);
       for (const row of module?.options ?? []) {
         const path = options[row.name];
-        if (row.kind === 'path' && typeof path === 'string' && (await isMissing(world, path)))
-          report.warning(`${name.toLowerCase()}.${row.name}`, `${path} is not there`);
+        if (row.kind !== 'path' || typeof path !== 'string') continue;
+        const missing = await world.files.stat(path).then(() => false, isMissing);
+        if (missing) report.warning(`${name.toLowerCase()}.${row.name}`, `${path} is not there`);
       }
     }
     complaints.push(...report.complaints);
   }
   return complaints;
-}
-
-async function isMissing({ files }: Pick<World, 'files'>, path: string): Promise<boolean> {
-  try {
-    await files.stat(path);
-    return false;
-  } catch (error) {
-    return error instanceof SystemError && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
-  }
 }

@@ -23,6 +23,11 @@ export class SystemError extends Error {
   }
 }
 
+/** A file that is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof SystemError && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+}
+
 /** A place in a file that a person can open: `pybal.conf:41`. */
 export interface Place {
   readonly file: string;

@@ -41,6 +41,7 @@ describe('IdleConnection', () => {
     };
   }
 
+  const never = () => Promise.reject(new SystemError('ENOSYS', 'streams'));
   const turn = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
   it('has the defaults of PyBal', () => {
@@ -110,7 +111,6 @@ describe('IdleConnection', () => {
       if (held === null) return stream;
       throw new SystemError(code, 'connect');
     };
-    const never = () => Promise.reject(new SystemError('ENOSYS', 'streams'));
     const streams = { connect, secure: never, listen: never };
     const bench = runMonitor(idleconnection, {}, { port: 25 }, { ...hurried(), streams });
     closing.push(() => bench.stop());
@@ -147,12 +147,11 @@ describe('IdleConnection', () => {
   it('gives a connection its time only', async () => {
     const connect = (_: ConnectOptions, cut: { onAbort(fn: () => void): () => void }) =>
       new Promise<never>((_, reject) => cut.onAbort(() => reject(new SystemError('ECANCELED', 'connect'))));
-    const listen = () => Promise.reject(new SystemError('ENOSYS', 'listen'));
     const bench = runMonitor(
       idleconnection,
       { 'connect-timeout': 0.1 },
       {},
-      { streams: { connect, secure: listen, listen } },
+      { streams: { connect, secure: never, listen: never } },
     );
     closing.push(() => bench.stop());
     expect(await bench.result()).to.deep.equal({ is: 'down', reason: 'User timeout caused connection failure.' });
@@ -160,7 +159,6 @@ describe('IdleConnection', () => {
   });
 
   it('does not call what is our own fault a failed connection', async () => {
-    const never = () => Promise.reject(new SystemError('ENOSYS', 'streams'));
     const connect = () => Promise.reject(new SystemError('EMFILE', 'socket'));
     const bench = runMonitor(idleconnection, {}, { port: 25 }, { streams: { connect, secure: never, listen: never } });
     closing.push(() => bench.stop());
@@ -175,7 +173,6 @@ describe('IdleConnection', () => {
       asked.push(options);
       return Promise.reject(new SystemError('ECONNREFUSED', 'connect'));
     };
-    const never = () => Promise.reject(new SystemError('ENOSYS', 'streams'));
     for (const keepalive of [true, false]) {
       const given = { keepalive, 'keepalive-idle': 7 };
       const bench = runMonitor(
