@@ -55,6 +55,8 @@ const FIRST_READING_MS = 1_000;
 /** A reload that hangs on a disk must not make the daemon deaf for the next one. */
 const RELOAD_MS = 60_000;
 const STATE_MS = 5_000;
+/** Between two decisions, at most: however long they take, a server that is down does not wait longer. */
+const MOST_REST_MS = 250;
 /** As pool lists are tried again. */
 const KEEP_RETRY_MS = 60_000;
 /** How long the parts may take to end, once the routes are gone. */
@@ -77,6 +79,8 @@ export class Daemon {
   #decision: Decision | null = null;
   #modules: ReadonlyMap<string, MonitorModule> = new Map();
   #actSoon = false;
+  /** As Clock.now. */
+  #restUntil = 0;
   #cancelWake = (): void => {};
   /** null: left to the first session; undefined: not chosen yet. */
   #routerId: string | null | undefined = undefined;
@@ -236,14 +240,24 @@ export class Daemon {
     this.#soon();
   }
 
-  /** Facts that come together are decided on together. */
+  /** Facts that come together are decided on together. Of many thousands of servers that takes long: half of the time is for others. */
   #soon(): void {
     if (this.#actSoon || this.#exited) return;
     this.#actSoon = true;
-    this.#world.clock.at(0, () => {
-      this.#actSoon = false;
-      this.#act();
-    });
+    this.#world.clock.at(0, () => this.#actRested());
+  }
+
+  #actRested(): void {
+    const { clock } = this.#world;
+    const begunAt = clock.now();
+    if (begunAt < this.#restUntil) {
+      clock.at(this.#restUntil - begunAt, () => this.#actRested());
+      return;
+    }
+    this.#actSoon = false;
+    this.#act();
+    const now = clock.now();
+    this.#restUntil = now + Math.min(now - begunAt, MOST_REST_MS);
   }
 
   #act(): void {

@@ -16,6 +16,8 @@ const PATIENT = [
 ] as const;
 /** No burst: when there are so many, others do not wait for this one. */
 const MOST_SHARED = 250;
+/** So long alarms ring in one turn of the event loop. Those that are left wait until what came in meanwhile has been heard. */
+const TURN_MS = 20;
 
 /** Whom an alarm wakes. An object and not a function, of which there would be one for each alarm. */
 export interface Sleeper {
@@ -70,11 +72,15 @@ interface Tick {
   readonly time: number;
   readonly due: Alarm[];
   readonly cancel: () => void;
+  /** How many of them have rung. */
+  rung: number;
 }
 
 export class Ticks {
   readonly #clock: Clock;
   readonly #ticks = new Map<number, Tick>();
+  /** Ticks whose time has come, and who still wait in them. */
+  readonly #ringing: Tick[] = [];
   /** Alarms that have rung, since when, and how many a second rang before that. At first nobody waits. */
   #rung = 0;
   #rungSince: number;
@@ -95,7 +101,7 @@ export class Ticks {
     const time = this.#timeFor(now + Math.max(0, delayMs), slackMs);
     const known = this.#ticks.get(time);
     if (known !== undefined) return known;
-    const tick = { time, due: [], cancel: this.#clock.at(time - now, () => this.#run(time)) };
+    const tick = { time, due: [], cancel: this.#clock.at(time - now, () => this.#run(time)), rung: 0 };
     this.#ticks.set(time, tick);
     return tick;
   }
@@ -114,8 +120,28 @@ export class Ticks {
     this.#ticks.delete(time);
     if (tick === undefined) return;
     this.#count(time, tick.due.length);
-    // It may get shorter meanwhile, never longer.
-    for (let i = 0; i < tick.due.length; i++) tick.due[i]?.ring();
+    if (this.#ringing.push(tick) === 1) this.#ring();
+  }
+
+  /**
+   * After a standstill, or at the start of thousands of checks, many ticks are due. All in one turn, they would keep everything else
+   * waiting for seconds: sessions with routers, and the answers by which a server is judged.
+   */
+  #ring(): void {
+    const until = this.#clock.now() + TURN_MS;
+    try {
+      for (let tick = this.#ringing[0]; tick !== undefined; tick = this.#ringing[0]) {
+        // It may get shorter meanwhile, never longer.
+        while (tick.rung < tick.due.length) {
+          tick.due[tick.rung++]?.ring();
+          if (this.#clock.now() >= until) return;
+        }
+        this.#ringing.shift();
+      }
+    } finally {
+      // Also when somebody who was woken threw: the others are not to sleep for good.
+      if (this.#ringing.length > 0) this.#clock.at(0, () => this.#ring());
+    }
   }
 
   #count(time: number, alarms: number): void {

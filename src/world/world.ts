@@ -17,7 +17,10 @@ export type Wall = number & { readonly unit: 'unix ms' };
 export interface Clock {
   now(): Mono;
   wall(): Wall;
-  /** Call `fn` once, `delayMs` from now at the earliest. Returns a function that cancels it. */
+  /**
+   * Call `fn` once, `delayMs` from now at the earliest; with 0 in the next turn of the event loop, when what has come in was heard.
+   * Returns a function that cancels it.
+   */
   at(delayMs: number, fn: () => void): () => void;
   /** Resolves after `ms`, or as soon as `cut` is cut: look at `cut.aborted` afterwards. Never rejects. */
   sleep(ms: number, cut?: Cut): Promise<void>;

@@ -54,6 +54,11 @@ export class FakeClock implements Clock {
     });
   };
 
+  /** What is being done takes so long. */
+  spend(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Let `ms` pass, timer by timer, with all promise work done between them. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
@@ -70,7 +75,7 @@ export class FakeClock implements Clock {
       timer.fn();
       await settle();
     }
-    this.#now = end;
+    this.#now = Math.max(this.#now, end);
   }
 }
 

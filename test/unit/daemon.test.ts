@@ -227,6 +227,31 @@ describe('daemon', () => {
     expect(codes()).not.to.include('state');
   });
 
+  it('rests as long as it decided, so that half of the time is for checks and routers', async () => {
+    const decisions: { readonly begun: number; readonly ended: number }[] = [];
+    const site: Site = new Site(
+      {},
+      {
+        decide: (facts, previous) => {
+          const { clock } = site.kernel.fake;
+          const begun = clock.now();
+          clock.spend(100);
+          decisions.push({ begun, ended: clock.now() });
+          return decide(facts, previous);
+        },
+      },
+    );
+    await site.running();
+    for (const servers of [[1], [1, 2, 3], [1, 2, 3, 4]]) {
+      site.kernel.fake.write('/pools/text', pool(...servers));
+      await site.pass(3);
+    }
+    expect(decisions.length).to.be.above(8);
+    const rests = decisions.slice(1).map(({ begun }, i) => begun - (decisions[i]?.ended ?? 0));
+    expect(Math.min(...rests)).to.be.at.least(100);
+    expect(site.destinations('tcp 10.0.0.1:80')).to.include('10.9.0.4:80');
+  });
+
   it('keeps the sections of a reload when the disk has room again, without another one', async () => {
     const site = await new Site().running();
     const { files } = site.kernel.fake;

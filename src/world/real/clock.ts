@@ -11,7 +11,12 @@ export function createClock(): Clock {
   const now = () => performance.now() as Mono;
 
   function at(delayMs: number, fn: () => void): () => void {
-    const due = performance.now() + Math.max(0, delayMs);
+    if (delayMs <= 0) {
+      // A timer may fire again and again before the loop listens.
+      const turn = setImmediate(fn);
+      return () => clearImmediate(turn);
+    }
+    const due = performance.now() + delayMs;
     let timer: NodeJS.Timeout;
     const arm = (left: number) => {
       timer = setTimeout(fire, Math.min(Math.ceil(left), LONGEST_MS));

@@ -49,6 +49,23 @@ describe('Ticks', () => {
     expect(said).to.deep.equal(['kept at 500']);
   });
 
+  it('lets others have their turn where much is due', async () => {
+    const { clock, at, said } = lab();
+    let rung = 0;
+    const long = () => {
+      // What the first of them asked for is answered soon.
+      if (rung++ === 0) clock.at(0, () => void said.push(`heard after ${rung}`));
+      clock.spend(1);
+    };
+    for (let i = 0; i < 100; i++) at(5, long);
+    for (let i = 0; i < 100; i++) at(25, long);
+    const kept = at(25, () => void said.push('cancelled'));
+    at(30, () => void said.push(`the last after ${rung}`));
+    clock.at(50, kept);
+    await clock.advance(1000);
+    expect(said).to.deep.equal(['heard after 20', 'the last after 200']);
+  });
+
   it('gives what is added at its very time a turn of its own', async () => {
     const { clock, at, said, say } = lab();
     let left = 3;
