@@ -2,7 +2,7 @@
 // root file system, the namespaces and the lab's subject need. Called by vm.ts. Everything is kept in `.cache/lab` of the checkout,
 // one folder per kernel package and one initrd per recipe, so a new kernel or a changed recipe builds anew.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -146,11 +146,14 @@ function prepareKernel({ suite }: Kernel, cache: string): string {
 function bootable(vmlinuz: Buffer): Buffer {
   const start = vmlinuz.indexOf(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]));
   if (start < 0) return vmlinuz;
-  return execFileSync('xz', ['-dc', '--single-stream'], {
+  const { status, stdout, error } = spawnSync('xz', ['-dc', '--single-stream'], {
     input: vmlinuz.subarray(start),
     maxBuffer: 256 << 20,
     stdio: ['pipe', 'pipe', 'ignore'],
   });
+  // It ends with its stream, and leaves unread what follows in the file: EPIPE, if that was on its way still.
+  if (status !== 0) throw error ?? new Error(`xz ended with ${status}`);
+  return stdout;
 }
 
 function prepareInitrd(kernelFolder: string, modules: readonly string[]): string {
