@@ -322,10 +322,12 @@ const PROVOCATIONS: readonly Provocation[] = [
     name: 'sendHoldTimerExpired',
     how: 'a peer that does not read for eight minutes',
     says: '8/0 []',
-    haste: 1000,
+    // Twice as long as it may be silent, so that a machine that stands still does not end the session.
+    holdTimeSeconds: 240,
+    haste: 400,
     provoke: async ({ peer, speaker }) => {
       // What it says keeps it alive, what it does not read ends it.
-      await peer.establish();
+      await peer.establish({ holdTimeSeconds: 240 });
       peer.stopReading();
       speaker.set(
         PEER,

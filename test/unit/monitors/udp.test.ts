@@ -104,7 +104,7 @@ describe('UDP', () => {
 
   it('sends again when a datagram gets lost', async () => {
     const { port, heard } = await serving((_, number) => (number < 3 ? [] : ['pong']));
-    expect(await said(run(port, { send: ['ping'], expect: ['pong'] }))).to.equal('up: 1 reply');
+    expect(await said(run(port, { send: ['ping'], expect: ['pong'], timeout: 3 }))).to.equal('up: 1 reply');
     expect(heard).to.have.length(3);
   });
 
