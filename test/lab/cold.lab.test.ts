@@ -60,7 +60,7 @@ describe('lab: cold boot', () => {
     expect(flood.failed()).to.deep.equal([]);
   });
 
-  it('announces in less than half a minute with a monitor that runs once a minute', async () => {
+  it('announces in less than a minute with a monitor that runs every two minutes', async () => {
     const d1 = lab.director('d1');
     await d1.reset();
     await lab.router.waitSelected(vip, 'd2', 10_000);
@@ -70,12 +70,12 @@ describe('lab: cold boot', () => {
       "monitors = [ 'RunCommand' ]",
       'runcommand.command = /run/lab/check.sh',
       'runcommand.arguments = [ server.host ]',
-      'runcommand.interval = 60',
+      'runcommand.interval = 120',
     ];
     const started = now();
     d1.start(section('web', { vip, pool: lab.pools.url('web'), monitors }));
-    await lab.router.waitSelected(vip, 'd1', 60_000);
-    expect(now() - started).to.be.below(30_000);
+    await lab.router.waitSelected(vip, 'd1', 40_000);
+    expect(now() - started).to.be.below(60_000);
     await until('all four', 5000, async () => {
       const found = destinationsOf(await d1.table(), vip);
       return JSON.stringify(found) === JSON.stringify(weightsOf(everyServer));

@@ -6,10 +6,10 @@ import { expect } from 'chai';
 import { destinationsOf, movable, section, weightsOf } from './topology/config.ts';
 import { vips } from './topology/network.ts';
 import { everyServer } from './topology/pool.ts';
-import { sleep, until } from './topology/process.ts';
+import { patience, sleep, until } from './topology/process.ts';
 import { full, theLab, type Lab } from './topology/lab.ts';
 
-const repetitions = full ? 20 : 4;
+const repetitions = full ? 20 : 2;
 
 describe('lab: the preferred director goes and comes back', () => {
   let lab: Lab;
@@ -32,7 +32,7 @@ describe('lab: the preferred director goes and comes back', () => {
 
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     it(`loses no connection in ${repetitions} × ${signal} and start`, async function () {
-      this.timeout(repetitions * 100_000);
+      this.timeout(repetitions * 100_000 * patience);
       const d1 = lab.director('d1');
       const [writes, addresses] = [(await d1.writes()).length, d1.addressEvents.length];
       const counted = await scheduled(lab);

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { destinationsOf, section, weightsOf } from './topology/config.ts';
 import { servers, vips } from './topology/network.ts';
 import { everyServer } from './topology/pool.ts';
-import { now, sleep, until } from './topology/process.ts';
+import { emulatorMs, now, sleep, until } from './topology/process.ts';
 import { theLab, type Lab } from './topology/lab.ts';
 import type { Director } from './topology/director.ts';
 
@@ -42,7 +42,7 @@ describe('lab: half-wedged', () => {
     const cleared = now();
     await until('the repair', 10_000, complete, 20);
     const [last] = (await d1.writes()).slice(-1);
-    expect((last?.at ?? Infinity) - cleared).to.be.below(5000);
+    expect((last?.at ?? Infinity) - cleared).to.be.below(5000 + emulatorMs);
     expect((await d1.table()).filter((line) => line.includes(vips.foreign))).to.deep.equal([]);
     await recovers();
   });
@@ -53,7 +53,7 @@ describe('lab: half-wedged', () => {
     await d1.run('ipvsadm', ['-D', '-t', `${vip}:80`]);
     const deleted = now();
     await lab.router.waitSelected(vip, null, 15_000);
-    expect(now() - deleted).to.be.below(10_000);
+    expect(now() - deleted).to.be.below(10_000 + emulatorMs);
     expect(await lab.router.sessionUp('d1')).to.equal(true);
     await sleep(2000);
     expect(lab.router.selected(vip)).to.equal(null);
@@ -66,7 +66,7 @@ describe('lab: half-wedged', () => {
     const hung = now();
     await lab.router.waitSelected(vip, null, 20_000);
     // The hook is polled, and the limit counts from the last reading that succeeded.
-    expect(now() - hung).to.be.below(11_500);
+    expect(now() - hung).to.be.below(11_500 + emulatorMs);
     expect(await lab.router.sessionUp('d1')).to.equal(true);
     await sleep(11_000);
     expect(await lab.router.sessionUp('d1'), 'a hold time later').to.equal(true);
@@ -79,7 +79,7 @@ describe('lab: half-wedged', () => {
     d1.signal('SIGSTOP');
     const stopped = now();
     await lab.router.waitSelected(vip, null, 15_000);
-    expect(now() - stopped).to.be.below(9500);
+    expect(now() - stopped).to.be.below(9500 + emulatorMs);
     expect(await complete(), 'the kernel goes on forwarding').to.equal(true);
     d1.signal('SIGCONT');
     await recovers();

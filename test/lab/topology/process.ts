@@ -45,18 +45,27 @@ export function runIn(
   return run('ip', ['netns', 'exec', namespace, command, ...args], options);
 }
 
-/** Asks `look` every `everyMs` until it answers something; throws after `withinMs`, saying `what` was awaited. */
+/** How often longer than on a machine of the usual speed things may take: emulation is slow, and slower where others run too. */
+export const patience = 3;
+/** For what the emulator itself needs, where a bound is about seconds of the daemon. */
+export const emulatorMs = 3000;
+
+/**
+ * Asks `look` every `everyMs` until it answers something; throws when `withinMs` and our patience are over, saying `what` was
+ * awaited.
+ */
 export async function until<T>(
   what: string,
   withinMs: number,
   look: () => T | null | undefined | false | Promise<T | null | undefined | false>,
   everyMs = 50,
 ): Promise<T> {
-  const deadline = performance.now() + withinMs;
+  const limitMs = withinMs * patience;
+  const deadline = performance.now() + limitMs;
   for (;;) {
     const answer = await look();
     if (answer !== null && answer !== undefined && answer !== false) return answer;
-    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`);
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}`);
     await sleep(everyMs);
   }
 }
