@@ -3,11 +3,14 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { View } from '../../../src/control/types.ts';
-import { follow, runIn, type Exit, type Follower } from './process.ts';
+import { follow, patience, runIn, type Exit, type Follower } from './process.ts';
 import { directors, router, servers, type DirectorName, type Host } from './network.ts';
 import { directorAs } from './router.ts';
 import { labFolder } from './server.ts';
 import { startWitness, type Witness } from './witness.ts';
+
+/** For one question to the daemon. */
+const answerSeconds = String(5 * patience);
 
 export interface Director extends Witness {
   readonly name: DirectorName;
@@ -112,9 +115,16 @@ export async function makeDirector(
       if (daemon === null) throw new Error(`${name} was never started`);
       await daemon.waitFor(`${pattern}`, withinMs, (text) => pattern.test(text));
     },
-    instrumentation: (path) => runIn(name, 'curl', ['-s', '--max-time', '5', `http://127.0.0.1:9090${path}`]),
+    instrumentation: (path) => runIn(name, 'curl', ['-s', '--max-time', answerSeconds, `http://127.0.0.1:9090${path}`]),
     async status() {
-      const curl = ['-s', '--max-time', '5', '--unix-socket', `${folder}/control.sock`, 'http://anybal/v1/status'];
+      const curl = [
+        '-s',
+        '--max-time',
+        answerSeconds,
+        '--unix-socket',
+        `${folder}/control.sock`,
+        'http://anybal/v1/status',
+      ];
       return JSON.parse(await runIn(name, 'curl', curl)) as View;
     },
     run: (command, args, input = '') => runIn(name, command, args, { input }),
