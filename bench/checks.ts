@@ -22,7 +22,7 @@ import {
   startOurs,
 } from './checks/checkers.ts';
 import type { Holding, Job, Report } from './checks/prober.ts';
-import { PORT, type Served, Site, startIdleServers } from './checks/site.ts';
+import { type Ending, PORT, type Served, Site, startIdleServers } from './checks/site.ts';
 import { median } from './median.ts';
 import { inOwnNamespace } from './own-namespace.ts';
 import { usage } from './process-usage.ts';
@@ -216,24 +216,36 @@ interface Held {
 /** Ours, and Node alone. */
 async function measureIdle(connections: number, folder: string): Promise<Readonly<Record<string, number>>> {
   // Not what it costs but how soon it is counts here: V8 compiles what is new on another core, as it does in the daemon.
-  const ours = await measureHeld('ours', () => prober(join(folder, 'log'), { anyCore: true }), connections, folder);
-  const node = await measureHeld('Node alone', nodeHolder, connections, folder);
+  const begin = () => prober(join(folder, 'log'), { anyCore: true });
+  const measure = async (ending: Ending) => ({
+    ours: await measureHeld('ours', begin, connections, ending, folder),
+    node: await measureHeld('Node alone', nodeHolder, connections, ending, folder),
+  });
+  const [closed, reset] = [await measure('closed'), await measure('reset')];
+  const versusNode = ({ ours, node }: typeof closed) => Number((node.lastMs / ours.lastMs).toFixed(2));
   return {
-    idleBytesPerConnection: Math.round(ours.bytesPerConnection),
-    idleFirstNoticeMs: Number(ours.firstMs.toFixed(1)),
-    idleLastNoticeMs: Math.round(ours.lastMs),
-    idleLastNoticeVsNode: Number((node.lastMs / ours.lastMs).toFixed(2)),
+    idleBytesPerConnection: Math.round(closed.ours.bytesPerConnection),
+    idleFirstNoticeMs: Number(closed.ours.firstMs.toFixed(1)),
+    idleLastNoticeMs: Math.round(closed.ours.lastMs),
+    idleLastNoticeVsNode: versusNode(closed),
+    idleResetFirstNoticeMs: Number(reset.ours.firstMs.toFixed(1)),
+    idleResetLastNoticeMs: Math.round(reset.ours.lastMs),
+    idleResetLastNoticeVsNode: versusNode(reset),
   };
 }
 
-/** All servers die at once: whoever was connected is told so, comes again and is refused. Only then it is noticed that a server is down. */
+/**
+ * All servers die at once. Of a connection that was closed nothing follows: whoever had it comes again, is refused, and only then notices
+ * that the server is down. A reset is notice enough.
+ */
 async function measureHeld(
   name: string,
   begin: () => Promise<Ordered<Holding>>,
   connections: number,
+  ending: Ending,
   folder: string,
 ): Promise<Held> {
-  const servers = await startIdleServers(folder);
+  const servers = await startIdleServers(folder, ending);
   let holder: Ordered<Holding> | null = null;
   try {
     holder = await begin();
@@ -273,7 +285,7 @@ async function measureHeld(
       `${connections} idle connections, ${name}: ${bytesPerConnection.toFixed(0)} B each ` +
         `(RSS ${empty.rssMb.toFixed(0)} → ${later.rssMb.toFixed(0)} MB), ` +
         `${((later.cpuMs - held.cpuMs) / Number(given.seconds)).toFixed(1)} ms CPU per second; ` +
-        `all lost at once: first told after ${firstMs.toFixed(1)} ms, last after ${lastMs.toFixed(0)} ms`,
+        `all ${ending} at once: first told after ${firstMs.toFixed(1)} ms, last after ${lastMs.toFixed(0)} ms`,
     );
     return { bytesPerConnection, firstMs, lastMs };
   } finally {

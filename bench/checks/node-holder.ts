@@ -1,5 +1,5 @@
-// A program: holds idle connections as an IdleConnection does, with node:net and nothing else. One that the server ends is dialled again
-// at once, and the server is down when it is refused. No state, no log, no decision: what is left is Node. Beside it checks.ts measures
+// A program: holds idle connections as an IdleConnection does, with node:net and nothing else. One that the server closes is dialled again
+// at once, and the server is down when it is refused; one that is reset says so by itself. No state, no log, no decision: what is left is Node. Beside it checks.ts measures
 // ours, which is asked over IPC in the same way (prober.ts).
 
 import { connect, type Socket } from 'node:net';
@@ -16,12 +16,15 @@ const held: Socket[] = [];
 function hold(host: string, port: number): Promise<void> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, keepAlive: true, keepAliveInitialDelay: 10_000 });
+    let connected = false;
     socket.on('connect', () => {
+      connected = true;
       seen.up++;
       resolve();
     });
     socket.on('error', (error) => {
       seen.complaint = error.message;
+      if (connected) onDown();
       resolve();
     });
     socket.on('end', () => {

@@ -95,10 +95,13 @@ function fetchText(path: string): Promise<string> {
   });
 }
 
+/** How connections end when their servers die: in order (FIN), or by force (RST). */
+export type Ending = 'closed' | 'reset';
+
 /** The servers of idle connections, on all addresses. SIGTERM kills them all. */
-export async function startIdleServers(folder: string): Promise<ChildProcess> {
+export async function startIdleServers(folder: string, ending: Ending): Promise<ChildProcess> {
   const program = compiled('idle-servers.c', join(folder, 'idle-servers'));
-  const servers = spawn('taskset', ['-c', `${CORE.site}`, program, `${PORT.idle}`], {
+  const servers = spawn('taskset', ['-c', `${CORE.site}`, program, `${PORT.idle}`, ending], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await new Promise<void>((resolve, reject) => {
