@@ -91,7 +91,7 @@ const SUITES = {
 
 /** What stands together runs side by side: tests that mostly wait, for servers and namespaces of their own. */
 const INTEROP = ['interop-routers', 'interop-sources', 'interop-servers'];
-const PLAN = [['unit'], ['sim'], [...INTEROP, 'ao'], ['interop-alone'], ['lab']];
+const PLAN = [['unit'], ['sim'], INTEROP, ['interop-alone'], ['ao'], ['lab']];
 
 const TASKS = {
   start: () => setUp() || run(['dist/src/demo/main.js', ...rest]),

@@ -56,7 +56,7 @@ vip-presence = external
 `;
 
 describe('lab: TCP-AO of the daemon', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   const folder = mkdtempSync(join(tmpdir(), 'anybal-ao-'));
   const keyFile = join(folder, 'keys');
   let namespace: Namespace | undefined;

@@ -12,8 +12,8 @@ await exitAs(() => {
   return runSuite({
     kernel: tcpAoKernel,
     cases: 'dist/test/lab/ao/*.ao.test.js',
-    options: ['--timeout', '60000', '--slow', '5000'],
-    timeoutSeconds: 600,
+    options: ['--timeout', '300000', '--slow', '5000'],
+    timeoutSeconds: 1500,
     memoryMiB: 1024,
     outDirectory: join(checkout, '.cache/lab/out-ao'),
   });

@@ -24,7 +24,7 @@ function four(word: string, ours: Link['ours'], theirs: string): readonly Link[]
 const two: typeof four = (...of) => four(...of).filter(({ family, calls }) => (calls === 'we') === (family === 4));
 const names = (links: readonly Link[]) => links.map(({ name }) => name);
 /** The guest is emulated, and its host may have other things to do. */
-const PATIENCE_MS = 40_000;
+const PATIENCE_MS = 80_000;
 const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 const counter = (name: string) => {
   const [keys = '', values = ''] = readFileSync('/proc/net/netstat', 'utf8')
@@ -34,7 +34,7 @@ const counter = (name: string) => {
 };
 
 describe('lab: TCP-AO', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let sessions: Sessions | undefined;
   const started = async (links: readonly Link[], listen: readonly string[] = ['::']) => {
     sessions = await Sessions.start('anybal-ao', links, listen);
