@@ -1,6 +1,6 @@
 // A program: holds idle connections as an IdleConnection does, with node:net and nothing else. One that the server closes is dialled again
-// at once, and the server is down when it is refused; one that is reset says so by itself. No state, no log, no decision: what is left is Node. Beside it checks.ts measures
-// ours, which is asked over IPC in the same way (prober.ts).
+// at once, and the server is down when it is refused; one that is reset says so by itself. No state, no log, no decision: what is left is
+// Node. Beside it checks.ts measures ours, which is asked over IPC in the same way (prober.ts).
 
 import { connect, type Socket } from 'node:net';
 import type { Holding, Order } from './prober.ts';
