@@ -22,6 +22,25 @@ export interface BirdPrograms {
 
 const INSTALLED: BirdPrograms = { daemon: ['/usr/sbin/bird'], client: ['/usr/sbin/birdc'] };
 
+const DAY_MS = 86_400_000;
+
+/** What `since` of one session moves at most. No session is up again so soon after it was up first. */
+export const SAME_SESSION_MS = 100;
+
+/**
+ * Milliseconds between two of BIRD's `since`, `10:06:16.927`. BIRD works each out anew, from how long ago it was and from
+ * clocks that it read at other moments: one and the same `since` is some milliseconds off the next time. An end of the
+ * session moves it by all the time for which the session was up.
+ */
+export function sinceMovedMs(before = '', after = ''): number {
+  const [earlier, later] = [before, after].map((text) => {
+    const [hours = NaN, minutes = NaN, seconds = NaN] = text.split(':').map(Number);
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000;
+  }) as [number, number];
+  const moved = Math.abs(later - earlier);
+  return Math.min(moved, DAY_MS - moved);
+}
+
 export class Bird {
   readonly #namespace: Namespace;
   readonly #programs: BirdPrograms;
