@@ -14,6 +14,7 @@ for (let last = now(); ; ) {
   const lateMs = woken - last - STEP_MS;
   last = woken;
   if (lateMs > standstillMs) {
+    seen[2] = (seen[2] ?? 0) + lateMs;
     seen[1] = lateMs;
     seen[0] = woken;
   }

@@ -17,12 +17,12 @@ const MOST_WAITS_MS = 180_000;
 /** Of one core, in the first line of /proc/stat: USER_HZ is 100 on Linux. */
 const STOLEN_UNIT_MS = 10;
 
-/** When the last standstill ended, in Unix ms, and how long it took. Written by the thread. */
+/** When the last standstill ended, in Unix ms, how long it took, and how long all of them took. Written by the thread. */
 let seen: Float64Array | null = null;
 
 function watched(): Float64Array {
   if (seen === null) {
-    seen = new Float64Array(new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT));
+    seen = new Float64Array(new SharedArrayBuffer(3 * Float64Array.BYTES_PER_ELEMENT));
     const workerData = { seen, standstillMs: STANDSTILL_MS };
     new Worker(new URL('./steady-worker.js', import.meta.url), { workerData, execArgv: [] }).unref();
   }
@@ -44,6 +44,11 @@ function watch(): () => number {
     const gone = stolenMs() - stolen;
     return (last[0] ?? 0) >= since ? (last[1] ?? 0) : gone >= STANDSTILL_MS ? gone : 0;
   };
+}
+
+/** How long all standstills took since this was first asked, in ms: what a bound of time is longer for them. */
+export function stoodStillMs(): number {
+  return watched()[2] ?? 0;
 }
 
 let waitedMs = 0;

@@ -2,6 +2,7 @@
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { stoodStillMs } from '../../support/steady.ts';
 
 /** Unix time in ms, with fractions: comparable with the time stamps of `ip -ts` and of the other processes. */
 export function now(): number {
@@ -48,7 +49,16 @@ export function runIn(
 /** How often longer than on a machine of the usual speed things may take: emulation is slow, and slower where others run too. */
 export const patience = 3;
 /** For what the emulator itself needs, where a bound is about seconds of the daemon. */
-export const emulatorMs = 3000;
+const emulatorMs = 5000;
+
+/**
+ * Measures from now on: asked, how long it took until `at` without what emulation may take, and without what the machine stood
+ * still meanwhile.
+ */
+export function stopwatch(): (at?: number) => number {
+  const [start, stood] = [now(), stoodStillMs()];
+  return (at = now()) => at - start - emulatorMs - (stoodStillMs() - stood);
+}
 
 /**
  * Asks `look` every `everyMs` until it answers something; throws when `withinMs` and our patience are over, saying `what` was
