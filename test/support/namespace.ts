@@ -71,26 +71,18 @@ export class Namespace {
     return child;
   }
 
-  /**
-   * Schedule everything that runs here in real time. Routers have processors of their own; here they share ours with whoever
-   * else is running, and would be late by more than BFD forgives. Needs chrt.
-   */
-  async haste(): Promise<void> {
-    for (const pid of await this.#pids()) await output('chrt', '--all-tasks', '--rr', '--pid', '1', pid);
+  haste(): Promise<void> {
+    return haste(this.name);
   }
 
   /** Everything that runs here gets no time any more (SIGSTOP), or goes on (SIGCONT). */
   async signal(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
-    for (const pid of await this.#pids()) process.kill(Number(pid), signal);
+    for (const pid of await pidsIn(this.name)) process.kill(pid, signal);
   }
 
   async destroy(): Promise<void> {
     await Promise.all(this.#children.map(kill));
     await this.#removeNetwork();
-  }
-
-  async #pids(): Promise<readonly string[]> {
-    return (await output('ip', 'netns', 'pids', this.name)).split('\n').filter((pid) => pid !== '');
   }
 
   async #configure(prefix: readonly string[], device: string, addresses: readonly string[]): Promise<void> {
@@ -105,8 +97,7 @@ export class Namespace {
 
   /** Of a run that was killed before it could clean up. */
   async #removeLeftovers(): Promise<void> {
-    const pids = await output('ip', 'netns', 'pids', this.name).catch(() => '');
-    for (const pid of pids.split('\n').filter((line) => line !== '')) process.kill(Number(pid), 'SIGKILL');
+    for (const pid of await pidsIn(this.name).catch(() => [])) process.kill(pid, 'SIGKILL');
     await this.#removeNetwork();
   }
 
@@ -114,6 +105,23 @@ export class Namespace {
     await output('ip', 'link', 'delete', this.outer).catch(() => {});
     await output('ip', 'netns', 'delete', this.name).catch(() => {});
   }
+}
+
+/** Of a network namespace, by name. */
+export async function pidsIn(namespace: string): Promise<readonly number[]> {
+  const text = await output('ip', 'netns', 'pids', namespace);
+  return text
+    .split('\n')
+    .filter((pid) => pid !== '')
+    .map(Number);
+}
+
+/**
+ * Schedule everything that runs in a namespace in real time. Routers and directors have processors of their own; here they share
+ * ours with whoever else is running, and would be late by more than BFD forgives. Needs chrt.
+ */
+export async function haste(namespace: string): Promise<void> {
+  for (const pid of await pidsIn(namespace)) await output('chrt', '--all-tasks', '--rr', '--pid', '1', `${pid}`);
 }
 
 export async function kill(child: ChildProcess): Promise<void> {

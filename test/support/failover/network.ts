@@ -2,7 +2,7 @@
 // of failing directors are played on. Needs root and iproute2. Everything in it is ended by its process id and removed.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { output } from '../namespace.ts';
+import { haste, output, pidsIn } from '../namespace.ts';
 
 /** One director's place. */
 export interface Wire {
@@ -53,20 +53,14 @@ export class FailoverNetwork {
     return hostOf(wire.namespace);
   }
 
-  /**
-   * Schedule everything that runs here in real time. Routers and directors have processors of their own; here they share ours
-   * with whoever else is running, and would be late by more than BFD forgives. Needs chrt.
-   */
   async haste(): Promise<void> {
-    for (const name of this.#names) {
-      for (const pid of await pidsIn(name)) await output('chrt', '--all-tasks', '--rr', '--pid', '1', pid);
-    }
+    for (const name of this.#names) await haste(name);
   }
 
   /** Also what a killed run has left. */
   async destroy(): Promise<void> {
     for (const name of this.#names) {
-      for (const pid of await pidsIn(name).catch(() => [])) end(Number(pid));
+      for (const pid of await pidsIn(name).catch(() => [])) end(pid);
       await output('ip', 'netns', 'delete', name).catch(() => {});
     }
   }
@@ -113,10 +107,6 @@ function hostOf(name: string): Host {
       return child;
     },
   };
-}
-
-async function pidsIn(namespace: string): Promise<readonly string[]> {
-  return (await output('ip', 'netns', 'pids', namespace)).split('\n').filter((pid) => pid !== '');
 }
 
 function end(pid: number): void {
