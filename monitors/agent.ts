@@ -1,7 +1,7 @@
 // Agent: ask a program on the real server how it is, in the words of HAProxy's agent-check, over TCP or HTTP. It may take
 // itself out (down, maint), let its connections end (drain), and say how much of its weight it wants (75%).
 
-import type { Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
+import type { Cut, Health, OptionRow, OptionsOf, Poll, Sample, Target, Template, Tools } from 'anybal/monitor';
 import { parseObject } from './lib/json.ts';
 import { linesOf } from './lib/lines.ts';
 import { endpoint, noConnection, printable, quote, textOf } from './lib/text.ts';
@@ -122,6 +122,9 @@ export default {
     };
   },
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { stream: () => 'up 75%\n' };
 
 function keyOf({ host, address }: Target): string {
   return `${host} ${address}`;

@@ -1,7 +1,7 @@
 // DNS: ask the real server one question, and nobody else, and compare the answer. Over UDP, asked again while there is no
 // answer, and over TCP when the answer was cut short; or over TCP alone.
 
-import type { OptionRow, OptionsOf, Poll } from 'anybal/monitor';
+import type { OptionRow, OptionsOf, Poll, Sample } from 'anybal/monitor';
 import { ask, printQuestion } from './lib/dns-exchange.ts';
 import {
   canonicalData,
@@ -13,6 +13,7 @@ import {
   TYPES,
 } from './lib/dns-message.ts';
 import { idle } from './lib/doubt.ts';
+import { dnsReply } from './lib/samples.ts';
 import { printable } from './lib/text.ts';
 
 const options = [
@@ -131,6 +132,9 @@ export default {
     };
   },
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { options: { name: 'www.example.org' }, datagram: dnsReply };
 
 /** What is wrong with the answer, or null. */
 function complaintOf(message: Message, o: Options, wanted: readonly string[]): string | null {

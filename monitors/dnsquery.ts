@@ -2,9 +2,10 @@
 // call it an error. Options, meaning and words are PyBal's, with two repairs: only the real server is asked, never the
 // resolvers of this host, and it is asked again while there is no answer. The monitor DNS can do more.
 
-import type { OptionRow, Poll, Target, Tools } from 'anybal/monitor';
+import type { OptionRow, Poll, Sample, Target, Tools } from 'anybal/monitor';
 import { ask, type Outcome, printQuestion } from './lib/dns-exchange.ts';
 import { nameComplaint, type Question } from './lib/dns-message.ts';
+import { dnsReply } from './lib/samples.ts';
 
 const options = [
   {
@@ -75,6 +76,9 @@ export default {
     },
   }),
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { options: { hostnames: "[ 'www.example.org' ]" }, datagram: dnsReply };
 
 /** Null when it is up. */
 function reasonOf(

@@ -1,7 +1,7 @@
 // File: one document says how many servers are: a cluster's membership, or what a deployment writes. It is a file or comes from a
 // URL, and is read once per interval for all servers. A document that is missing, stale or garbled says nothing of anybody.
 
-import type { Cut, Health, OptionRow, OptionsOf, Poll, Target, Tools } from 'anybal/monitor';
+import type { Cut, Health, OptionRow, OptionsOf, Poll, Sample, Target, Tools } from 'anybal/monitor';
 import { type Feed, readFeed } from './lib/feed.ts';
 import { textOf } from './lib/text.ts';
 
@@ -105,6 +105,9 @@ export default {
     };
   },
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { options: { path: '/run/members' }, files: { '/run/members': 'cp1.example.org up\n' } };
 
 function absent(o: Options, { host }: Target, where: string): Health {
   if (o.absent === 'up') return { is: 'up' };

@@ -1,9 +1,10 @@
 // GRPC: the standard health service (grpc.health.v1, method Check), in the clear (HTTP/2 with prior knowledge) or over TLS. A new
 // connection for each check, so that a server which takes no more of them is noticed.
 
-import type { Cut, Health, OptionRow, OptionsOf, Poll, Stream, Target, Tools } from 'anybal/monitor';
+import type { Cut, Health, OptionRow, OptionsOf, Poll, Sample, Stream, Target, Tools } from 'anybal/monitor';
 import { Connection } from './lib/http-connection.ts';
 import type { ResponseReader } from './lib/response.ts';
+import { grpcSays } from './lib/samples.ts';
 import { endpoint, noConnection, printable } from './lib/text.ts';
 import { doubtTls, refuseTls, TLS_ROWS, tlsOptions } from './lib/tls.ts';
 
@@ -84,6 +85,9 @@ export default {
     },
   }),
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { stream: grpcSays };
 
 /** The connection, or why there is none that speaks HTTP/2. */
 async function connect(o: Options, tools: Tools, { address, port }: Target, cut: Cut): Promise<Stream | string> {

@@ -2,7 +2,7 @@
 // (RFC 9113) where ALPN or the options say so. The connection goes to the server's own address and port whatever the URL says.
 // PyBal's own HTTP check, with its options and words, is ProxyFetch.
 
-import type { Cut, Poll, Stream, Target, TlsCertificate, TlsOptions, Tools } from 'anybal/monitor';
+import type { Cut, Poll, Sample, Stream, Target, TlsCertificate, TlsOptions, Tools } from 'anybal/monitor';
 import type { Expectation } from './lib/expect.ts';
 import { Connection } from './lib/http-connection.ts';
 import {
@@ -19,6 +19,7 @@ import type { Options, Question, Statuses } from './lib/http-options.ts';
 import type { Http1Reading } from './lib/http1.ts';
 import { inTurn } from './lib/in-turn.ts';
 import type { ResponseReader } from './lib/response.ts';
+import { httpSays } from './lib/samples.ts';
 import { printable, textOf } from './lib/text.ts';
 import { serverNameOf } from './lib/tls.ts';
 
@@ -44,6 +45,12 @@ export default {
     return { check: (target, cut) => prober.check(target, cut), forget: (target) => prober.forget(target) };
   },
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = {
+  options: { url: "[ 'http://www.example.org/' ]", 'expect-text': 'ok' },
+  stream: httpSays,
+};
 
 type Verdict = { is: 'up'; detail?: string } | { is: 'down'; reason: string; slowByMs: number };
 type Credentials = Pick<TlsOptions, 'ca' | 'certificate' | 'files'>;

@@ -4,7 +4,7 @@
 // silence without asking again; `connect-timeout` (fixed to 30 s there) is ours. So a server that accepts and closes at once, as a
 // proxy without a backend may, is up for ever: it is counted, and somebody has to ask it a question.
 
-import type { Cut, Health, OptionRow, Stream, StreamHandlers, Target, Tools, Watch } from 'anybal/monitor';
+import type { Cut, Health, OptionRow, Sample, Stream, StreamHandlers, Target, Tools, Watch } from 'anybal/monitor';
 import { endpoint, textOf } from './lib/text.ts';
 
 const options = [
@@ -105,6 +105,9 @@ export default {
     };
   },
 } satisfies Watch<typeof options>;
+
+/** A healthy server need say nothing: for `anybal monitor test`. */
+export const sample: Sample = { options: {} };
 
 type End = { readonly means: Health | 'unchanged' };
 

@@ -1,7 +1,7 @@
 // Ping: ICMP echo to the real server. It says that the host is there and the way to it is open, nothing of its services: let
 // it never be a service's only monitor.
 
-import type { OptionRow, OptionsOf, Poll } from 'anybal/monitor';
+import type { OptionRow, OptionsOf, Poll, Sample } from 'anybal/monitor';
 import { idleLatency } from './lib/doubt.ts';
 import { textOf } from './lib/text.ts';
 
@@ -99,6 +99,9 @@ export default {
     };
   },
 } satisfies Poll<typeof options>;
+
+/** A healthy server need say nothing: for `anybal monitor test`. */
+export const sample: Sample = { options: {} };
 
 /** The requests of one check. Ends when enough were answered, or too many can not be any more. */
 class Round {

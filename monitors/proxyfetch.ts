@@ -7,6 +7,7 @@ import type {
   OptionRow,
   OptionsOf,
   Poll,
+  Sample,
   Stream,
   StreamHandlers,
   Target,
@@ -17,6 +18,7 @@ import { failing } from './lib/doubt.ts';
 import { Http1Reader, type Http1Reading } from './lib/http1.ts';
 import { inTurn } from './lib/in-turn.ts';
 import type { Verdict } from './lib/response.ts';
+import { httpSays } from './lib/samples.ts';
 import { textOf } from './lib/text.ts';
 import { serverNameOf } from './lib/tls.ts';
 
@@ -121,6 +123,9 @@ export default {
     };
   },
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { options: { url: "[ 'http://www.example.org/' ]" }, stream: httpSays };
 
 const SUCCESSES: readonly number[] = [200, 201, 202];
 const REDIRECTS: readonly number[] = [301, 302, 303];

@@ -3,7 +3,18 @@
 // for a turn (the runner bounds how many programs run at once) is not part of the timeout, so the world enforces it and not
 // the runner.
 
-import type { CommandResult, Cut, Health, OptionRow, OptionsOf, Poll, Target, Template, Tools } from 'anybal/monitor';
+import type {
+  CommandResult,
+  Cut,
+  Health,
+  OptionRow,
+  OptionsOf,
+  Poll,
+  Sample,
+  Target,
+  Template,
+  Tools,
+} from 'anybal/monitor';
 
 const OUTPUT_BYTES = 4096;
 const PASSWD_BYTES = 4 << 20;
@@ -95,6 +106,12 @@ export default {
     },
   }),
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = {
+  options: { command: '/usr/bin/true', timeout: '5' },
+  command: { exitCode: 0, output: 'fine' },
+};
 
 const NUMBERS = /^(\d{1,9})(?::(\d{1,9}))?$/;
 

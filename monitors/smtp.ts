@@ -1,7 +1,7 @@
 // SMTP (RFC 5321): greeting, EHLO, and TLS from the start or by STARTTLS (RFC 3207). Leaves with QUIT, so that the server's log
 // stays quiet. No mail is sent.
 
-import type { Clock, Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
+import type { Clock, Cut, OptionRow, OptionsOf, Poll, Sample, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { type Lines, linesOf } from './lib/lines.ts';
 import { noConnection, printable, quote, textOf } from './lib/text.ts';
 import { doubtTls, refuseTls, TLS_ROWS, tlsOptions } from './lib/tls.ts';
@@ -97,6 +97,14 @@ export default {
     },
   }),
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = {
+  stream: (received) =>
+    `220 mail.example.org ESMTP\r\n${/EHLO .*\r\n/.test(received) ? '250-mail.example.org\r\n250 PIPELINING\r\n' : ''}${
+      received.includes('QUIT\r\n') ? '221 2.0.0 Bye\r\n' : ''
+    }`,
+};
 
 interface Reply {
   readonly code: number;

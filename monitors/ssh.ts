@@ -1,7 +1,7 @@
 // SSH: the server's identification (RFC 4253 §4.2), a login, or a command's exit status. The first is a connection of our own;
 // the others are OpenSSH's client with everything switched off that it could do besides, and host keys always checked.
 
-import type { CommandResult, Cut, Health, OptionRow, OptionsOf, Poll, Target, Tools } from 'anybal/monitor';
+import type { CommandResult, Cut, Health, OptionRow, OptionsOf, Poll, Sample, Target, Tools } from 'anybal/monitor';
 import { linesOf } from './lib/lines.ts';
 import { noConnection, printable, quote, textOf } from './lib/text.ts';
 
@@ -80,6 +80,9 @@ export default {
     check: (target, cut) => (o.mode === 'banner' ? banner(o, tools, target, cut) : login(o, tools, target, cut)),
   }),
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = { stream: () => 'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n' };
 
 function refusals(o: Options) {
   const wrong: { readonly option: (typeof options)[number]['name']; readonly why: string }[] = [];

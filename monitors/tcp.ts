@@ -1,7 +1,7 @@
 // TCP: connect, and say and hear what the protocol's first words are, with or without TLS. Without `send` and `expect` a
 // connection that comes about is up, whatever happens to it afterwards.
 
-import type { Cut, OptionRow, OptionsOf, Poll, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
+import type { Cut, OptionRow, OptionsOf, Poll, Sample, Stream, Target, TlsOptions, Tools } from 'anybal/monitor';
 import { idle, idleLatency } from './lib/doubt.ts';
 import { fromOctets, toOctets } from './lib/octets.ts';
 import { noConnection, quote } from './lib/text.ts';
@@ -100,6 +100,12 @@ export default {
     },
   }),
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = {
+  options: { send: "'PING\\r\\n'", expect: "'+PONG'" },
+  stream: (received) => (received.includes('PING') ? '+PONG\r\n' : ''),
+};
 
 /** The connection, or why there is none. */
 async function connected(

@@ -2,7 +2,7 @@
 // up, and only ICMP that nobody listens there (or that nobody can be reached) is down: that is PyBal's monitor, whose options
 // and meaning are kept. A server that drops everything looks healthy to it.
 
-import type { OptionRow, OptionsOf, Poll, Target, Tools, UdpSocket } from 'anybal/monitor';
+import type { OptionRow, OptionsOf, Poll, Sample, Target, Tools, UdpSocket } from 'anybal/monitor';
 import { idle } from './lib/doubt.ts';
 import { fromOctets, toOctets } from './lib/octets.ts';
 import { endpoint, quote, textOf } from './lib/text.ts';
@@ -154,6 +154,12 @@ export default {
     }
   },
 } satisfies Poll<typeof options>;
+
+/** How a healthy server answers: for `anybal monitor test`. */
+export const sample: Sample = {
+  options: { send: "'ping'", expect: "'pong'" },
+  datagram: () => new TextEncoder().encode('pong'),
+};
 
 /** Each datagram in each try; once if nothing is expected. Returns a function that ends it. */
 function sendAll(o: Options, tools: Tools, socket: UdpSocket, fail: (reason: string) => void): () => void {

@@ -2,7 +2,7 @@
 // is, but for a connection with TLS, which is made in two steps so that each has its time.
 
 import { printEndpoint } from '../lib/address.ts';
-import { errorText } from '../lib/errors.ts';
+import { errorText, SystemError } from '../lib/errors.ts';
 import { showUrl } from '../lib/url.ts';
 import type { ConnectOptions, Endpoint, Stream, TlsOptions, Wall, World } from '../world/world.ts';
 import type { Cut } from '../lib/cut.ts';
@@ -104,9 +104,16 @@ async function told<T>(say: Say, what: string, begin: () => Promise<T>, answer: 
     say(`${what}: ${answer(value)}`);
     return value;
   } catch (error) {
-    say(`${what}: ${errorText(error)}`);
+    say(`${what}: ${cutOr(error)}`);
     throw error;
   }
+}
+
+/** ECANCELED says who ended it, which is us, and not why. */
+function cutOr(error: unknown): string {
+  return error instanceof SystemError && error.code === 'ECANCELED'
+    ? 'not done when the time was over'
+    : errorText(error);
 }
 
 async function connect(world: World, options: ConnectOptions, cut: Cut, say: Say): Promise<Stream> {

@@ -1,19 +1,18 @@
 // Every built-in monitor through the conformance kit, and the kit on monitors that break the contract, one way each.
 
 import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { optionsOf, rows } from '../../src/foreground/monitor-test.ts';
 import { examine, type Finding, type Outside } from '../../src/health/kit/kit.ts';
-import { loadMonitor } from '../../src/health/loader.ts';
+import { loadMonitorFile } from '../../src/health/loader.ts';
 import type { Poll, Sample, Tools, Watch } from '../../src/health/monitor.ts';
 import { createHeapMeter } from '../../src/world/real/heap.ts';
 import { createRealWorld, type RealWorld } from '../../src/world/real/world.ts';
-import { SAMPLES } from '../support/monitor-samples.ts';
 
 // This file runs as dist/test/sim/kit.sim.test.js.
-const BUILT_IN = readdirSync(new URL('../../../monitors/', import.meta.url))
-  .filter((name) => name.endsWith('.ts'))
-  .map((name) => name.replace(/\.ts$/, ''));
+const FOLDER = new URL('../../monitors/', import.meta.url);
+const BUILT_IN = readdirSync(FOLDER).filter((name) => name.endsWith('.js'));
 
 let world: RealWorld;
 let outside: Outside;
@@ -28,9 +27,8 @@ const failing = (findings: readonly Finding[]) => rows(findings.filter(({ good }
 describe('Every built-in monitor keeps to the contract', () => {
   for (const name of BUILT_IN) {
     it(name, async () => {
-      const module = await loadMonitor(name, []);
-      const sample = SAMPLES[name];
-      if (module === null || sample === undefined) throw new Error(`no sample of a healthy server for ${name}`);
+      const { module, sample } = await loadMonitorFile(fileURLToPath(new URL(name, FOLDER)));
+      if (sample === null) throw new Error(`${name} has no sample of a healthy server`);
       const options = optionsOf(module, sample.options ?? {}, []);
       expect(failing(await examine({ module, options, sample }, outside))).to.deep.equal([]);
     });

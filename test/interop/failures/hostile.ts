@@ -1,4 +1,4 @@
-// Servers that break the rules, on real sockets of loopback. Each speaks as a healthy one does (test/support/monitor-samples.ts), and
+// Servers that break the rules, on real sockets of loopback. Each speaks as a healthy one does (the monitor's own `sample`), and
 // then does not.
 
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';

@@ -1,22 +1,21 @@
 // The monitors, each with the real server that it is put before, and what can become of that one.
 
-import agent from '../../../monitors/agent.ts';
-import dns from '../../../monitors/dns.ts';
+import agent, { sample as agentSample } from '../../../monitors/agent.ts';
+import dns, { sample as dnsSample } from '../../../monitors/dns.ts';
 import dnsquery from '../../../monitors/dnsquery.ts';
 import file from '../../../monitors/file.ts';
-import grpc from '../../../monitors/grpc.ts';
+import grpc, { sample as grpcSample } from '../../../monitors/grpc.ts';
 import http from '../../../monitors/http.ts';
 import idleconnection from '../../../monitors/idleconnection.ts';
 import ping from '../../../monitors/ping.ts';
 import proxyfetch from '../../../monitors/proxyfetch.ts';
 import runcommand from '../../../monitors/runcommand.ts';
-import smtp from '../../../monitors/smtp.ts';
-import ssh from '../../../monitors/ssh.ts';
+import smtp, { sample as smtpSample } from '../../../monitors/smtp.ts';
+import ssh, { sample as sshSample } from '../../../monitors/ssh.ts';
 import tcp from '../../../monitors/tcp.ts';
 import udp from '../../../monitors/udp.ts';
 import { printEndpoint } from '../../../src/lib/address.ts';
-import type { MonitorModule } from '../../../src/health/monitor.ts';
-import { SAMPLES } from '../../support/monitor-samples.ts';
+import type { MonitorModule, Sample } from '../../../src/health/monitor.ts';
 import type { Speech } from './hostile.ts';
 import { AT, PORTS, type Servers, type TlsPorts } from './servers.ts';
 
@@ -73,7 +72,7 @@ export interface Subject {
 /** The name that certificates are for. */
 const REAL = 'real.example';
 const trusting = (servers: Servers): Given => ({ 'tls-servername': REAL, 'tls-ca': servers.authority });
-const sample = (name: string): Speech => SAMPLES[name]?.stream ?? (() => '');
+const speechOf = ({ stream }: Sample): Speech => stream ?? (() => '');
 const at = ({ address, port }: Place): string => printEndpoint(address, port);
 const FLOODED_PAGE = 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n';
 const page = (body: string): Speech => {
@@ -84,7 +83,7 @@ const page = (body: string): Speech => {
 /** A length before each message (RFC 1035 §4.2.2). */
 const dnsOverTcp: Speech = (received) => {
   const query = Buffer.from(received, 'latin1').subarray(2);
-  const reply = query.length < 12 ? null : (SAMPLES['dns']?.datagram?.(query) ?? null);
+  const reply = query.length < 12 ? null : (dnsSample.datagram?.(query) ?? null);
   return reply === null ? '' : Buffer.concat([Buffer.from([reply.length >> 8, reply.length & 255]), reply]);
 };
 
@@ -93,7 +92,7 @@ const QUERY = '\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07exampl
 /** 192.0.2.1. */
 const ANSWER = '\xc0\x00\x02\x01';
 
-const healthyReply = (bytes: Buffer): Buffer => Buffer.from(SAMPLES['dns']?.datagram?.(bytes) ?? []);
+const healthyReply = (bytes: Buffer): Buffer => Buffer.from(dnsSample.datagram?.(bytes) ?? []);
 const altered = (bytes: Buffer, alter: (reply: Buffer) => void): readonly Buffer[] => {
   const reply = healthyReply(bytes);
   alter(reply);
@@ -303,7 +302,7 @@ export const subjects: readonly Subject[] = [
     module: ssh,
     port: PORTS.sshd,
     options: () => ({}),
-    hostile: { speech: sample('ssh'), endless: 'x' },
+    hostile: { speech: speechOf(sshSample), endless: 'x' },
   },
   {
     title: 'SSH, mode = login',
@@ -318,7 +317,7 @@ export const subjects: readonly Subject[] = [
       identity: servers.path('client'),
       'known-hosts': servers.path('known_hosts'),
     }),
-    hostile: { speech: sample('ssh'), endless: 'x' },
+    hostile: { speech: speechOf(sshSample), endless: 'x' },
     own: [
       { title: 'another host key', given: (servers) => ({ 'known-hosts': servers.path('changed_hosts') }) },
       { title: 'a host that nobody knows', given: (servers) => ({ 'known-hosts': servers.path('no_hosts') }) },
@@ -339,7 +338,7 @@ export const subjects: readonly Subject[] = [
     module: smtp,
     port: PORTS.exim,
     options: () => ({}),
-    hostile: { speech: sample('smtp'), endless: '220-' },
+    hostile: { speech: speechOf(smtpSample), endless: '220-' },
     tls: { ports: PORTS.eximTls, given: (servers) => ({ tls: 'starttls', ...trusting(servers) }), starttls: true },
   },
   {
@@ -349,10 +348,10 @@ export const subjects: readonly Subject[] = [
     port: PORTS.grpc,
     options: () => ({}),
     hostile: {
-      speech: sample('grpc'),
+      speech: speechOf(grpcSample),
       // SETTINGS, :status 200 with application/grpc, and DATA that ends nowhere.
       endless: Buffer.concat([
-        Buffer.from(sample('grpc')('') as Uint8Array),
+        Buffer.from(speechOf(grpcSample)('') as Uint8Array),
         Buffer.from([0, 0, 19, 1, 4, 0, 0, 0, 1, 0x88, 0x5f, 16, ...Buffer.from('application/grpc')]),
         Buffer.from([0, 64, 0, 0, 0, 0, 0, 0, 1]),
       ]),
@@ -365,7 +364,7 @@ export const subjects: readonly Subject[] = [
     module: agent,
     port: PORTS.agent,
     options: () => ({}),
-    hostile: { speech: sample('agent'), endless: 'up ' },
+    hostile: { speech: speechOf(agentSample), endless: 'up ' },
     // HAProxy's agents may end a line by closing: what came before is a line, if it has a word that is known.
     bears: ['an answer that is cut short, then closed'],
   },

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { tracedWorld } from '../../../src/health/trace.ts';
 import { Knife } from '../../../src/lib/cut.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
 import type { Stream, Wall, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
 
@@ -45,6 +46,24 @@ describe('A world that tells what is done with it', () => {
       expect(said[0]).to.match(/ …$/);
       expect(said[1]).to.equal(does);
     }
+  });
+
+  it('says that the time was over where a step was cut, and what was thrown where not', async () => {
+    const said: string[] = [];
+    const { world } = new FakeWorld();
+    const refuse = (code: string) => ({
+      ...world.streams,
+      connect: () => Promise.reject(new SystemError(code, 'connect 10.0.0.1:80')),
+    });
+    for (const code of ['ECANCELED', 'ECONNREFUSED']) {
+      const traced = tracedWorld({ ...world, streams: refuse(code) }, (text) => said.push(text));
+      const thrown = await traced.streams
+        .connect({ address: '10.0.0.1', port: 80 }, new Knife())
+        .catch((error: unknown) => error);
+      expect(thrown).to.have.property('code', code);
+    }
+    expect(said[1]).to.equal('TCP to 10.0.0.1:80: not done when the time was over');
+    expect(said[3]).to.match(/^TCP to 10\.0\.0\.1:80: .*ECONNREFUSED/);
   });
 
   it('counts the days of a certificate as the warning about it does', async () => {

@@ -1,13 +1,12 @@
-// A healthy server for each built-in monitor: what the conformance kit needs to try it. A monitor without one fails its test.
-
-import type { Sample } from '../../src/health/monitor.ts';
+// Healthy servers that take more than a line: what monitors say of themselves to `anybal monitor test`, in their export `sample`.
 
 const HTTP = 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n';
 
-const http = (received: string): string => (received.includes('\r\n\r\n') ? HTTP : '');
+/** A web server whose pages are all `ok`. */
+export const httpSays = (received: string): string => (received.includes('\r\n\r\n') ? HTTP : '');
 
 /** A DNS response (RFC 1035 §4.1) to the question of a query: one address. */
-function dnsReply(query: Uint8Array): Uint8Array {
+export function dnsReply(query: Uint8Array): Uint8Array {
   let end = 12;
   while ((query[end] ?? 0) !== 0) end += 1 + (query[end] ?? 0);
   const question = query.subarray(12, end + 5);
@@ -35,7 +34,7 @@ function framesOf(received: string): readonly number[] {
 }
 
 /** A gRPC server that serves: SETTINGS, and when the request's DATA is here, :status 200, SERVING and grpc-status 0. */
-function grpc(received: string): Uint8Array {
+export function grpcSays(received: string): Uint8Array {
   const types = framesOf(received);
   const response = [
     ...frame(1, 4, 1, [0x88, 0x5f, ...octets('application/grpc')]),
@@ -48,29 +47,3 @@ function grpc(received: string): Uint8Array {
     ...(types.includes(0) ? response : []),
   ]);
 }
-
-/** By the name of the monitor's file. */
-export const SAMPLES: Readonly<Record<string, Sample>> = {
-  agent: { stream: () => 'up 75%\n' },
-  dns: { options: { name: 'www.example.org' }, datagram: dnsReply },
-  dnsquery: { options: { hostnames: "[ 'www.example.org' ]" }, datagram: dnsReply },
-  file: { options: { path: '/run/members' }, files: { '/run/members': 'cp1.example.org up\n' } },
-  grpc: { stream: grpc },
-  http: { options: { url: "[ 'http://www.example.org/' ]", 'expect-text': 'ok' }, stream: http },
-  idleconnection: {},
-  ping: {},
-  proxyfetch: { options: { url: "[ 'http://www.example.org/' ]" }, stream: http },
-  runcommand: { options: { command: '/usr/bin/true', timeout: '5' }, command: { exitCode: 0, output: 'fine' } },
-  smtp: {
-    stream: (received) =>
-      `220 mail.example.org ESMTP\r\n${/EHLO .*\r\n/.test(received) ? '250-mail.example.org\r\n250 PIPELINING\r\n' : ''}${
-        received.includes('QUIT\r\n') ? '221 2.0.0 Bye\r\n' : ''
-      }`,
-  },
-  ssh: { stream: () => 'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n' },
-  tcp: {
-    options: { send: "'PING\\r\\n'", expect: "'+PONG'" },
-    stream: (received) => (received.includes('PING') ? '+PONG\r\n' : ''),
-  },
-  udp: { options: { send: "'ping'", expect: "'pong'" }, datagram: () => new TextEncoder().encode('pong') },
-};
