@@ -240,7 +240,7 @@ export class PollLoop implements Loop, Sleeper {
       return;
     }
     // Timers run before sockets are read: one more turn, in case the answer is already here and it was us who were late.
-    this.#context.clock.at(1, () => {
+    this.#context.clock.at(0, () => {
       if (run === null || run.told || this.#stopped || this.#run !== run) return;
       run.timedOut = true;
       this.cutShort(run);

@@ -276,7 +276,10 @@ class Part extends CheckCut {
 
 function deadline(clock: Clock, whole: Cut, ms: number): ReturnType<Tools['deadline']> {
   const cut = new Part(whole);
-  const cancel = clock.at(ms, () => cut.abort());
+  // One more turn, as for the deadline of the whole check.
+  let cancel = clock.at(ms, () => {
+    cancel = clock.at(0, () => cut.abort());
+  });
   const forget = whole.onAbort(() => cut.abort());
   return {
     cut,

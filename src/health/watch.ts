@@ -138,7 +138,7 @@ export class WatchLoop implements Loop, Sleeper {
       return;
     }
     // Timers run before sockets are read: one more turn, in case it is us who were late.
-    this.#cancelNext = this.#context.clock.at(1, () => {
+    this.#cancelNext = this.#context.clock.at(0, () => {
       run.timedOut = true;
       this.cutShort(run);
     });

@@ -5,6 +5,7 @@ import { culpritOf } from '../../../src/health/stray.ts';
 import { CheckCut } from '../../../src/health/check-cut.ts';
 import { asHealth, judge } from '../../../src/health/judge.ts';
 import { makeGates, makeTools } from '../../../src/health/tools.ts';
+import { createClock } from '../../../src/world/real/clock.ts';
 import type { Mono, Stream, UdpHandlers, UdpSocket, World } from '../../../src/world/world.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
 
@@ -44,6 +45,25 @@ describe('What monitors are handed', () => {
       expect(health).to.have.property('is', 'unknown');
       expect(health).to.have.property('reason').that.includes(code);
     }
+  });
+
+  it('hears what came in before it cuts a part of a check whose time is over', async () => {
+    const { tools } = toolsOf({ clock: createClock() });
+    const { cut, release } = tools.deadline(new CheckCut(), 20);
+    const heard: boolean[] = [];
+    // As sockets are read: after the timers that are due, however long these take.
+    const answered = new Promise<void>((resolve) => {
+      setImmediate(() => {
+        heard.push(!cut.aborted);
+        resolve();
+      });
+      for (const until = performance.now() + 60; performance.now() < until; );
+    });
+    await answered;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    release();
+    expect(heard).to.deep.equal([true]);
+    expect(cut.aborted).to.equal(true);
   });
 
   it('waits for no file longer than the check has time, nor for ever, and does not blame the server', async () => {
