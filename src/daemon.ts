@@ -93,6 +93,8 @@ export class Daemon {
   });
   /** One after the other; never rejects. */
   #reloading: Promise<void> = Promise.resolve();
+  /** How many there were. */
+  #reload = 0;
   #servers: { readonly key: string; close(): Promise<void> }[] = [];
   /** By path: why what should be there is not. */
   readonly #notWritten = new Map<string, string>();
@@ -134,7 +136,8 @@ export class Daemon {
   /** Resolves when everything runs. A configuration that cannot be used at all ends the daemon with exit code 2. */
   start(): Promise<void> {
     const started = this.#start();
-    this.#reloading = started.catch(() => {});
+    // One that hangs is not to leave SIGHUP without an answer for good.
+    this.#reloading = within(this.#world.clock, RELOAD_MS, 'start', started).catch(() => {});
     return started;
   }
 
@@ -148,14 +151,14 @@ export class Daemon {
       this.#exit(2);
       return;
     }
-    await this.#use(loaded, loaded.config);
+    await this.#use(loaded, loaded.config, this.#reload);
   }
 
   /** SIGHUP: read the configuration and the pools again. A file that cannot be used changes nothing. */
   hangUp(): void {
     this.#options.reopenLog?.();
     this.#reloading = this.#reloading
-      .then(() => within(this.#world.clock, RELOAD_MS, 'reload', this.#reload()))
+      .then(() => within(this.#world.clock, RELOAD_MS, 'reload', this.#readAgain(++this.#reload)))
       .catch((error: unknown) => {
         const why = `Reload did not come to its end: ${errorText(error)}`;
         this.#log('error', why);
@@ -339,14 +342,15 @@ export class Daemon {
 
   // ── configuration ──
 
-  async #reload(): Promise<void> {
-    if (this.#stopping || this.#exited) return;
+  async #readAgain(reload: number): Promise<void> {
+    if (this.#isOver(reload)) return;
     const { configPath } = this.#options;
     const loaded = await loadConfig(
       this.#world,
       configPath,
       this.#sections === null ? {} : { lastGood: this.#sections.lastGood },
     );
+    if (this.#isOver(reload)) return;
     this.#complain(loaded.complaints);
     if (loaded.config === null) {
       this.#log('error', `${configPath} cannot be used: all stays as it was`);
@@ -364,19 +368,26 @@ export class Daemon {
       return;
     }
     for (const text of restartNeeded(running.global, loaded.config.global)) this.#log('warn', text);
-    await this.#use(loaded, loaded.config);
+    await this.#use(loaded, loaded.config, reload);
+    if (this.#isOver(reload)) return;
     this.#pools.reread();
     this.#refused = null;
     this.#log('info', `Reloaded ${configPath}`);
+  }
+
+  /** Of the start, which is number 0, or a reload: the daemon ends, or what this one has read is older than what is in force. */
+  #isOver(reload: number): boolean {
+    return this.#stopping || this.#exited || reload !== this.#reload;
   }
 
   #refuse(why: string): void {
     this.#refused = { why, since: this.#refused?.since ?? this.#world.clock.now() };
   }
 
-  async #use(loaded: Loaded, config: Config): Promise<void> {
-    this.#modules = await this.#modulesOf(config.services);
-    if (this.#stopping || this.#exited) return;
+  async #use(loaded: Loaded, config: Config, reload: number): Promise<void> {
+    const modules = await this.#modulesOf(config.services);
+    if (this.#isOver(reload)) return;
+    this.#modules = modules;
     const { global } = config;
     this.#sections = loaded;
     // What is still wanted is tried again.
@@ -391,9 +402,10 @@ export class Daemon {
     this.#reconciler.start(settings);
     this.#checkWhatPoolsSay();
     this.#pools.configure(config.services, global);
-    await this.#configureSpeaker(config);
-    if (this.#stopping || this.#exited) return;
+    await this.#configureSpeaker(config, reload);
+    if (this.#isOver(reload)) return;
     await this.#warnOfSettings(config);
+    if (this.#isOver(reload)) return;
     await this.#serve(config);
     await this.#keepSections();
     this.#soon();
@@ -431,19 +443,19 @@ export class Daemon {
     return modules;
   }
 
-  async #configureSpeaker(config: Config): Promise<void> {
+  async #configureSpeaker(config: Config, reload: number): Promise<void> {
     if (this.#options.backend === 'dry-run') return;
     const { global, peers } = config;
     // Whose address is a VIP is known when the host's addresses were read.
     await within(this.#world.clock, FIRST_READING_MS, 'first reading', this.#firstReading).catch(() => {});
-    if (this.#stopping || this.#exited) return;
+    if (this.#isOver(reload)) return;
     const listen = global.bgp
       ? global.bgpLocalAddresses.map((address) => ({ address, port: global.bgpLocalPort }))
       : [];
     const { keys, problems } = await readKeys(this.#world.files, peers, this.#keys);
     this.#keys = keys;
     for (const text of problems) this.#world.log({ level: 'error', system: 'bgp', text });
-    if (this.#stopping || this.#exited) return;
+    if (this.#isOver(reload)) return;
     this.#bfd.configure(peers, global.bfdWedgedSeconds, keys.bfd);
     await this.#speaker.configure({
       routerId: global.routerId ?? this.#ownId(config),
@@ -452,7 +464,7 @@ export class Daemon {
       keys: keys.md5,
       aoKeys: keys.ao,
     });
-    if (this.#stopping || this.#exited) return;
+    if (this.#isOver(reload)) return;
     for (const [peer, routes] of this.#decision?.desired.routes ?? []) this.#speaker.set(peer, routes);
   }
 

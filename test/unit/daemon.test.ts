@@ -127,6 +127,8 @@ class Site {
   readonly served = new Map<string, (request: ServedRequest) => ServedResponse | Promise<ServedResponse>>();
   readonly closed: string[] = [];
   readonly daemon: Daemon;
+  /** Before this no monitor is there. */
+  loaded = Promise.resolve();
 
   constructor(is: Sections | string = {}, options: Partial<DaemonOptions> = {}) {
     const { fake } = this.kernel;
@@ -159,7 +161,7 @@ class Site {
         listen: async (at) => ({ local: at, close: async () => {} }),
       },
       bfd: this.bfd,
-      monitor: (name) => Promise.resolve(name.toLowerCase() === 'scripted' ? this.poll.module : null),
+      monitor: (name) => this.loaded.then(() => (name.toLowerCase() === 'scripted' ? this.poll.module : null)),
     };
     this.daemon = new Daemon(world, {
       configPath: CONF,
@@ -409,6 +411,24 @@ describe('daemon', () => {
         expect(site.exits).to.deep.equal([]);
       });
     }
+
+    it('that hangs is given up, and changes nothing any more once another has read a later file', async () => {
+      const site = await new Site().running();
+      let letGo = (): void => {};
+      site.loaded = new Promise((resolve) => {
+        letGo = resolve;
+      });
+      site.daemon.hangUp();
+      await site.pass(61);
+      expect(refusals(site)).to.include('Reload did not come to its end');
+      site.loaded = Promise.resolve();
+      await site.reload({ more: TLS });
+      expect(site.destinations('tcp 10.0.0.2:443')).to.deep.equal(['10.9.0.3:443']);
+      letGo();
+      await site.pass(20);
+      expect(site.destinations('tcp 10.0.0.2:443')).to.deep.equal(['10.9.0.3:443']);
+      expect(site.lines('info').filter((line) => line.startsWith('Reloaded'))).to.have.length(1);
+    });
 
     it('of a torn file is refused, and that is an alarm until a reload succeeds', async () => {
       const site = await new Site({ more: TLS }).running();
