@@ -106,7 +106,7 @@ export default {
   },
 } satisfies Watch<typeof options>;
 
-/** A healthy server need say nothing: for `anybal monitor test`. */
+/** A healthy server holds the connection and need say nothing: for `anybal monitor test`. */
 export const sample: Sample = { options: {} };
 
 type End = { readonly means: Health | 'unchanged' };

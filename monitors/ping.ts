@@ -100,7 +100,7 @@ export default {
   },
 } satisfies Poll<typeof options>;
 
-/** A healthy server need say nothing: for `anybal monitor test`. */
+/** A healthy server answers the echo, which `anybal monitor test` knows without being told. */
 export const sample: Sample = { options: {} };
 
 /** The requests of one check. Ends when enough were answered, or too many can not be any more. */

@@ -7,7 +7,7 @@ import type { Clock } from '../world/world.ts';
 export const TICK_MS = 20;
 
 /**
- * What can wait shares ticks that are further apart, unless so many ring that each of the closer ones has a hundred of its own. They
+ * What can wait shares ticks that are further apart, unless so many ring that the closer ones are well filled as it is. They
  * divide a second, so that what comes every few seconds finds the same place each time.
  */
 const PATIENT = [

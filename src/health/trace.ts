@@ -109,11 +109,9 @@ async function told<T>(say: Say, what: string, begin: () => Promise<T>, answer: 
   }
 }
 
-/** ECANCELED says who ended it, which is us, and not why. */
+/** ECANCELED is a word for us, not for who looks on. */
 function cutOr(error: unknown): string {
-  return error instanceof SystemError && error.code === 'ECANCELED'
-    ? 'not done when the time was over'
-    : errorText(error);
+  return error instanceof SystemError && error.code === 'ECANCELED' ? 'cut short' : errorText(error);
 }
 
 async function connect(world: World, options: ConnectOptions, cut: Cut, say: Say): Promise<Stream> {

@@ -11,8 +11,10 @@ import { createHeapMeter } from '../../src/world/real/heap.ts';
 import { createRealWorld, type RealWorld } from '../../src/world/real/world.ts';
 
 // This file runs as dist/test/sim/kit.sim.test.js.
-const FOLDER = new URL('../../monitors/', import.meta.url);
-const BUILT_IN = readdirSync(FOLDER).filter((name) => name.endsWith('.js'));
+const BUILT = new URL('../../monitors/', import.meta.url);
+const BUILT_IN = readdirSync(new URL('../../../monitors/', import.meta.url))
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => name.replace(/\.ts$/, '.js'));
 
 let world: RealWorld;
 let outside: Outside;
@@ -27,7 +29,7 @@ const failing = (findings: readonly Finding[]) => rows(findings.filter(({ good }
 describe('Every built-in monitor keeps to the contract', () => {
   for (const name of BUILT_IN) {
     it(name, async () => {
-      const { module, sample } = await loadMonitorFile(fileURLToPath(new URL(name, FOLDER)));
+      const { module, sample } = await loadMonitorFile(fileURLToPath(new URL(name, BUILT)));
       if (sample === null) throw new Error(`${name} has no sample of a healthy server`);
       const options = optionsOf(module, sample.options ?? {}, []);
       expect(failing(await examine({ module, options, sample }, outside))).to.deep.equal([]);

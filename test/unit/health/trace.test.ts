@@ -48,7 +48,7 @@ describe('A world that tells what is done with it', () => {
     }
   });
 
-  it('says that the time was over where a step was cut, and what was thrown where not', async () => {
+  it('says that a step was cut short, and what was thrown where it was not', async () => {
     const said: string[] = [];
     const { world } = new FakeWorld();
     const refuse = (code: string) => ({
@@ -62,7 +62,7 @@ describe('A world that tells what is done with it', () => {
         .catch((error: unknown) => error);
       expect(thrown).to.have.property('code', code);
     }
-    expect(said[1]).to.equal('TCP to 10.0.0.1:80: not done when the time was over');
+    expect(said[1]).to.equal('TCP to 10.0.0.1:80: cut short');
     expect(said[3]).to.match(/^TCP to 10\.0\.0\.1:80: .*ECONNREFUSED/);
   });
 
