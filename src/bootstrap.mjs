@@ -70,21 +70,26 @@ const SOURCES = ['demo', 'etcd', 'package', 'partition', 'pool-dns'];
 const ALONE = ['mass-failure'];
 const interop = (name) => `dist/test/interop/${name}{.test.js,/**/*.test.js}`;
 
+/** Where tests wait in real time: those that fail while the machine stands still are run again. */
+const STEADY = ['--require', './dist/test/support/steady.js'];
+
 /** Name → the files of a mocha suite, or a program of its own whose last words have mocha's counts. */
 const SUITES = {
   // What mostly waits comes first, and the rest is done meanwhile.
   unit: {
     mocha: [
-      ...['--parallel', '--jobs', '8'],
+      ...['--parallel', '--jobs', '8', ...STEADY],
       'dist/test/unit/{main,{foreground,log,monitors,world}/**/*}.test.js',
       'dist/test/unit/{!(main),!(foreground|log|monitors|world)/**/*}.test.js',
     ],
   },
   sim: { mocha: ['--parallel', '--jobs', '2', '--timeout', '600000', 'dist/test/sim/**/*.sim.test.js'] },
-  'interop-routers': { mocha: ['--timeout', '60000', ...ROUTERS.map(interop)] },
-  'interop-sources': { mocha: ['--timeout', '60000', ...SOURCES.map(interop)] },
-  'interop-servers': { mocha: ['--timeout', '60000', interop(`!(${[...ROUTERS, ...SOURCES, ...ALONE].join('|')})`)] },
-  'interop-alone': { mocha: ['--timeout', '60000', ...ALONE.map(interop)] },
+  'interop-routers': { mocha: ['--timeout', '60000', ...STEADY, ...ROUTERS.map(interop)] },
+  'interop-sources': { mocha: ['--timeout', '60000', ...STEADY, ...SOURCES.map(interop)] },
+  'interop-servers': {
+    mocha: ['--timeout', '60000', ...STEADY, interop(`!(${[...ROUTERS, ...SOURCES, ...ALONE].join('|')})`)],
+  },
+  'interop-alone': { mocha: ['--timeout', '60000', ...STEADY, ...ALONE.map(interop)] },
   lab: { node: ['dist/test/lab/main.js'] },
   ao: { node: ['dist/test/lab/ao/main.js'] },
 };

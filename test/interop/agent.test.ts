@@ -17,7 +17,6 @@ import { CERTIFICATE, KEY } from '../support/certificate.ts';
 import { listenSomewhere } from '../support/listen.ts';
 import { type Bench, freePort, runMonitor, serve } from '../support/monitor-bench.ts';
 import { requireTools } from '../support/namespace.ts';
-import { steady } from '../support/steady.ts';
 
 const AT = '127.20.99.1';
 const WEIGHT = 100;
@@ -55,7 +54,7 @@ describe('Agent monitor and HAProxy', () => {
   });
   before(() => requireTools({ '/usr/sbin/haproxy': 'haproxy', '/usr/bin/socat': 'socat' }));
 
-  steady('make the same of every line', async () => {
+  it('make the same of every line', async () => {
     let line = 'up';
     const asked = { haproxy: 0, us: 0 };
     const speaker = await serve(
@@ -92,46 +91,39 @@ describe('Agent monitor and HAProxy', () => {
     }
   });
 
-  steady(
-    'understands an agent that is a shell script behind socat, and names what is wrong with one that is not well',
-    async () => {
-      const cases: readonly (readonly [script: string, words: string])[] = [
-        ['echo up 40%', 'up 40%'],
-        ['echo "drain # leaving"', 'up drain # leaving'],
-        ['exit 0', 'down: the connection was closed'],
-        ['printf up', 'up'],
-        ['printf dow', 'down: the agent says "dow", which has no word of an agent\'s'],
-        ['sleep 5', 'down: nothing came in time'],
-        ['for i in 1 2 3 4 5 6 7 8; do printf u; sleep 0.2; done', 'down: nothing came in time after "u'],
-        ['head -c 100000 /dev/zero', 'down: a line of more than 1024 bytes: "\\x00'],
-        ['echo "<html>"', 'down: the agent says "<html>", which has no word of an agent\'s'],
-      ];
-      const folder = mkdtempSync(join(tmpdir(), 'talk-socat-'));
-      const file = join(folder, 'agent.sh');
-      for (const [script, words] of cases) {
-        writeFileSync(file, `${script}\n`);
-        const port = await freePort(AT);
-        const child = spawn(
-          '/usr/bin/socat',
-          [`TCP-LISTEN:${port},bind=${AT},reuseaddr,fork`, `EXEC:/bin/sh ${file}`],
-          {
-            stdio: 'ignore',
-            detached: true,
-          },
-        );
-        try {
-          await listening(port);
-          expect(await check({ port, timeout: 1 }), script).to.satisfy((said: string) => said.startsWith(words));
-        } finally {
-          if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-        }
+  it('understands an agent that is a shell script behind socat, and names what is wrong with one that is not well', async () => {
+    const cases: readonly (readonly [script: string, words: string])[] = [
+      ['echo up 40%', 'up 40%'],
+      ['echo "drain # leaving"', 'up drain # leaving'],
+      ['exit 0', 'down: the connection was closed'],
+      ['printf up', 'up'],
+      ['printf dow', 'down: the agent says "dow", which has no word of an agent\'s'],
+      ['sleep 5', 'down: nothing came in time'],
+      ['for i in 1 2 3 4 5 6 7 8; do printf u; sleep 0.2; done', 'down: nothing came in time after "u'],
+      ['head -c 100000 /dev/zero', 'down: a line of more than 1024 bytes: "\\x00'],
+      ['echo "<html>"', 'down: the agent says "<html>", which has no word of an agent\'s'],
+    ];
+    const folder = mkdtempSync(join(tmpdir(), 'talk-socat-'));
+    const file = join(folder, 'agent.sh');
+    for (const [script, words] of cases) {
+      writeFileSync(file, `${script}\n`);
+      const port = await freePort(AT);
+      const child = spawn('/usr/bin/socat', [`TCP-LISTEN:${port},bind=${AT},reuseaddr,fork`, `EXEC:/bin/sh ${file}`], {
+        stdio: 'ignore',
+        detached: true,
+      });
+      try {
+        await listening(port);
+        expect(await check({ port, timeout: 1 }), script).to.satisfy((said: string) => said.startsWith(words));
+      } finally {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
       }
-      rmSync(folder, { recursive: true });
-      expect(await check({ port: await freePort(AT) })).to.match(/^down: Connection was refused/);
-    },
-  );
+    }
+    rmSync(folder, { recursive: true });
+    expect(await check({ port: await freePort(AT) })).to.match(/^down: Connection was refused/);
+  });
 
-  steady('asks over HTTPS by the name in the URL, and verifies who answers', async () => {
+  it('asks over HTTPS by the name in the URL, and verifies who answers', async () => {
     const seen: string[] = [];
     const server = https.createServer({ cert: CERTIFICATE, key: KEY }, (request, response) => {
       seen.push(`${request.headers.host} ${request.url}`);

@@ -6,7 +6,6 @@ import { Bird, type BirdRoute } from '../support/bird.ts';
 import { peerConfig, route } from '../support/bgp-net.ts';
 import { eventually, Namespace, output, requireTools } from '../support/namespace.ts';
 import { type RealSpeaker, realSpeaker } from '../support/real-speaker.ts';
-import { steady } from '../support/steady.ts';
 
 const BIRD4 = '198.18.179.1';
 const BIRD6 = 'fd00:179::1';
@@ -244,7 +243,7 @@ describe('interop: BIRD', function () {
     expect(ours.states).to.deep.equal(['bird up']);
   });
 
-  steady('sees a clean stop: routes withdrawn, then an administrative shutdown', async () => {
+  it('sees a clean stop: routes withdrawn, then an administrative shutdown', async () => {
     const ours = await speak(US(11));
     ours.speaker.set('bird', [route('203.0.113.1')]);
     await has('waits', '203.0.113.1/32', ours);

@@ -121,7 +121,7 @@ const alive = (pid: number): boolean => {
 };
 
 describe('interop: the demo', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let temporary = '';
   const demos: Demo[] = [];
   const start = (): Demo => {

@@ -10,7 +10,6 @@ import grpc from '../../monitors/grpc.ts';
 import { createFiles } from '../../src/world/real/files.ts';
 import { CERTIFICATE, KEY } from '../support/certificate.ts';
 import { type Bench, runMonitor, serve } from '../support/monitor-bench.ts';
-import { steady } from '../support/steady.ts';
 
 const AT = '127.20.50.1';
 
@@ -83,12 +82,12 @@ describe('GRPC monitor and grpcio', () => {
   }
   const trusted = () => ({ tls: true, 'tls-servername': 'real.example', 'tls-ca': join(folder, 'cert.pem') });
 
-  steady('is up when the server is SERVING, in the clear and over TLS', async () => {
+  it('is up when the server is SERVING, in the clear and over TLS', async () => {
     expect(await check()).to.equal('up: SERVING');
     expect(await check(trusted(), tls)).to.equal('up: SERVING');
   });
 
-  steady("names each of the health service's answers", async () => {
+  it("names each of the health service's answers", async () => {
     expect(await check({ service: 'bad' })).to.equal('down: bad is NOT_SERVING');
     expect(await check({ service: 'none' })).to.equal('down: none is SERVICE_UNKNOWN');
     expect(await check({ service: 'who' })).to.equal(
@@ -98,21 +97,21 @@ describe('GRPC monitor and grpcio', () => {
     expect(await check({}, empty)).to.match(/^down: the server has no health service: UNIMPLEMENTED/);
   });
 
-  steady('is down for an answer that is late, or far too long', async () => {
+  it('is down for an answer that is late, or far too long', async () => {
     expect(await check({ service: 'slow', timeout: 0.5 })).to.match(
       /^down: (no whole answer in 0\.5 seconds|DEADLINE_EXCEEDED|no HTTP\/2 response: the server reset the stream)/,
     );
     expect(await check({ service: 'huge' })).to.equal('down: the answer is longer than 4096 bytes');
   });
 
-  steady('is down for a certificate of nobody known, or for another name, and where TLS meets none', async () => {
+  it('is down for a certificate of nobody known, or for another name, and where TLS meets none', async () => {
     expect(await check({ tls: true }, tls)).to.match(/^down: .*self[- ]signed/);
     expect(await check({ ...trusted(), 'tls-servername': 'other.example' }, tls)).to.match(/^down: .*other\.example/);
     expect(await check({ tls: true, timeout: 2 })).to.match(/^down: /);
     expect(await check({ timeout: 2 }, tls)).to.match(/^down: /);
   });
 
-  steady('is down when nobody listens, nothing comes, or something else', async () => {
+  it('is down when nobody listens, nothing comes, or something else', async () => {
     const closed = await serve(() => {}, { at: AT });
     await closed.close();
     expect(await check({}, closed.port)).to.match(/^down: Connection was refused/);
@@ -128,7 +127,7 @@ describe('GRPC monitor and grpcio', () => {
     }
   });
 
-  steady('is down for a server that stands still, and up when it goes on', async () => {
+  it('is down for a server that stands still, and up when it goes on', async () => {
     server?.kill('SIGSTOP');
     try {
       expect(await check({ timeout: 0.5 })).to.match(/^down: no whole answer in 0\.5 seconds/);

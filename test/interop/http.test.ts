@@ -9,7 +9,6 @@ import { createFiles } from '../../src/world/real/files.ts';
 import { Authority } from '../support/authority.ts';
 import { type Bench, runMonitor, serve } from '../support/monitor-bench.ts';
 import { eventually, Namespace, output, requireTools } from '../support/namespace.ts';
-import { steady } from '../support/steady.ts';
 
 const TOOLS = {
   '/usr/sbin/nginx': 'nginx-light',
@@ -176,7 +175,7 @@ backend gone
     ['HAProxy', PORTS.hap, PORTS.hapGood, PORTS.hapWanting, PORTS.hapProxied],
   ] as const) {
     describe(name, () => {
-      steady('is up, in HTTP/1.1 and HTTP/2, with TLS and without, with HEAD and POST', async () => {
+      it('is up, in HTTP/1.1 and HTTP/2, with TLS and without, with HEAD and POST', async () => {
         const hello = { 'expect-text': 'hello from real.example' };
         expect(await says(plain, '/', hello)).to.equal('up');
         expect(await says(good, '/', hello)).to.equal('up');
@@ -190,7 +189,7 @@ backend gone
         expect(await says(good, '/', { ...post, alpn: ['h2'] })).to.equal('up');
       });
 
-      steady('is asked for another host than it is at, and judged by what it says', async () => {
+      it('is asked for another host than it is at, and judged by what it says', async () => {
         expect(await says(plain, '/', { host: 'other.example', 'expect-text': 'hello from other.example' })).to.equal(
           'up',
         );
@@ -208,13 +207,13 @@ backend gone
         );
       });
 
-      steady('is down with 503, in both versions', async () => {
+      it('is down with 503, in both versions', async () => {
         expect(await says(plain, '/busy')).to.match(/^down: 503 Service (Temporarily )?Unavailable, expected 200-299$/);
         expect(await says(good, '/busy', { alpn: ['h2'] })).to.equal('down: 503, expected 200-299');
         expect(await says(plain, '/busy', { status: '200, 500-503' })).to.equal('up');
       });
 
-      steady('may redirect, but not in circles', async () => {
+      it('may redirect, but not in circles', async () => {
         const green = { 'expect-text': 'green', redirects: 3 };
         expect(await says(plain, '/old', green)).to.equal('up');
         expect(await says(good, '/old', { ...green, alpn: ['h2'] })).to.equal('up');
@@ -224,7 +223,7 @@ backend gone
         );
       });
 
-      steady('sees our certificate where it wants one', async () => {
+      it('sees our certificate where it wants one', async () => {
         expect(await says(wanting, '/json', { 'tls-certificate': pem.client })).to.equal('up');
         expect(await says(wanting, '/json')).to.match(
           name === 'nginx'
@@ -233,7 +232,7 @@ backend gone
         );
       });
 
-      steady('takes the PROXY protocol, and tells when it wanted to', async () => {
+      it('takes the PROXY protocol, and tells when it wanted to', async () => {
         for (const version of ['v1', 'v2'])
           expect(await says(proxied, '/', { 'proxy-protocol': version })).to.equal('up');
         expect(await says(proxied, '/', {})).to.match(/^down: (closed|reset) by the server before any answer$/);
@@ -242,7 +241,7 @@ backend gone
         );
       });
 
-      steady('is asked again on the same connection, in both versions', async () => {
+      it('is asked again on the same connection, in both versions', async () => {
         for (const [port, alpn] of [
           [plain, []],
           [good, []],
@@ -260,7 +259,7 @@ backend gone
   }
 
   describe('a certificate', () => {
-    steady('that has ended, is for another name, or of nobody known is down, each for its own reason', async () => {
+    it('that has ended, is for another name, or of nobody known is down, each for its own reason', async () => {
       expect(await says(PORTS.expired)).to.match(/^down: TLS with .*certificate has expired/);
       expect(await says(PORTS.other)).to.match(
         /^down: TLS with .*real.example. is not in the cert's altnames: DNS:other.example/,
@@ -274,7 +273,7 @@ backend gone
       );
     });
 
-    steady('that will end is a warning before it is down', async () => {
+    it('that will end is a warning before it is down', async () => {
       const warned = run(PORTS.good, '/', { 'certificate-warning-days': 30 });
       expect((await warned.result(1, 10_000)).is).to.equal('up');
       expect(warned.lines).to.have.length(1);
@@ -287,13 +286,13 @@ backend gone
     });
   });
 
-  steady('nginx: a connection that it closes after two requests is no failure', async () => {
+  it('nginx: a connection that it closes after two requests is no failure', async () => {
     const bench = run(PORTS.brief, '/json', { 'keep-alive': true, interval: 0.1 });
     await bench.result(7, 10_000);
     expect(bench.results.every(({ is }) => is === 'up')).to.equal(true);
   });
 
-  steady('nginx: a slow drip is down when its time is over, but not where the status is enough', async () => {
+  it('nginx: a slow drip is down when its time is over, but not where the status is enough', async () => {
     expect(await says(PORTS.plain, '/drip', { 'read-body': false })).to.equal('up');
     expect(await says(PORTS.plain, '/drip', { 'read-body': true, timeout: 1 })).to.match(
       /^down: timed out after 1 s, 200 OK, after \d+ of 100000 bytes of the body$/,
@@ -303,7 +302,7 @@ backend gone
     );
   });
 
-  steady('nginx: a huge body is read to its end unless the status is enough, and never kept', async () => {
+  it('nginx: a huge body is read to its end unless the status is enough, and never kept', async () => {
     for (const [port, alpn] of [
       [PORTS.plain, []],
       [PORTS.good, ['h2']],
@@ -319,14 +318,14 @@ backend gone
     );
   });
 
-  steady('nginx: closed without an answer, and led away', async () => {
+  it('nginx: closed without an answer, and led away', async () => {
     expect(await says(PORTS.plain, '/nothing')).to.equal('down: closed by the server before any answer');
     expect(await says(PORTS.plain, '/away', { redirects: 3 })).to.equal(
       'down: 302 Moved Temporarily to another server, https://elsewhere.example/, expected 200-299',
     );
   });
 
-  steady('HAProxy: silence, a tarpit, a rejection, and nobody behind it', async () => {
+  it('HAProxy: silence, a tarpit, a rejection, and nobody behind it', async () => {
     expect(await says(PORTS.hap, '/silent', { timeout: 1 })).to.match(
       /^down: (timed out after 1 s, before any answer|reset by the server before any answer)$/,
     );
@@ -335,7 +334,7 @@ backend gone
     expect(await says(PORTS.hap, '/gone')).to.equal('down: 503 Service Unavailable, expected 200-299');
   });
 
-  steady('nobody there, a black hole and no way there are told apart', async () => {
+  it('nobody there, a black hole and no way there are told apart', async () => {
     expect(await says(9001)).to.equal('down: Connection was refused by other side: 111: Connection refused.');
     expect(await says(9001, '/', { timeout: 1 }, BLACK_HOLE)).to.equal('down: timed out after 1 s, while connecting');
     expect(await says(9001, '/', { timeout: 5 }, '10.85.0.77')).to.match(
@@ -343,7 +342,7 @@ backend gone
     );
   });
 
-  steady('a process that stands still is silence, and with a full backlog a black hole', async () => {
+  it('a process that stands still is silence, and with a full backlog a black hole', async () => {
     namespace?.spawn('python3', '-c', STANDING_STILL);
     await eventually('a listener', async () =>
       (await output('ip', 'netns', 'exec', 'anybal-http', 'ss', '-tlnH')).includes(':9002 ') ? true : null,
@@ -354,7 +353,7 @@ backend gone
     expect(await says(9002, '/', given)).to.equal('down: timed out after 1 s, while connecting');
   });
 
-  steady('what is no server of ours is told by what it says: SSH, garbage, HTTP/1 where HTTP/2 is wanted', async () => {
+  it('what is no server of ours is told by what it says: SSH, garbage, HTTP/1 where HTTP/2 is wanted', async () => {
     const servers = [
       await serve((socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')),
       await serve((socket) => socket.end(Buffer.from([0, 255, 1, 254, 10, 13, 10]))),

@@ -16,7 +16,6 @@ import { createFiles } from '../../src/world/real/files.ts';
 import { CERTIFICATE, KEY } from '../support/certificate.ts';
 import { runMonitor } from '../support/monitor-bench.ts';
 import { eventually, Namespace, output, requireTools } from '../support/namespace.ts';
-import { steady } from '../support/steady.ts';
 
 const NAME = 'anybal-probes';
 const US = '10.213.0.1';
@@ -235,7 +234,7 @@ listen silent
 
   function cases(module: MonitorModule, common: Options, each: readonly Case[]): void {
     for (const [what, port, options, expected, address] of each) {
-      steady(`${what}: ${String(expected)}`, async () => {
+      it(`${what}: ${String(expected)}`, async () => {
         const answer = await said(module, port, { ...common, ...options }, address);
         if (typeof expected === 'string') expect(answer).to.equal(expected);
         else expect(answer).to.match(expected);
@@ -283,21 +282,21 @@ listen silent
       ['nobody', 80, { timeout: 5 }, 'down: No route to host: 113: No route to host.', NOBODY],
     ]);
 
-    steady('takes a certificate of an authority that it was told, and no other name', async () => {
+    it('takes a certificate of an authority that it was told, and no other name', async () => {
       const trusting = { ...secure, 'tls-ca': join(folder, 'cert.pem'), timeout: 1 };
       expect(await said(tcp, PORTS.tls, trusting)).to.equal('up: ');
       const other = { ...trusting, 'tls-servername': 'other.example' };
       expect(await said(tcp, PORTS.tls, other)).to.match(/^down: .*other\.example.*real\.example/);
     });
 
-    steady('tells a reset from an end', async () => {
+    it('tells a reset from an end', async () => {
       await filter('tcp dport 8001 tcp flags & psh == psh reject with tcp reset');
       expect(await said(tcp, PORTS.http, { ...get, timeout: 1 })).to.equal(
         'down: reset the connection before it said "hello"',
       );
     });
 
-    steady('names a black hole, and what a firewall says', async () => {
+    it('names a black hole, and what a firewall says', async () => {
       await filter('tcp dport 8001 drop', 'tcp dport 8002 reject with icmpx type admin-prohibited');
       expect(await said(tcp, PORTS.http, { timeout: 0.8 })).to.equal('down: no connection in 0.8 seconds');
       expect(await said(tcp, PORTS.reject, { timeout: 1 })).to.match(/^down: No route to host/);
@@ -347,7 +346,7 @@ listen silent
       ],
     ]);
 
-    steady('names a black hole, over UDP and over TCP, and what a firewall says', async () => {
+    it('names a black hole, over UDP and over TCP, and what a firewall says', async () => {
       await filter('udp dport 53 drop', 'tcp dport 53 drop', 'udp dport 54 reject with icmpx type admin-prohibited');
       const short = { ...ask, timeout: 0.6 };
       expect(await said(dns, 53, short)).to.equal('down: no answer to www.example A in 0.6 seconds, asked 3 times');
@@ -357,19 +356,19 @@ listen silent
       );
     });
 
-    steady('says so when the answer is too long for UDP and TCP does not work', async () => {
+    it('says so when the answer is too long for UDP and TCP does not work', async () => {
       await filter('tcp dport 53 reject with tcp reset');
       expect(await said(dns, 53, { ...ask, name: 'big.example', type: 'TXT' })).to.equal(
         'down: cut short over UDP, and over TCP: Connection was refused by other side: 111: Connection refused.',
       );
     });
 
-    steady('is answered though half of the datagrams get lost', async () => {
+    it('is answered though half of the datagrams get lost', async () => {
       await filter('udp dport 53 numgen inc mod 2 == 0 drop');
       for (let i = 0; i < 3; i++) expect(await said(dns, 53, { ...ask, timeout: 1 })).to.match(/^up: /);
     });
 
-    steady('DNSQuery takes NXDOMAIN for an answer, SERVFAIL and silence not', async () => {
+    it('DNSQuery takes NXDOMAIN for an answer, SERVFAIL and silence not', async () => {
       const query = (hostname: string, options: Options = {}, port: number = PORTS.dns) =>
         said(dnsquery, port, { hostnames: [hostname], timeout: 8, ...options });
       expect(await query('www.example')).to.equal('up: ');
@@ -408,7 +407,7 @@ listen silent
       ],
     ]);
 
-    steady('knows silence from an error only when a reply is expected', async () => {
+    it('knows silence from an error only when a reply is expected', async () => {
       await filter('udp dport 7 drop', 'udp dport 8 reject with icmpx type admin-prohibited');
       expect(await said(udp, 7, { timeout: 0.8 })).to.equal('up: silent');
       expect(await said(udp, 7, { ...echo, timeout: 0.8 })).to.equal('down: no reply in 0.8 seconds, sent 3 times');
@@ -417,7 +416,7 @@ listen silent
       );
     });
 
-    steady('gets its reply though half of the datagrams get lost', async () => {
+    it('gets its reply though half of the datagrams get lost', async () => {
       await filter('udp dport 7 numgen inc mod 2 == 0 drop');
       for (let i = 0; i < 3; i++) expect(await said(udp, 7, echo)).to.equal('up: 1 reply');
     });
@@ -445,7 +444,7 @@ listen silent
       ],
     ]);
 
-    steady('names a black hole, and what a firewall says', async () => {
+    it('names a black hole, and what a firewall says', async () => {
       await filter(
         'icmp type echo-request drop',
         'meta l4proto ipv6-icmp icmpv6 type echo-request reject with icmpv6 type admin-prohibited',
@@ -454,7 +453,7 @@ listen silent
       expect(await said(ping, 0, quick, THEM6)).to.match(/^down: .*ICMP communication prohibited, says fd00:213::2$/);
     });
 
-    steady('allows for as much loss as it was told', async () => {
+    it('allows for as much loss as it was told', async () => {
       await filter('icmp type echo-request numgen inc mod 3 < 2 drop');
       expect(await said(ping, 0, quick)).to.match(/^up: 1 of 3 answered/);
       expect(await said(ping, 0, { ...quick, need: 2, timeout: 0.8 })).to.match(
@@ -462,14 +461,14 @@ listen silent
       );
     });
 
-    steady('takes a reply that comes too late for none', async () => {
+    it('takes a reply that comes too late for none', async () => {
       expect(await said(ping, 0, { ...quick, 'max-latency': 0.00001 })).to.match(
         /^down: .*3 later than 0\.01 ms, the fastest in/,
       );
       expect(await said(ping, 0, { ...quick, 'max-latency': 0.9 })).to.match(/^up: /);
     });
 
-    steady('is not confused by a hundred others at the same time', async () => {
+    it('is not confused by a hundred others at the same time', async () => {
       const all = await Promise.all(
         Array.from({ length: 100 }, (_, i) =>
           said(ping, 0, { ...quick, need: 3, timeout: 3 }, i % 2 === 0 ? THEM : THEM6),
@@ -488,13 +487,13 @@ listen silent
         return JSON.stringify(health);
       }
 
-      steady('pings where ping_group_range allows it, with ICMP errors told', async () => {
+      it('pings where ping_group_range allows it, with ICMP errors told', async () => {
         expect(await unprivileged(US, '0 1000')).to.match(/"is":"up"/);
         expect(await unprivileged('fd00:213::1', '0 1000', { need: 3 })).to.match(/"is":"up"/);
         expect(await unprivileged(NOBODY, '0 1000', { timeout: 5 })).to.match(/"is":"down".*EHOSTUNREACH/);
       });
 
-      steady('says that it knows nothing where ping_group_range does not', async () => {
+      it('says that it knows nothing where ping_group_range does not', async () => {
         expect(await unprivileged(US, '1 0')).to.match(
           /"is":"unknown","reason":"ping 10\.213\.0\.1: EACCES: net\.ipv4\.ping_group_range leaves out this process's group/,
         );

@@ -10,7 +10,6 @@ import smtp from '../../monitors/smtp.ts';
 import { createFiles } from '../../src/world/real/files.ts';
 import { type Bench, freePort, runMonitor, serve } from '../support/monitor-bench.ts';
 import { requireTools } from '../support/namespace.ts';
-import { steady } from '../support/steady.ts';
 
 const AT = '127.20.25.1';
 
@@ -78,7 +77,7 @@ describe('SMTP monitor and Exim', () => {
   const log = () => readFileSync(join(folder, 'mainlog'), 'utf8');
   const trusted = () => ({ 'tls-servername': 'real.example', 'tls-ca': join(folder, 'cert.pem') });
 
-  steady('greets, and leaves as clients do that have nothing to say', async () => {
+  it('greets, and leaves as clients do that have nothing to say', async () => {
     const before = log().length;
     expect(await check({})).to.match(/^up: 220 real\.example ESMTP Exim /);
     expect(await check({ until: 'greeting' })).to.match(/^up: 220 /);
@@ -94,12 +93,12 @@ describe('SMTP monitor and Exim', () => {
     expect([...new Set(ends())]).to.deep.equal(['closed by QUIT']);
   });
 
-  steady('takes STARTTLS and TLS from the start, with the certificate verified', async () => {
+  it('takes STARTTLS and TLS from the start, with the certificate verified', async () => {
     expect(await check({ tls: 'starttls', ...trusted() })).to.match(/^up: 220 real\.example/);
     expect(await check({ tls: 'implicit', ...trusted() }, ports.implicit)).to.match(/^up: 220 real\.example/);
   });
 
-  steady('is down for a certificate of nobody known, or for another name', async () => {
+  it('is down for a certificate of nobody known, or for another name', async () => {
     expect(await check({ tls: 'starttls', 'tls-servername': 'real.example' })).to.match(
       /^down: TLS with .*self[- ]signed/,
     );
@@ -108,23 +107,23 @@ describe('SMTP monitor and Exim', () => {
     );
   });
 
-  steady('is down when TLS meets no TLS, and the other way round', async () => {
+  it('is down when TLS meets no TLS, and the other way round', async () => {
     expect(await check({ tls: 'implicit', timeout: 2 })).to.match(
       /^down: TLS with [\d.:]+: EPROTO: wrong version number, it speaks no TLS/,
     );
     expect(await check({ timeout: 1 }, ports.implicit)).to.equal('down: greeting: nothing came in time');
   });
 
-  steady('is down when it asks for what the server does not know', async () => {
+  it('is down when it asks for what the server does not know', async () => {
     expect(await check({ 'proxy-protocol': true })).to.match(/^down: (greeting|EHLO): /);
     expect(await check({ codes: [554] })).to.match(/^down: greeting: 220 /);
   });
 
-  steady('is unknown when our list of authorities is missing', async () => {
+  it('is unknown when our list of authorities is missing', async () => {
     expect(await check({ tls: 'starttls', 'tls-ca': join(folder, 'nothing') })).to.match(/^unknown: .*ENOENT/);
   });
 
-  steady('is down when nobody listens, nothing comes, or only drops of it', async () => {
+  it('is down when nobody listens, nothing comes, or only drops of it', async () => {
     expect(await check({}, await freePort(AT))).to.match(/^down: Connection was refused/);
     const silent = await serve(() => {}, { at: AT });
     const drip = await serve(
@@ -144,7 +143,7 @@ describe('SMTP monitor and Exim', () => {
     }
   });
 
-  steady('is down for a server that is stopped, and up again when it goes on', async () => {
+  it('is down for a server that is stopped, and up again when it goes on', async () => {
     if (daemon?.pid === undefined) throw new Error('no daemon');
     process.kill(-daemon.pid, 'SIGSTOP');
     try {

@@ -9,7 +9,6 @@ import ssh from '../../monitors/ssh.ts';
 import { createFiles } from '../../src/world/real/files.ts';
 import { type Bench, freePort, runMonitor, serve } from '../support/monitor-bench.ts';
 import { requireTools } from '../support/namespace.ts';
-import { steady } from '../support/steady.ts';
 
 const AT = '127.20.22.1';
 
@@ -79,19 +78,19 @@ describe('SSH monitor and sshd', () => {
       to,
     );
 
-  steady('reads its identification, and leaves no error in its log', async () => {
+  it('reads its identification, and leaves no error in its log', async () => {
     const before = said.length;
     expect(await check({})).to.match(/^up: SSH-2\.0-OpenSSH_/);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(said.slice(before)).not.to.match(/error|banner|identification/i);
   });
 
-  steady('logs in, and runs a command', async () => {
+  it('logs in, and runs a command', async () => {
     expect(await login()).to.equal('up: ');
     expect(await login({ mode: 'command', command: 'test -d / && exit 0' })).to.equal('up: ');
   });
 
-  steady("names the command's own exit status and words, 255 too", async () => {
+  it("names the command's own exit status and words, 255 too", async () => {
     expect(await login({ mode: 'command', command: 'echo disk full; exit 3' })).to.equal(
       'down: the command ended with exit status 3: disk full',
     );
@@ -100,13 +99,13 @@ describe('SSH monitor and sshd', () => {
     );
   });
 
-  steady('is down when the key is refused', async () => {
+  it('is down when the key is refused', async () => {
     expect(await login({ identity: inFolder('stranger') })).to.equal(
       `down: root@${AT}: Permission denied (publickey).`,
     );
   });
 
-  steady('is down when the host key has changed, and unknown when nobody knows the host', async () => {
+  it('is down when the host key has changed, and unknown when nobody knows the host', async () => {
     expect(await login({ 'known-hosts': inFolder('changed_hosts') })).to.equal(
       'down: the server has another host key than known-hosts says',
     );
@@ -115,7 +114,7 @@ describe('SSH monitor and sshd', () => {
     );
   });
 
-  steady('is unknown when our own files are missing or of no use', async () => {
+  it('is unknown when our own files are missing or of no use', async () => {
     expect(await login({ identity: inFolder('nothing') })).to.match(/^unknown: .*nothing.*ENOENT/);
     expect(await login({ 'known-hosts': inFolder('nothing') })).to.match(/^unknown: .*nothing.*ENOENT/);
     expect(await login({ client: '/usr/bin/no-such-ssh' })).to.match(/^unknown: run \/usr\/bin\/no-such-ssh: ENOENT/);
@@ -127,7 +126,7 @@ describe('SSH monitor and sshd', () => {
     expect(await login({ identity: inFolder('garbage') })).to.match(/^unknown: ssh: /);
   });
 
-  steady('is down when nobody listens, or nobody answers', async () => {
+  it('is down when nobody listens, or nobody answers', async () => {
     const closed = await freePort(AT);
     expect(await login({}, closed)).to.equal(`down: ssh: connect to host ${AT} port ${closed}: Connection refused`);
     expect(await check({}, closed)).to.match(/^down: Connection was refused/);
@@ -143,7 +142,7 @@ describe('SSH monitor and sshd', () => {
     }
   });
 
-  steady('is down when the command takes too long, and leaves nothing behind', async () => {
+  it('is down when the command takes too long, and leaves nothing behind', async () => {
     const mark = `31${port}`;
     expect(await login({ mode: 'command', command: `sleep ${mark}`, timeout: 2 })).to.match(
       /^down: ssh took longer than 2 seconds/,

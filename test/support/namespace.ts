@@ -77,7 +77,7 @@ export class Namespace {
 
   /** Everything that runs here gets no time any more (SIGSTOP), or goes on (SIGCONT). */
   async signal(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
-    for (const pid of await pidsIn(this.name)) process.kill(pid, signal);
+    for (const pid of await pidsIn(this.name)) signalTo(pid, signal);
   }
 
   async destroy(): Promise<void> {
@@ -97,7 +97,7 @@ export class Namespace {
 
   /** Of a run that was killed before it could clean up. */
   async #removeLeftovers(): Promise<void> {
-    for (const pid of await pidsIn(this.name).catch(() => [])) process.kill(pid, 'SIGKILL');
+    for (const pid of await pidsIn(this.name).catch(() => [])) signalTo(pid, 'SIGKILL');
     await this.#removeNetwork();
   }
 
@@ -121,7 +121,20 @@ export async function pidsIn(namespace: string): Promise<readonly number[]> {
  * ours with whoever else is running, and would be late by more than BFD forgives. Needs chrt.
  */
 export async function haste(namespace: string): Promise<void> {
-  for (const pid of await pidsIn(namespace)) await output('chrt', '--all-tasks', '--rr', '--pid', '1', `${pid}`);
+  for (const pid of await pidsIn(namespace)) {
+    await output('chrt', '--all-tasks', '--rr', '--pid', '1', `${pid}`).catch(async (error: unknown) => {
+      if ((await pidsIn(namespace)).includes(pid)) throw error;
+    });
+  }
+}
+
+/** Nothing, if it has ended meanwhile. */
+export function signalTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 export async function kill(child: ChildProcess): Promise<void> {

@@ -1,29 +1,35 @@
 // Tests whose bounds are times, on a machine that may stand still: its hypervisor, or who else is running, may leave it nothing for
-// seconds. A thread that does nothing else sees that; what a hypervisor takes of one core alone the kernel counts. A test that failed
-// meanwhile has shown nothing, and is run again when the machine is calm; on a machine that goes on, it is run once.
+// seconds. A thread that does nothing else sees that, and what a hypervisor takes while the machine seems to go on. A test that failed
+// meanwhile has shown nothing, and is run again when the machine is calm; on a machine that goes on, it is run once. Mocha's root hooks
+// for the suites in real time (bootstrap.mjs), and for those who measure.
 
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import type { Watching } from './steady-worker.ts';
 
-/** A standstill: less than BFD at 50 ms × 3 forgives. So is what is stolen of one core. */
-const STANDSTILL_MS = 100;
 const TIMES = 5;
 const MEASURED_TIMES = 3;
-/** So long no standstill may happen before the next time; so long it is waited for, and in one suite. */
+/** So long no standstill may happen before the next time; so long it is waited for, and in one process. */
 const CALM_MS = 3_000;
 const MOST_WAIT_MS = 30_000;
 const MOST_WAITS_MS = 180_000;
-/** Of one core, in the first line of /proc/stat: USER_HZ is 100 on Linux. */
-const STOLEN_UNIT_MS = 10;
+/** A standstill: less than BFD at 50 ms × 3 forgives. */
+const STANDSTILL_MS = 100;
+const STEP_MS = 10;
 
-/** When the last standstill ended, in Unix ms, how long it took, and how long all of them took. Written by the thread. */
+/** Written by the thread, in ms: when the last standstill ended (Unix), how long it and all of them took, when it woke up last. */
+const LAST_END = 0;
+const LAST = 1;
+const ALL = 2;
+const WOKEN = 3;
+
 let seen: Float64Array | null = null;
 
 function watched(): Float64Array {
   if (seen === null) {
-    seen = new Float64Array(new SharedArrayBuffer(3 * Float64Array.BYTES_PER_ELEMENT));
-    const workerData = { seen, standstillMs: STANDSTILL_MS };
+    seen = new Float64Array(new SharedArrayBuffer(4 * Float64Array.BYTES_PER_ELEMENT)).fill(now(), WOKEN);
+    const workerData: Watching = { seen, standstillMs: STANDSTILL_MS, stepMs: STEP_MS };
+    // Its start takes time, which is not the machine's.
     new Worker(new URL('./steady-worker.js', import.meta.url), { workerData, execArgv: [] }).unref();
   }
   return seen;
@@ -31,55 +37,75 @@ function watched(): Float64Array {
 
 const now = (): number => performance.timeOrigin + performance.now();
 
-/** proc(5): what of all cores went to other guests since the machine's start, in ms. */
-function stolenMs(): number {
-  const [, ...times] = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]?.split(/\s+/) ?? [];
-  return Number(times[7] ?? 0) * STOLEN_UNIT_MS;
+/** What the thread has not told yet: after a standstill it wakes up no sooner than whoever asks. */
+function untoldMs(of: Float64Array): number {
+  const lateMs = now() - (of[WOKEN] ?? 0) - STEP_MS;
+  return lateMs > STANDSTILL_MS ? lateMs : 0;
 }
 
-/** From now on; asked, the standstill that was the last one, or what was stolen, in ms, or 0. */
-function watch(): () => number {
-  const [since, last, stolen] = [now(), watched(), stolenMs()];
-  return () => {
-    const gone = stolenMs() - stolen;
-    return (last[0] ?? 0) >= since ? (last[1] ?? 0) : gone >= STANDSTILL_MS ? gone : 0;
-  };
+/** From now on; asked, the standstill that was the last one, in ms, or 0. */
+export function watch(): () => number {
+  const [since, of] = [now(), watched()];
+  return () => untoldMs(of) || ((of[LAST_END] ?? 0) >= since ? (of[LAST] ?? 0) : 0);
 }
 
-/** How long all standstills took since this was first asked, in ms: what a bound of time is longer for them. */
+/** How long all standstills took since this was first asked, in ms: so much longer is a bound of time. */
 export function stoodStillMs(): number {
-  return watched()[2] ?? 0;
+  const of = watched();
+  return (of[ALL] ?? 0) + untoldMs(of);
 }
 
 let waitedMs = 0;
 
 /** Resolves when no standstill has been for a while, or it is no use to wait. */
 async function calm(): Promise<void> {
-  const last = watched();
+  const of = watched();
   for (const end = Math.min(waitedMs + MOST_WAIT_MS, MOST_WAITS_MS); waitedMs < end; waitedMs += CALM_MS) {
     await sleep(CALM_MS);
-    if ((last[0] ?? 0) < now() - CALM_MS) return;
+    if ((of[LAST_END] ?? 0) < now() - CALM_MS) return;
   }
 }
 
-/** In the place of mocha's `it`. */
-export function steady(title: string, test: (this: Mocha.Context) => Promise<void>): void {
-  it(title, async function () {
+/** Of a test, what Mocha asks when it has failed. */
+interface Retried {
+  retries(times?: number): unknown;
+  currentRetry(): number;
+  fullTitle(): string;
+}
+
+export const mochaHooks = {
+  async beforeEach(this: Mocha.Context): Promise<void> {
+    const test = this.currentTest as unknown as Retried | undefined;
+    if (test === undefined) return;
+    if (test.currentRetry() > 0) {
+      console.log(`    failed while the machine stood still: ${test.fullTitle()}`);
+      this.timeout(2 * MOST_WAIT_MS);
+      await calm();
+    }
+    const standstill = watch();
+    // Asked when it has failed, and again when it is copied for the next time.
+    let stoodMs: number | undefined;
+    test.retries = (times) => {
+      if (times !== undefined) return test;
+      stoodMs ??= standstill();
+      return stoodMs > 0 ? TIMES - 1 : 0;
+    };
+  },
+};
+
+/** For what is no test of its own: again when it fails and the machine stood still. */
+export async function steadily<T>(act: () => Promise<T>): Promise<T> {
+  for (let time = 1; ; time++) {
     const standstill = watch();
     try {
-      await test.call(this);
+      return await act();
     } catch (error) {
       const ms = standstill();
-      // Mocha runs it again, with the hooks of each test, so many times.
-      this.retries(ms > 0 ? TIMES - 1 : 0);
-      if (ms > 0) {
-        console.log(`    the machine stood still for ${Math.round(ms)} ms: ${String(error)}`);
-        this.timeout(this.timeout() + MOST_WAIT_MS + CALM_MS);
-        await calm();
-      }
-      throw error;
+      if (ms === 0 || time === MEASURED_TIMES) throw error;
+      console.log(`    the machine stood still for ${Math.round(ms)} ms: ${String(error)}`);
+      await calm();
     }
-  });
+  }
 }
 
 /** For what is measured once and looked at by many tests: again when it is not as meant and the machine stood still. */

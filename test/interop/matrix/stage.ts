@@ -2,6 +2,7 @@
 
 import type { Family } from '../../../src/lib/address.ts';
 import { Namespace } from '../../support/namespace.ts';
+import { steadily } from '../../support/steady.ts';
 import { Cell } from './cell.ts';
 import { type Column, type Outcome, versionOf } from './document.ts';
 import { features } from './features.ts';
@@ -88,9 +89,17 @@ export class Stage {
   async #run(feature: Feature, alone: Promise<void>): Promise<Outcome> {
     const lane = this.#lanes.get(feature);
     if (lane === undefined || this.#namespace === null) return this.#lacking(feature);
-    const cell = new Cell(this.router, lane, this.#paths, this.#namespace, alone);
-    this.#cells.push(cell);
-    await feature.run(cell);
+    const namespace = this.#namespace;
+    await steadily(async () => {
+      const cell = new Cell(this.router, lane, this.#paths, namespace, alone);
+      this.#cells.push(cell);
+      try {
+        await feature.run(cell);
+      } catch (error) {
+        await cell.stop();
+        throw error;
+      }
+    });
     return { is: 'works' };
   }
 

@@ -5,6 +5,9 @@ import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 
+const STANDSTILL_MS = 100;
+const AFTERWARDS_MS = 500;
+
 export type Order =
   | {
       readonly do: 'flood';
@@ -75,22 +78,32 @@ function attempt(order: Order & { do: 'flood' }, done: () => void): void {
   const finish = (error: string | null): void => {
     if (over) return;
     over = true;
-    clearTimeout(connectTimer);
-    clearTimeout(timer);
+    forgetConnect();
+    forget();
     socket.destroy();
     const verdict = error === null ? checkAnswer(Buffer.concat(chunks).toString('latin1')) : { server: null, error };
     say({ is: 'attempt', id: order.id, at, ms: Math.round((now() - at) * 10) / 10, localPort, ...verdict });
     done();
   };
-  const connectTimer = setTimeout(() => finish('connect timeout'), order.connectTimeoutMs);
-  const timer = setTimeout(() => finish('timeout'), order.timeoutMs);
+  const forgetConnect = after(order.connectTimeoutMs, () => finish('connect timeout'));
+  const forget = after(order.timeoutMs, () => finish('timeout'));
   socket.on('connect', () => {
-    clearTimeout(connectTimer);
+    forgetConnect();
     socket.write('GET / HTTP/1.0\r\nHost: lab\r\n\r\n');
   });
   socket.on('data', (bytes) => chunks.push(bytes));
   socket.on('end', () => finish(null));
   socket.on('error', (error: NodeJS.ErrnoException) => finish(error.code ?? error.message));
+}
+
+/** After a standstill of the machine the time is over before what came in meanwhile was heard: then a while more. */
+function after(ms: number, act: () => void): () => void {
+  const due = now() + ms;
+  let timer = setTimeout(() => {
+    if (now() - due < STANDSTILL_MS) act();
+    else timer = setTimeout(act, AFTERWARDS_MS);
+  }, ms);
+  return () => clearTimeout(timer);
 }
 
 function checkAnswer(answer: string): { server: string | null; error: string | null } {

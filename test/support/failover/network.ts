@@ -2,7 +2,7 @@
 // of failing directors are played on. Needs root and iproute2. Everything in it is ended by its process id and removed.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { haste, output, pidsIn } from '../namespace.ts';
+import { haste, output, pidsIn, signalTo } from '../namespace.ts';
 
 /** One director's place. */
 export interface Wire {
@@ -60,7 +60,7 @@ export class FailoverNetwork {
   /** Also what a killed run has left. */
   async destroy(): Promise<void> {
     for (const name of this.#names) {
-      for (const pid of await pidsIn(name).catch(() => [])) end(pid);
+      for (const pid of await pidsIn(name).catch(() => [])) signalTo(pid, 'SIGKILL');
       await output('ip', 'netns', 'delete', name).catch(() => {});
     }
   }
@@ -107,14 +107,6 @@ function hostOf(name: string): Host {
       return child;
     },
   };
-}
-
-function end(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It was quicker.
-  }
 }
 
 const MAX_WORDS = 4_000;

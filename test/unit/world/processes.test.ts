@@ -180,6 +180,7 @@ describe('A command', function () {
     const other = script('sleep 0.5; echo other', { env: { PATH: '/usr/bin:/bin' }, timeoutMs: 200 });
     const late = await processes.run(other, new Knife());
     expect(late).to.include({ exitCode: 0, timedOut: true, output: 'other\n' });
+    expect(Number(result.output), 'its pid').to.be.greaterThan(0);
     process.kill(Number(result.output), 'SIGKILL');
     expect(await isGone(Number(result.output))).to.equal(true);
     mayKill = true;
