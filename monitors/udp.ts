@@ -121,14 +121,13 @@ export default {
         );
         const stop = sendAll(o, tools, socket, settle);
         const silence = () => settle(o.expect.length > 0 ? replies.complaint() : null);
-        const forget = cut.onAbort(silence);
-        // One turn more: what has arrived is read before time has run out.
-        const cancel =
-          o.expect.length > 0 ? () => {} : tools.clock.at(o.timeout * 1000, () => void tools.clock.at(1, silence));
+        // Where silence is up, it is so before the whole check is out of time.
+        const part = o.expect.length > 0 ? null : tools.deadline(cut, o.timeout * 1000);
+        const forget = (part?.cut ?? cut).onAbort(silence);
         const reason = await verdict.finally(() => {
           stop();
-          cancel();
           forget();
+          part?.release();
           socket.close();
         });
         return replies.count > 0 || o.expect.length > 0 ? plain(reason, replies) : remembered(reason, key);
