@@ -27,12 +27,17 @@ let seen: Float64Array | null = null;
 
 function watched(): Float64Array {
   if (seen === null) {
-    seen = new Float64Array(new SharedArrayBuffer(4 * Float64Array.BYTES_PER_ELEMENT)).fill(now(), WOKEN);
+    // The thread's own start takes time: until then nobody is late.
+    seen = new Float64Array(new SharedArrayBuffer(4 * Float64Array.BYTES_PER_ELEMENT)).fill(Infinity, WOKEN);
     const workerData: Watching = { seen, standstillMs: STANDSTILL_MS, stepMs: STEP_MS };
-    // Its start takes time, which is not the machine's.
     new Worker(new URL('./steady-worker.js', import.meta.url), { workerData, execArgv: [] }).unref();
   }
   return seen;
+}
+
+/** Resolves when the thread is there. */
+async function watching(): Promise<void> {
+  for (const of = watched(); of[WOKEN] === Infinity; ) await sleep(STEP_MS);
 }
 
 const now = (): number => performance.timeOrigin + performance.now();
@@ -82,6 +87,7 @@ export const mochaHooks = {
       this.timeout(2 * MOST_WAIT_MS);
       await calm();
     }
+    await watching();
     const standstill = watch();
     // Asked when it has failed, and again when it is copied for the next time.
     let stoodMs: number | undefined;
@@ -93,28 +99,28 @@ export const mochaHooks = {
   },
 };
 
-/** For what is no test of its own: again when it fails and the machine stood still. */
-export async function steadily<T>(act: () => Promise<T>): Promise<T> {
+/** `complaint`: what is not as meant; null if all is. */
+async function tried<T>(act: () => Promise<T>, complaint: (outcome: T) => string | null): Promise<T> {
   for (let time = 1; ; time++) {
     const standstill = watch();
-    try {
-      return await act();
-    } catch (error) {
-      const ms = standstill();
-      if (ms === 0 || time === MEASURED_TIMES) throw error;
-      console.log(`    the machine stood still for ${Math.round(ms)} ms: ${String(error)}`);
-      await calm();
-    }
+    const outcome = await act();
+    const ms = standstill();
+    const wrong = complaint(outcome);
+    if (ms === 0 || wrong === null || time === MEASURED_TIMES) return outcome;
+    console.log(`    the machine stood still for ${Math.round(ms)} ms: ${wrong}`);
+    await calm();
   }
 }
 
+/** For what is no test of its own: again when it fails and the machine stood still. */
+export async function steadily<T>(act: () => Promise<T>): Promise<T> {
+  const settled = async () => (await Promise.allSettled([act()]))[0];
+  const outcome = await tried(settled, (one) => (one.status === 'rejected' ? String(one.reason) : null));
+  if (outcome.status === 'rejected') throw outcome.reason;
+  return outcome.value;
+}
+
 /** For what is measured once and looked at by many tests: again when it is not as meant and the machine stood still. */
-export async function measuredSteady<T>(measure: () => Promise<T>, isMeant: (measured: T) => boolean): Promise<T> {
-  for (let time = 1; ; time++) {
-    const standstill = watch();
-    const measured = await measure();
-    const ms = standstill();
-    if (ms === 0 || isMeant(measured) || time === MEASURED_TIMES) return measured;
-    console.log(`    the machine stood still for ${Math.round(ms)} ms: measured again`);
-  }
+export function measuredSteady<T>(measure: () => Promise<T>, isMeant: (measured: T) => boolean): Promise<T> {
+  return tried(measure, (measured) => (isMeant(measured) ? null : 'measured again'));
 }
