@@ -1,8 +1,8 @@
 // `npm run bench:checks`: what a health check costs, by our runner with its real monitors beside keepalived's checker and
 // ldirectord. All ask the same nginx, from one core, in turns, several rounds; nginx says how many checks there were. Then
-// how late checks start, and beside Node alone what idle connections cost and how soon their loss is told. Needs root, and runs in
-// namespaces of its own. CPU is that of all threads of the checker's process. The last line is JSON; ratios above 1 mean that we
-// are better.
+// how late checks start, and beside Node alone and a floor of system calls what idle connections cost and how soon their loss is told.
+// Needs root, and runs in namespaces of its own. CPU is that of all threads of the checker's process. The last line is JSON; ratios
+// above 1 mean that we are better.
 // usage: checks.js [--rounds 3] [--seconds 5] [--idle 19000] [--only cost,peak,lateness,idle]
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { eventually, requireTools } from '../test/support/namespace.ts';
 import {
   type Checker,
+  floorHolder,
   nodeHolder,
   type Ordered,
   type Ours,
@@ -213,24 +214,27 @@ interface Held {
   readonly lastMs: number;
 }
 
-/** Ours, and Node alone. */
+/** Ours, Node alone, and what the kernel takes for it. */
 async function measureIdle(connections: number, folder: string): Promise<Readonly<Record<string, number>>> {
   // Not what it costs but how soon it is counts here: V8 compiles what is new on another core, as it does in the daemon.
   const begin = () => prober(join(folder, 'log'), { anyCore: true });
   const measure = async (ending: Ending) => ({
     ours: await measureHeld('ours', begin, connections, ending, folder),
     node: await measureHeld('Node alone', nodeHolder, connections, ending, folder),
+    floor: await measureHeld('the floor', () => floorHolder(folder), connections, ending, folder),
   });
   const [closed, reset] = [await measure('closed'), await measure('reset')];
-  const versusNode = ({ ours, node }: typeof closed) => Number((node.lastMs / ours.lastMs).toFixed(2));
+  const versus = (peer: Held, ours: Held) => Number((peer.lastMs / ours.lastMs).toFixed(2));
   return {
     idleBytesPerConnection: Math.round(closed.ours.bytesPerConnection),
     idleFirstNoticeMs: Number(closed.ours.firstMs.toFixed(1)),
     idleLastNoticeMs: Math.round(closed.ours.lastMs),
-    idleLastNoticeVsNode: versusNode(closed),
+    idleLastNoticeVsNode: versus(closed.node, closed.ours),
+    idleLastNoticeVsFloor: versus(closed.floor, closed.ours),
     idleResetFirstNoticeMs: Number(reset.ours.firstMs.toFixed(1)),
     idleResetLastNoticeMs: Math.round(reset.ours.lastMs),
-    idleResetLastNoticeVsNode: versusNode(reset),
+    idleResetLastNoticeVsNode: versus(reset.node, reset.ours),
+    idleResetLastNoticeVsFloor: versus(reset.floor, reset.ours),
   };
 }
 

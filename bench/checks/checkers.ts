@@ -31,20 +31,28 @@ export async function startOurs(job: Job, log?: string): Promise<Ours> {
 
 /** With nothing to check yet. `anyCore`: where the scheduler puts it, with all of its threads. */
 export function prober(log = '/dev/null', { anyCore = false } = {}): Promise<Ours> {
-  return ordered<Report>('./prober.js', ['--log', log], anyCore);
+  return ordered<Report>([process.execPath, beside('./prober.js'), '--log', log], anyCore);
 }
 
 /** Node, and nothing above it, to hold connections. On any core. */
 export function nodeHolder(): Promise<Ordered<Holding>> {
-  return ordered<Holding>('./node-holder.js', [], true);
+  return ordered<Holding>([process.execPath, beside('./node-holder.js')], true);
 }
 
-async function ordered<Seen>(program: string, args: readonly string[], anyCore: boolean): Promise<Ordered<Seen>> {
-  const file = fileURLToPath(new URL(program, import.meta.url));
-  const child = spawnPinned([process.execPath, file, ...args], { ipc: true, anyCore });
+/** The kernel, and as little as there can be above it. On any core. */
+export function floorHolder(folder: string): Promise<Ordered<Holding>> {
+  return ordered<Holding>([compiled('floor-holder.c', join(folder, 'floor-holder'))], true);
+}
+
+function beside(program: string): string {
+  return fileURLToPath(new URL(program, import.meta.url));
+}
+
+async function ordered<Seen>(command: readonly string[], anyCore: boolean): Promise<Ordered<Seen>> {
+  const child = spawnPinned(command, { ipc: true, anyCore });
   const answer = (): Promise<Seen> =>
     new Promise((resolve, reject) => {
-      const died = () => reject(new Error(`${program} died`));
+      const died = () => reject(new Error(`${command.join(' ')} died`));
       child.once('exit', died);
       child.once('message', (seen: Seen) => {
         child.off('exit', died);
