@@ -4,7 +4,7 @@
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Sample, Target, Template, Tools } from 'anybal/monitor';
 import { parseObject } from './lib/json.ts';
 import { linesOf } from './lib/lines.ts';
-import { endpoint, noConnection, printable, quote, textOf } from './lib/text.ts';
+import { endpoint, keyOf, noConnection, printable, quote, textOf } from './lib/text.ts';
 
 const MAX_LINE_BYTES = 1024;
 const MAX_BODY_BYTES = 16 * 1024;
@@ -71,7 +71,7 @@ const NOTHING: Said = { admin: 'ready', down: null, percent: 100, weight: null, 
 export default {
   apiVersion: 1,
   name: 'Agent',
-  viaPath: false,
+  viaPath: () => false,
   kind: 'poll',
   options,
   refuse(o) {
@@ -125,10 +125,6 @@ export default {
 
 /** How a healthy server answers: for `anybal monitor test`. */
 export const sample: Sample = { stream: () => 'up 75%\n' };
-
-function keyOf({ host, address }: Target): string {
-  return `${host} ${address}`;
-}
 
 /** What it has said including this time, or why this time it said nothing. */
 async function ask(o: Options, tools: Tools, target: Target, before: Said, cut: Cut): Promise<Said | string> {

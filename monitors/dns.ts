@@ -36,7 +36,9 @@ const options = [
     kind: 'strings',
     default: [],
     example: "[ '192.0.2.1', '192.0.2.2' ]",
-    doc: "Records of this type that must be in the answer, as in a zone file: '10 mx1.example.org'. Others may be there too.",
+    doc:
+      "Records of this type that must be in the answer, as in a zone file: '10 mx1.example.org'. Others may be there too. " +
+      "NAPTR, DS, DNSKEY and HTTPS are written octet by octet: '\\\\# 4 c0000201' (RFC 3597).",
   },
   {
     name: 'min-answers',

@@ -1,9 +1,10 @@
 // File: one document says how many servers are: a cluster's membership, or what a deployment writes. It is a file or comes from a
-// URL, and is read once per interval for all servers. A document that is missing, stale or garbled says nothing of anybody.
+// URL, and is read once per interval for all servers, or as often as one of them is asked. One that is missing, stale or garbled says
+// nothing of anybody.
 
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Sample, Target, Tools } from 'anybal/monitor';
 import { type Feed, readFeed } from './lib/feed.ts';
-import { textOf } from './lib/text.ts';
+import { keyOf, textOf } from './lib/text.ts';
 
 const MAX_BYTES = 8 << 20;
 /** The cut ends a request that takes too long. This comes so late that a loop which stood still has the cut first, too. */
@@ -59,12 +60,14 @@ interface Reading {
   /** Of the check that reads it. */
   readonly cut: Cut;
   readonly feed: Promise<Feed | string>;
+  /** The servers that it was told of: one that comes again, sooner than usual, is to hear something newer. */
+  readonly told: Set<string>;
 }
 
 export default {
   apiVersion: 1,
   name: 'File',
-  viaPath: false,
+  viaPath: () => false,
   kind: 'poll',
   asks: 'endpoint',
   options,
@@ -80,12 +83,15 @@ export default {
   create: (o, tools) => {
     let last: Reading | null = null;
 
-    /** Checks are spread over the interval; whoever comes first after it reads. */
-    async function current(cut: Cut): Promise<Feed | string> {
+    /** Checks are spread over the interval; whoever comes first after it, or for the second time, reads. */
+    async function current(target: Target, cut: Cut): Promise<Feed | string> {
+      const server = keyOf(target);
       for (;;) {
         const now = tools.clock.now();
-        if (last === null || now - last.at >= o.interval * 950) last = { at: now, cut, feed: read(o, tools, cut) };
+        if (last === null || now - last.at >= o.interval * 950 || last.told.has(server))
+          last = { at: now, cut, feed: read(o, tools, cut), told: new Set() };
         const reading: Reading = last;
+        reading.told.add(server);
         const feed = await reading.feed;
         // Who read it was stopped in the middle: somebody else has to.
         if (!reading.cut.aborted || cut.aborted || typeof feed !== 'string') return feed;
@@ -95,7 +101,7 @@ export default {
 
     return {
       async check(target, cut) {
-        const feed = await current(cut);
+        const feed = await current(target, cut);
         const where = o.path ?? o.url ?? '';
         if (typeof feed === 'string') return { is: 'unknown', reason: `${where}: ${feed}` };
         return (

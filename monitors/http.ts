@@ -20,7 +20,7 @@ import type { Http1Reading } from './lib/http1.ts';
 import { inTurn } from './lib/in-turn.ts';
 import type { ResponseReader } from './lib/response.ts';
 import { httpSays } from './lib/samples.ts';
-import { printable, textOf } from './lib/text.ts';
+import { keyOf, printable, textOf } from './lib/text.ts';
 import { serverNameOf } from './lib/tls.ts';
 
 /** Of a body in which nothing is expected: one that is longer has proven its point. */
@@ -223,9 +223,10 @@ class Prober {
     const url = new URL(location, question.url.href);
     if (followed >= redirects)
       return `${response.line} to ${url.href.slice(0, 200)} after ${followed} redirects, expected ${this.#statuses.text}`;
-    if (!isSameServer(url, question.url, port))
+    const next = onSameServer(url, question.url, this.#o.host, port);
+    if (next === null)
       return `${response.line} to another server, ${url.href.slice(0, 200)}, expected ${this.#statuses.text}`;
-    return redirected(this.#o, question, response.status, url);
+    return redirected(this.#o, question, response.status, next);
   }
 
   /** A request and its response on a connection that was kept; why it failed, or null if another one is needed. */
@@ -352,10 +353,20 @@ function fetchOf(target: Target, credentials: Credentials, cut: Cut): Fetch {
   return { target, credentials, cut, phase: 'while connecting', reader: null, line: '', slowByMs: 0 };
 }
 
-/** Servers name the port on which they listen, which need not be the one of the URL. */
-function isSameServer(url: URL, asked: URL, dialledPort: number): boolean {
-  if (url.protocol !== asked.protocol || url.hostname !== asked.hostname) return false;
-  return [portOf(asked), dialledPort].includes(portOf(url));
+/**
+ * What to ask for when the server leads to `to`; null: another server is to be asked. Servers name the port on which they listen, which
+ * need not be the one of the URL, and themselves as they were asked for: by `host`, if that was told to them.
+ */
+function onSameServer(to: URL, asked: URL, host: string | null, dialledPort: number): URL | null {
+  if (to.protocol !== asked.protocol) return null;
+  const isOf = (server: URL) => to.hostname === server.hostname && [portOf(server), dialledPort].includes(portOf(to));
+  if (isOf(asked)) return to;
+  const told = `${asked.protocol}//${host ?? ''}/`;
+  if (host === null || !URL.canParse(told) || !isOf(new URL(told))) return null;
+  const same = new URL(asked);
+  same.pathname = to.pathname;
+  same.search = to.search;
+  return same;
 }
 
 function portOf({ port, protocol }: URL): number {
@@ -368,10 +379,6 @@ function validity({ subject, validTo }: TlsCertificate, left: number): string {
   const when =
     left < 0 ? `ended on ${day}, ${(-left).toFixed(1)} days ago` : `ends on ${day}, in ${left.toFixed(1)} days`;
   return `the certificate of ${printable(subject)} ${when}`;
-}
-
-function keyOf({ host, address, port }: Target): string {
-  return `${host}\n${address}\n${port}`;
 }
 
 /** As one who connects on his own behalf and not for a client: the PROXY protocol's §2.1 and §2.2. */

@@ -54,7 +54,7 @@ const GIVE_UP_MS = 1000;
 export default {
   apiVersion: 1,
   name: 'Ping',
-  viaPath: false,
+  viaPath: () => false,
   kind: 'poll',
   asks: 'endpoint',
   options,

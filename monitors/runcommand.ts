@@ -84,7 +84,7 @@ const options = [
 export default {
   apiVersion: 1,
   name: 'RunCommand',
-  viaPath: false,
+  viaPath: () => false,
   kind: 'poll',
   options,
   refuse: (o) =>

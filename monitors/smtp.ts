@@ -83,13 +83,16 @@ export default {
     async check(target, cut) {
       const tls = o.tls === 'none' ? null : await tlsOptions(o, tools, cut);
       const talk = new Talk(o, tools, tls, cut);
+      const start = tools.clock.now();
+      // It is not to be called too slow for a goodbye: that has what is left of the time, and not all of it.
+      const quitMs = () => Math.min(QUIT_MS, (o.timeout * 1000 - (tools.clock.now() - start)) / 2);
       try {
         const greeting = await talk.hold(target);
-        await talk.quit();
+        await talk.quit(quitMs());
         return { is: 'up', detail: `${greeting.code} ${greeting.text}` };
       } catch (error) {
         // Whoever can still answer is told goodbye: a connection that just ends is a line in its log.
-        if (error instanceof Refused) await talk.quit();
+        if (error instanceof Refused) await talk.quit(quitMs());
         return { is: 'down', reason: `${talk.step}${textOf(error)}` };
       } finally {
         talk.close();
@@ -209,11 +212,11 @@ class Talk {
     }
   }
 
-  async quit(): Promise<void> {
+  async quit(ms: number): Promise<void> {
     const [stream, lines] = [this.#stream, this.#lines];
     if (stream === null || lines === null) return;
     this.#say(stream, 'QUIT');
-    await settled(this.#tools.clock, QUIT_MS, this.#reply());
+    await settled(this.#tools.clock, Math.max(0, ms), this.#reply());
   }
 
   close(): void {

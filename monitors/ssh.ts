@@ -73,6 +73,7 @@ export default {
   kind: 'poll',
   asks: 'endpoint',
   options,
+  viaPath: (o) => o.mode === 'banner',
   refuse: (o) => refusals(o),
   // How long a program may run is the world's business: waiting for its turn does not count.
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.mode === 'banner' ? o.timeout : 0 }),

@@ -20,7 +20,9 @@ const options = [
     kind: 'octets',
     default: [],
     example: "[ '+PONG' ]",
-    doc: "What must come after each of them. '' waits for nothing; [ '', 'QUIT\\r\\n' ] lets the server speak first.",
+    doc:
+      "What must come after each of them; what had come before something was said does not count. '' waits for nothing; " +
+      "send = [ '', 'QUIT\\r\\n' ] lets the server speak first.",
   },
   {
     name: 'match',
@@ -146,9 +148,11 @@ function converse(o: Options, stream: Stream, cut: Cut): Promise<string | null> 
       const expected = o.expect[turn] ?? '';
       return `${what} ${quote(expected)}${text === '' ? '' : `, after ${quote(text)}`}`;
     };
-    const speak = (): void => {
+    /** Says what is to be said in this turn, if anything. */
+    const speak = (): boolean => {
       const words = o.send[turn] ?? '';
       if (words !== '') stream.write(toOctets(words));
+      return words !== '';
     };
     /** Goes on as far as what has come allows. */
     const listen = (): void => {
@@ -164,7 +168,8 @@ function converse(o: Options, stream: Stream, cut: Cut): Promise<string | null> 
         text = text.slice(found + expected.length);
         looked = 0;
         if (++turn >= turns) return settle(null);
-        speak();
+        // What is left of one answer is none to what is said next.
+        if (speak()) text = '';
       }
     };
     stream.on({

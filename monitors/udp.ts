@@ -5,7 +5,7 @@
 import type { OptionRow, OptionsOf, Poll, Sample, Target, Tools, UdpSocket } from 'anybal/monitor';
 import { idle } from './lib/doubt.ts';
 import { fromOctets, toOctets } from './lib/octets.ts';
-import { endpoint, quote, textOf } from './lib/text.ts';
+import { endpoint, keyOf, quote, textOf } from './lib/text.ts';
 
 const options = [
   {
@@ -208,8 +208,4 @@ class Replies {
     const where = this.#o.match === 'starts' ? 'begins with' : 'contains';
     return `none of ${this.count} replies ${where} ${wanted}, the last is ${quote(this.#last)}`;
   }
-}
-
-function keyOf(target: Target): string {
-  return `${target.host} ${endpoint(target)}`;
 }

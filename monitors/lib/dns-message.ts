@@ -197,10 +197,18 @@ export function canonicalData(type: TypeName, text: string): string {
   const trimmed = text.trim().replaceAll(/\s+/g, ' ');
   switch (type) {
     case 'TXT':
+      return STRINGS.test(trimmed) ? unquoted(text) : text;
     case 'CAA':
       return text;
     case 'AAAA':
       return canonicalV6(trimmed);
+    case 'NAPTR':
+    case 'DS':
+    case 'DNSKEY':
+    case 'HTTPS': {
+      const [mark, length, ...hex] = trimmed.toLowerCase().split(' ');
+      return `${mark} ${length} ${hex.join('')}`.trimEnd();
+    }
     default:
       return trimmed
         .toLowerCase()
@@ -210,8 +218,28 @@ export function canonicalData(type: TypeName, text: string): string {
   }
 }
 
+/** RFC 1035 §5.1: one or several strings in quotes, where a backslash takes what it precedes as it is, or as an octet's number. */
+const STRINGS = /^"(?:[^"\\]|\\.)*"(?: ?"(?:[^"\\]|\\.)*")*$/;
+
+/** What the strings say, as one text. */
+function unquoted(strings: string): string {
+  const parts = strings.match(/"(?:[^"\\]|\\.)*"/g) ?? [];
+  const plain = (part: string) =>
+    part
+      .slice(1, -1)
+      .replace(/\\(\d{3}|.)/g, (_, said: string) => (said.length === 3 ? String.fromCharCode(Number(said)) : said));
+  return parts.map(plain).join('');
+}
+
+/** RFC 3597 §5, for types whose data is not known here. */
+const UNKNOWN = [/^\\# \d{1,5}(?: [0-9a-f]+)*$/i, '\\# 4 c0000201'] as const;
+
 /** How records are spelt. Of the other types nothing is said: any text may be their data. */
 const SPELLING: { readonly [T in TypeName]?: readonly [pattern: RegExp, example: string] } = {
+  NAPTR: UNKNOWN,
+  DS: UNKNOWN,
+  DNSKEY: UNKNOWN,
+  HTTPS: UNKNOWN,
   A: [/^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/, '192.0.2.1'],
   AAAA: [/^[0-9a-f:]*:[0-9a-f:.]*$/i, '2001:db8::1'],
   NS: [/^\S+$/, 'ns1.example.org'],

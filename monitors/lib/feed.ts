@@ -15,7 +15,10 @@ export interface Feed {
 const HOST = /^[\w.:-]{1,253}$/;
 const MAX_WEIGHT = 65_535;
 
-/** The feed, or what is wrong with it as a whole. An entry that cannot be read is unknown, and takes nothing else with it. */
+/**
+ * The feed, or what is wrong with it as a whole: where a line names no server, it is another kind of document. An entry whose state or
+ * weight cannot be read is unknown, and takes nothing else with it.
+ */
 export function readFeed(bytes: Uint8Array): Feed | string {
   const text = new TextDecoder().decode(bytes);
   const feed = /^\s*\{/.test(text) ? readJson(text) : readLines(text);
@@ -37,7 +40,8 @@ function readLines(text: string): Feed | string {
       if (time === null) return `line ${i + 1} has no time that can be read: ${quote(line)}`;
       continue;
     }
-    const [host = '', state = '', ...rest] = line.split(/\s+/);
+    const [first = '', state = '', ...rest] = line.split(/\s+/);
+    const host = first.replace(/^\[(.*)\]$/, '$1');
     if (!HOST.test(host)) return `line ${i + 1} begins with no server's name: ${quote(line)}`;
     const weighs = /^(up|drain)$/i.test(state) && /^\d+%?$/.test(rest[0] ?? '');
     const weight = weighs ? rest.shift() : undefined;

@@ -6,6 +6,8 @@ import { Kept, type Reading, type ResponseReader, type Verdict } from './respons
 import { printable } from './text.ts';
 
 const MAX_HEAD_BYTES = 64 * 1024;
+/** Two for each chunk: a chunk of one octet costs as much as a large one. */
+const MAX_CHUNK_LINES = 2 * 65_536;
 const NO_FIELDS: readonly string[] = [];
 const NOTHING = new Uint8Array(0);
 const BEGINNING = 'HTTP/';
@@ -36,6 +38,7 @@ export class Http1Reader implements ResponseReader {
   /** Bytes left of the body or chunk. */
   #left = 0;
   #seen = 0;
+  #chunkLines = 0;
   #untouched = true;
   #surplus = false;
   #complete = false;
@@ -78,7 +81,7 @@ export class Http1Reader implements ResponseReader {
   }
 
   body(): Uint8Array {
-    return this.#kept?.joined() ?? NOTHING;
+    return this.#kept?.whole() ?? NOTHING;
   }
 
   push(bytes: Uint8Array): Verdict {
@@ -246,7 +249,12 @@ export class Http1Reader implements ResponseReader {
   }
 
   #chunkLine(line: string): Verdict {
-    if (this.#in === 'trailer') return line === '' ? this.#done() : undefined;
+    if (this.#in === 'trailer') {
+      this.#headLeft -= line.length + 1;
+      if (this.#headLeft < 0) return `${this.#line}, but the trailers of the chunked body never end`;
+      return line === '' ? this.#done() : undefined;
+    }
+    if (++this.#chunkLines > MAX_CHUNK_LINES) return `${this.#line}, but the body comes in too many chunks`;
     if (line === '' && this.#seen > 0) return undefined;
     const [, size] = /^([0-9a-fA-F]{1,12})(?:\s*;.*)?$/.exec(line) ?? [];
     if (size === undefined) return `${this.#line}, but a chunk's size is ${printable(line)}`;

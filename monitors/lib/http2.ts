@@ -126,7 +126,7 @@ export class Http2Client implements ResponseReader {
   }
 
   body(): Uint8Array {
-    return this.#kept.joined();
+    return this.#kept.whole();
   }
 
   /** Whether a body of this length may be sent now. */
@@ -327,13 +327,17 @@ export class Http2Client implements ResponseReader {
     }
     this.#status = code;
     this.#fields = fields.filter(([name]) => !name.startsWith(':'));
-    if (ends) return this.#done();
+    if (ends) {
+      this.#checkLength();
+      return this.#done();
+    }
     const { until, headIsEnough } = this.#reading ?? { until: 'line' };
     return until !== 'body' || headIsEnough?.(code) === true ? null : undefined;
   }
 
   #trailers(fields: readonly Field[], ends: boolean): Verdict {
     if (!ends) throw new Broken('headers in the middle of the body');
+    this.#checkLength();
     this.#fields.push(...fields.filter(([name]) => !name.startsWith(':')));
     return this.#done();
   }
@@ -355,15 +359,20 @@ export class Http2Client implements ResponseReader {
     if (body.length === 0 && !ends) return this.#idle();
     this.#kept.add(body);
     this.#seen += body.length;
-    if (ends) return this.#complain() ?? this.#done();
+    if (ends) {
+      this.#checkLength();
+      return this.#done();
+    }
     const { until, maxBodyBytes } = this.#reading ?? { until: 'line', maxBodyBytes: 0 };
     return until !== 'body' || this.#seen > maxBodyBytes ? null : undefined;
   }
 
   /** §8.1.1: a body of another length than was told. */
-  #complain(): string | null {
+  #checkLength(): void {
     const [length] = this.header('content-length');
-    if (length === undefined || this.#reading?.toHead === true || Number(length) === this.#seen) return null;
+    // RFC 9110 §8.6: it is that of a response that is not sent.
+    if (length === undefined || this.#reading?.toHead === true || this.#status === 304) return;
+    if (Number(length) === this.#seen) return;
     throw new Broken(`${this.#seen} bytes of body, but Content-Length is ${printable(length)}`);
   }
 

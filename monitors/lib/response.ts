@@ -1,8 +1,6 @@
 // What reads a response, whichever version of HTTP it comes in: http1.ts and http2.ts each make one, http.ts and proxyfetch.ts
 // use them.
 
-import { joined } from './octets.ts';
-
 /** Undefined: there is more to come. Null: as much was read as was wanted. Text: what is wrong with the response. */
 export type Verdict = string | null | undefined;
 
@@ -45,10 +43,11 @@ export interface ResponseReader {
   end(): Exclude<Verdict, undefined>;
 }
 
-/** Pieces of a body, up to a limit. A piece is copied: whose buffer it is in may want that back. */
+/** A body, up to a limit. What is added is copied: whose buffer it is in may want that back. */
 export class Kept {
   readonly #limit: number;
-  readonly #pieces: Uint8Array[] = [];
+  /** Not all of it is filled yet: a body may come in thousands of pieces. */
+  #bytes = new Uint8Array(0);
   #length = 0;
 
   constructor(limit: number) {
@@ -58,11 +57,17 @@ export class Kept {
   add(bytes: Uint8Array): void {
     const taken = Math.min(bytes.length, this.#limit - this.#length);
     if (taken <= 0) return;
-    this.#pieces.push(bytes.slice(0, taken));
-    this.#length += taken;
+    const before = this.#bytes;
+    const needed = this.#length + taken;
+    if (needed > before.length) {
+      this.#bytes = new Uint8Array(Math.min(this.#limit, Math.max(needed, 2 * before.length)));
+      this.#bytes.set(before);
+    }
+    this.#bytes.set(bytes.subarray(0, taken), this.#length);
+    this.#length = needed;
   }
 
-  joined(): Uint8Array {
-    return joined(this.#pieces);
+  whole(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
   }
 }

@@ -34,3 +34,8 @@ export function noConnection(thrown: unknown, cut: Cut, seconds: number, tls = f
 export function endpoint({ address, port }: Pick<Target, 'address' | 'port'>): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
+
+/** To remember something of it by. A monitor may be asked about several ports of a server. */
+export function keyOf({ host, address, port }: Target): string {
+  return `${host}\n${address}\n${port}`;
+}

@@ -145,7 +145,7 @@ function readMonitors(
           name: module.name,
           options,
           pace: paceOf(own, service),
-          via: readVia(module, own.via, service.via, report),
+          via: readVia(module, options, own.via, service.via, report),
         });
     }
   }
@@ -174,8 +174,12 @@ function reportOptions(
       else if (section.entries.get(key)?.inherited === false) report.warning(key, why);
     }
   } catch (error) {
-    report.error('monitors', `${module.name} fails on its options: ${errorText(error)}`);
+    report.error('monitors', failsOnOptions(module, error));
   }
+}
+
+function failsOnOptions({ name }: MonitorModule, error: unknown): string {
+  return `${name} fails on its options: ${errorText(error)}`;
 }
 
 function paceOf(own: OptionsOf<typeof EVERY_MONITOR_OPTIONS>, service: Options): Pace {
@@ -186,9 +190,24 @@ function paceOf(own: OptionsOf<typeof EVERY_MONITOR_OPTIONS>, service: Options):
   };
 }
 
+function takesPath(module: MonitorModule, options: OptionsOf<readonly OptionRow[]>, report: Report): boolean {
+  try {
+    return module.viaPath?.(options) ?? true;
+  } catch (error) {
+    report.error('monitors', failsOnOptions(module, error));
+    return false;
+  }
+}
+
 /** What the section says of all its monitors is no word about one that can not be sent through the path. */
-function readVia(module: MonitorModule, own: string | null, service: string | null, report: Report): Via {
-  if (module.viaPath !== false) return (own ?? service ?? 'server') as Via;
+function readVia(
+  module: MonitorModule,
+  options: OptionsOf<readonly OptionRow[]>,
+  own: string | null,
+  service: string | null,
+  report: Report,
+): Via {
+  if (takesPath(module, options, report)) return (own ?? service ?? 'server') as Via;
   const option = `${module.name.toLowerCase()}.via`;
   if (own !== null && own !== 'server')
     report.error(option, `${module.name} opens no connections of its own that could go through the path`);

@@ -28,6 +28,15 @@ export class CheckCut extends Knife {
     this.startedAt = startedAt;
   }
 
+  startTurn(now: Mono): void {
+    this.turns++;
+    this.startWaiting(now);
+  }
+  endTurn(now: Mono): void {
+    this.turns--;
+    this.endWaiting(now);
+  }
+
   startWaiting(now: Mono): void {
     if (this.waiting++ === 0) this.#waitsSince = now;
   }

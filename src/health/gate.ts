@@ -1,27 +1,60 @@
-// Bounds how many of one kind of thing are under way at once. Whoever comes first goes first. Used by tools.ts.
+// Bounds how many of one kind of thing are under way at once, and shares that among all who want it: servers of one service that hang
+// by the thousand must not keep those of another from being asked. Used by tools.ts.
 
 import type { Cut } from '../lib/cut.ts';
 import { SystemError } from '../lib/errors.ts';
 
+/**
+ * One queue has at most so many times what is free for all (the dynamic thresholds of switches whose ports share a buffer): alone it
+ * gets three quarters, and whoever comes then finds room at once.
+ */
+const MOST_OF_FREE = 3;
+
+interface Room {
+  readonly limit: number;
+  inside: number;
+  /** Where somebody waits. The one that had its turn last is last. */
+  readonly queues: Set<Queue>;
+}
+
 export class Gate {
-  readonly #limit: number;
-  readonly #waiting = new Set<() => void>();
-  #inside = 0;
+  readonly #room: Room;
 
   constructor(limit: number) {
-    this.#limit = limit;
+    this.#room = { limit, inside: 0, queues: new Set() };
   }
 
   get inside(): number {
-    return this.#inside;
+    return this.#room.inside;
   }
+  get waiting(): number {
+    return [...this.#room.queues].reduce((sum, { waiting }) => sum + waiting, 0);
+  }
+
+  /** One for each who is to have a share. */
+  queue(): Queue {
+    return new Queue(this.#room);
+  }
+}
+
+/** In it whoever comes first goes first. */
+export class Queue {
+  readonly #room: Room;
+  readonly #waiting = new Set<() => void>();
+  #inside = 0;
+
+  constructor(room: Room) {
+    this.#room = room;
+  }
+
   get waiting(): number {
     return this.#waiting.size;
   }
 
   /** In, without waiting, or not. Whoever is in calls `leave` once. */
   enterAtOnce(cut: Cut): boolean {
-    if (cut.aborted || this.#inside >= this.#limit) return false;
+    if (cut.aborted || !this.#hasRoom) return false;
+    this.#room.inside++;
     this.#inside++;
     return true;
   }
@@ -36,21 +69,40 @@ export class Gate {
         resolve();
       };
       this.#waiting.add(go);
+      this.#room.queues.add(this);
       const forget = cut.onAbort(() => {
         this.#waiting.delete(go);
+        if (this.#waiting.size === 0) this.#room.queues.delete(this);
         reject(new SystemError('ECANCELED', 'wait for a turn'));
       });
     });
   }
 
-  /** The place of the one that leaves goes to the one that waited longest. */
+  /** There is room for others, whose queues have it in turns. */
   leave(): void {
-    const [next] = this.#waiting;
-    if (next === undefined) {
-      this.#inside--;
-      return;
+    const { queues } = this.#room;
+    this.#room.inside--;
+    this.#inside--;
+    // One that is added again comes again, until there is room for none of them.
+    for (const queue of queues) {
+      if (!queue.#hasRoom) continue;
+      queues.delete(queue);
+      queue.#letIn();
+      if (queue.#waiting.size > 0) queues.add(queue);
     }
+  }
+
+  get #hasRoom(): boolean {
+    return this.#inside < MOST_OF_FREE * (this.#room.limit - this.#room.inside);
+  }
+
+  /** The one that has waited longest. */
+  #letIn(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) return;
     this.#waiting.delete(next);
+    this.#room.inside++;
+    this.#inside++;
     next();
   }
 }

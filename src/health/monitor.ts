@@ -118,8 +118,11 @@ interface Common<R extends readonly OptionRow[]> {
   /** As in `monitors = [ 'ProxyFetch' ]`; options are `<name in lower case>.<option>`. */
   readonly name: string;
   readonly options: R;
-  /** false: it asks otherwise than by `tools.connect` and `tools.datagram`, so `via = path` means nothing for it. */
-  readonly viaPath?: false;
+  /**
+   * Whether it asks by `tools.connect` and `tools.datagram` with these options. If not, `via = path` means nothing for it. Not given:
+   * it does.
+   */
+  viaPath?(options: OptionsOf<R>): boolean;
   /**
    * What is wrong with options whose rows are all right, each alone. Shown with the option's file and line; refuses the
    * section.

@@ -10,6 +10,7 @@ import type {
   Clock,
   CommandResult,
   FileStat,
+  Mono,
   Stream,
   UdpHandlers,
   UdpOptions,
@@ -27,7 +28,7 @@ import {
   unfenced,
 } from './fence.ts';
 import { CheckCut } from './check-cut.ts';
-import { Gate } from './gate.ts';
+import { Gate, type Queue } from './gate.ts';
 import {
   faultOfConnecting,
   faultOfFetching,
@@ -41,8 +42,8 @@ import { givenTo } from './stray.ts';
 import { awaitPath, type PathSource, throughPath } from './path.ts';
 import type { Tools } from './monitor.ts';
 
-const MAX_COMMANDS = 16;
-const MAX_CONNECTING = 4000;
+const MAX_COMMANDS = 20;
+const MAX_CONNECTING = 5000;
 /** They share a socket; each holds one of its 65,536 sequence numbers. */
 const MAX_PINGS = 30_000;
 /** For checks that have no deadline, or a later one. */
@@ -88,6 +89,10 @@ export function makeTools(
   look: (open: number) => number = () => Number.POSITIVE_INFINITY,
 ): Tools {
   const open = new OpenCount(look);
+  // Of this monitor with these options: what of it hangs does not keep others from being asked.
+  const connecting = gates.connecting.queue();
+  const pings = gates.pings.queue();
+  const commands = gates.commands.queue();
   const given = (error: unknown) => givenTo(name, error);
   const onFault = (error: unknown, cut: Cut) => {
     given(error);
@@ -112,13 +117,13 @@ export function makeTools(
   const dialled = (cut: Cut, check: CheckCut | null, connect: () => Promise<Stream>) =>
     new Promise<Stream>((resolve, reject) => {
       const onFailed = (thrown: unknown): void => {
-        gates.connecting.leave();
+        connecting.leave();
         const error = inWords(thrown);
         if (check !== null) check.ownFault ??= faultOfConnecting(error, cut);
         reject(error);
       };
       const onConnected = (stream: Stream): void => {
-        gates.connecting.leave();
+        connecting.leave();
         try {
           if (cut.aborted) throw new SystemError('ECANCELED', 'connect');
           // A FIN of ours would keep port and VIP busy for a minute here, and two in the table of IPVS.
@@ -136,8 +141,8 @@ export function makeTools(
     });
   const connected = (cut: Cut, connect: () => Promise<Stream>): Promise<Stream> => {
     const check = cut instanceof CheckCut ? cut : null;
-    if (gates.connecting.enterAtOnce(cut)) return dialled(cut, check, connect);
-    return turn(gates.connecting, world.clock, cut, check).then(() => dialled(cut, check, connect));
+    if (connecting.enterAtOnce(cut)) return dialled(cut, check, connect);
+    return turn(connecting, world.clock, cut, check).then(() => dialled(cut, check, connect));
   };
   const tools: Tools = {
     clock: fencedClock(world.clock, (error) => onBug(bugText(error))),
@@ -174,8 +179,7 @@ export function makeTools(
       ),
     datagram(options, handlers, cut) {
       const path = pathOf(cut);
-      const opened = (dial: () => Promise<UdpSocket>) =>
-        guarded(gates.connecting, world.clock, cut, faultOfConnecting, dial);
+      const opened = (dial: () => Promise<UdpSocket>) => guarded(connecting, world.clock, cut, faultOfConnecting, dial);
       if (path === null) return opened(() => openUdp(world, options, handlers, cut, sockets));
       return onTheWay(world.clock, path, cut, (way) =>
         opened(() =>
@@ -184,10 +188,10 @@ export function makeTools(
       );
     },
     ping: (options, cut) =>
-      guarded(gates.pings, world.clock, cut, faultOfConnecting, () => world.icmp.ping(options, cut), 'a ping'),
+      guarded(pings, world.clock, cut, faultOfConnecting, () => world.icmp.ping(options, cut), 'a ping'),
     run: (command, cut) =>
       guarded(
-        gates.commands,
+        commands,
         world.clock,
         cut,
         faultOfRunning,
@@ -200,7 +204,7 @@ export function makeTools(
       ),
     fetch: (request, cut) =>
       guarded(
-        gates.connecting,
+        connecting,
         world.clock,
         cut,
         faultOfFetching,
@@ -269,6 +273,20 @@ class Part extends CheckCut {
     return this.over ? (checkOf(this.#whole) ?? this) : this;
   }
 
+  // What the part waits for is no time of the server's in the whole either.
+  override startTurn(now: Mono): void {
+    if (this.#whole instanceof CheckCut) this.#whole.startTurn(now);
+  }
+  override endTurn(now: Mono): void {
+    if (this.#whole instanceof CheckCut) this.#whole.endTurn(now);
+  }
+  override startWaiting(now: Mono): void {
+    if (this.#whole instanceof CheckCut) this.#whole.startWaiting(now);
+  }
+  override endWaiting(now: Mono): void {
+    if (this.#whole instanceof CheckCut) this.#whole.endWaiting(now);
+  }
+
   override onSpoilt(): void {
     if (this.#whole instanceof CheckCut) this.#whole.spoil(this.spoilt ?? '');
   }
@@ -294,7 +312,7 @@ function deadline(clock: Clock, whole: Cut, ms: number): ReturnType<Tools['deadl
 
 /** Do `act` when it is its turn; note a failure that is our own. `notOnPath`: what can not go through the path. */
 async function guarded<T>(
-  gate: Gate,
+  queue: Queue,
   clock: Clock,
   cut: Cut,
   faultOf: (error: unknown, cut: Cut) => string | null,
@@ -306,29 +324,27 @@ async function guarded<T>(
     check.ownFault ??= `${notOnPath} can not go through the path`;
     throw new SystemError('ENOTSUP', 'take the path', check.ownFault);
   }
-  if (!gate.enterAtOnce(cut)) await turn(gate, clock, cut, check);
+  if (!queue.enterAtOnce(cut)) await turn(queue, clock, cut, check);
   try {
     return await act();
   } catch (error) {
     if (check !== null) check.ownFault ??= faultOf(error, cut);
     throw error;
   } finally {
-    gate.leave();
+    queue.leave();
   }
 }
 
-async function turn(gate: Gate, clock: Clock, cut: Cut, check: CheckCut | null): Promise<void> {
-  if (check !== null) check.turns++;
-  check?.startWaiting(clock.now());
+async function turn(queue: Queue, clock: Clock, cut: Cut, check: CheckCut | null): Promise<void> {
+  check?.startTurn(clock.now());
   try {
-    await gate.enter(cut);
+    await queue.enter(cut);
   } catch (error) {
     // Never having had a turn is no answer of the server.
     if (check !== null) check.ownFault ??= TOO_MANY;
     throw error;
   } finally {
-    if (check !== null) check.turns--;
-    check?.endWaiting(clock.now());
+    check?.endTurn(clock.now());
   }
 }
 

@@ -196,8 +196,10 @@ export class WatchLoop implements Loop, Sleeper {
   #retry(maxDelayMs: number): void {
     const delay = Math.min((this.#delayMs ?? INITIAL_DELAY_MS) * FACTOR, maxDelayMs);
     const spread = delay + delay * JITTER * this.#normal();
-    this.#delayMs = Math.min(Math.max(spread, INITIAL_DELAY_MS / 10), maxDelayMs);
-    this.#again(this.#delayMs, this.#timing.connectTimeoutSeconds);
+    const pauseMs = Math.min(Math.max(spread, INITIAL_DELAY_MS / 10), maxDelayMs);
+    // One that has been dead for long is asked seldom still, when a fault of ours between was over soon.
+    this.#delayMs = Math.max(pauseMs, this.#delayMs ?? 0);
+    this.#again(pauseMs, this.#timing.connectTimeoutSeconds);
   }
 
   #again(delayMs: number, timeoutSeconds: number): void {

@@ -291,6 +291,35 @@ ${more}`;
     expect(await refusing(boom)).to.deep.equal(['f:8: [web] monitors: ProxyFetch fails on its options: boom']);
   });
 
+  it('sends a monitor through the path only if it says that it can go there with its options', async () => {
+    const asking = async (more: string, viaPath: NonNullable<MonitorModule['viaPath']>) => {
+      const text = `[global]\npath-source = 192.0.2.1\n${web(`via = both\n${more}`)}`;
+      const monitor = async (name: string) => {
+        const found = await fakeMonitor(name);
+        return found === null ? null : { ...found, viaPath };
+      };
+      const decoded = await decodeConfig(scanText(text, 'f'), { monitor, lastGood: new Map(), strict: false });
+      const errors = decoded.complaints.filter(({ severity }) => severity === 'error').map(printComplaint);
+      return [decoded.config?.services[0]?.monitors[0]?.via ?? null, ...errors];
+    };
+    const delays: unknown[] = [];
+    const can = (options: Readonly<Record<string, unknown>>) => delays.push(options['max-delay']) > 0;
+    expect(await asking('idleconnection.max-delay = 7', can)).to.deep.equal(['both']);
+    expect(delays).to.deep.equal([7]);
+    expect(await asking('', () => false)).to.deep.equal(['server']);
+    expect(await asking('idleconnection.via = path', () => false)).to.deep.equal([
+      null,
+      'f:12: [web] idleconnection.via: IdleConnection opens no connections of its own that could go through the path',
+    ]);
+    const boom = () => {
+      throw new Error('boom');
+    };
+    expect(await asking('', boom)).to.deep.equal([
+      null,
+      'f:10: [web] monitors: IdleConnection fails on its options: boom',
+    ]);
+  });
+
   it('an empty list of arguments is the default, one empty argument, as in PyBal', async () => {
     const text = web().replace("'IdleConnection'", "'RunCommand'");
     const { services } = await configOf(`${text}\nruncommand.command = /bin/true\nruncommand.arguments = []`);

@@ -140,6 +140,7 @@ describe('loadMonitor', () => {
     ["name: 'Mine'", "name: 'Theirs'", 'a monitor named Theirs must be in a file theirs.mjs'],
     ["'poll'", "'pole'", "kind is neither 'poll' nor 'watch'"],
     ['timing:', 'timings:', 'create or timing is missing'],
+    ['options: []', 'options: [], viaPath: false', 'viaPath is not a function'],
     ['options: []', 'options: [{}]', 'an option has no name, kind or doc'],
     [
       'options: []',

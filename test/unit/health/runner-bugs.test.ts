@@ -150,7 +150,7 @@ describe('HealthRunner with a monitor that throws where nobody catches', () => {
     for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
     await fake.clock.advance(60_000);
     const waiting = runner.status().filter(({ last }) => last === 'unknown: too many checks at once');
-    expect(waiting).to.have.length(4);
+    expect(waiting).to.have.length(5);
     expect(fake.lines.filter((line) => line.includes('WARN') && line.includes('too many checks'))).to.have.length(1);
   });
 });

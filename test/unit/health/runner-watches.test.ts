@@ -82,6 +82,20 @@ describe('HealthRunner with watches', () => {
     expect(watched).to.have.length(count + 1);
   });
 
+  it('asks again soon after a fault of our own, and seldom again one that has been dead for long', async () => {
+    const { fake, watched } = await start();
+    const gapAfter = async (means: Health): Promise<number> => {
+      const count = watched.length;
+      watched.at(-1)?.end(means);
+      const at = fake.clock.now();
+      for (let waited = 0; watched.length === count && waited < 400; waited++) await fake.clock.advance(1000);
+      return ((watched.at(-1)?.at ?? 0) - at) / 1000;
+    };
+    for (let i = 0; i < 8; i++) await gapAfter({ is: 'down', reason: 'refused' });
+    expect(await gapAfter({ is: 'unknown', reason: 'EMFILE' })).to.be.at.most(10);
+    expect(await gapAfter({ is: 'down', reason: 'refused' })).to.be.within(150, 300);
+  });
+
   it('takes a report that comes before the monitor has returned', async () => {
     const { fake, runner, configure, told } = lab();
     const { module } = scriptedWatch('Idle');

@@ -2,6 +2,7 @@
 
 import { expect } from 'chai';
 import type { Health, MonitorModule, Target, Tools } from '../../../src/health/monitor.ts';
+import type { Gate, Queue } from '../../../src/health/gate.ts';
 import { Instance } from '../../../src/health/instance.ts';
 import { Ticks } from '../../../src/health/ticks.ts';
 import { makeGates } from '../../../src/health/tools.ts';
@@ -35,6 +36,17 @@ const poll = {
   timing: () => ({ intervalSeconds: 600, timeoutSeconds: 2 }),
   create: (_, tools) => ({ check: (_target, cut) => ask(tools, cut) }),
 } satisfies MonitorModule;
+/** It gives the answer most of its time, and itself the rest. */
+const parted = {
+  ...poll,
+  name: 'C',
+  create: (_, tools) => ({
+    async check(_target, cut) {
+      const part = tools.deadline(cut, 3000);
+      return ask(tools, part.cut).finally(() => part.release());
+    },
+  }),
+} satisfies MonitorModule;
 const watch = {
   apiVersion: 1,
   name: 'B',
@@ -51,6 +63,17 @@ const watch = {
   }),
 } satisfies MonitorModule;
 
+/** Others take all the room that there is: whose places they are, the last one first. */
+function filled(gate: Gate): readonly Queue[] {
+  const places: Queue[] = [];
+  for (;;) {
+    const queue = gate.queue();
+    const before = places.length;
+    while (queue.enterAtOnce(new Knife())) places.unshift(queue);
+    if (places.length === before) return places;
+  }
+}
+
 /** A check at time 0 that has its turn after `turnMs`, of a server that answers `answerMs` later: what is said, and when. */
 async function checked(module: MonitorModule, turnMs: number, answerMs: number): Promise<readonly string[]> {
   const fake = new FakeWorld();
@@ -62,8 +85,8 @@ async function checked(module: MonitorModule, turnMs: number, answerMs: number):
       cut.onAbort(() => reject(new SystemError('ECANCELED', 'get')));
     });
   const gates = makeGates();
-  while (gates.connecting.enterAtOnce(new Knife()));
-  clock.at(turnMs, () => gates.connecting.leave());
+  const [last] = filled(gates.connecting);
+  clock.at(turnMs, () => last?.leave());
   const said: string[] = [];
   new Instance({ module, options: {} }, { ...fake.world, http: { ...fake.world.http, get } }, gates).join({
     ...{ clock, ticks: new Ticks(clock), phase: 0, random: () => 0.5, target: () => TARGET },
@@ -78,8 +101,12 @@ async function checked(module: MonitorModule, turnMs: number, answerMs: number):
   return said.slice(0, 1);
 }
 
-for (const module of [poll, watch]) {
-  describe(`A ${module.kind} that waits for its turn`, () => {
+for (const [what, module] of [
+  ['poll', poll],
+  ['poll that asks in a part of it', parted],
+  ['watch', watch],
+] as const) {
+  describe(`A ${what} that waits for its turn`, () => {
     it('gives the server half of its time at least, from then on', async () => {
       expect(await checked(module, 1500, 900)).to.deep.equal(['up at 2400']);
       const [late = ''] = await checked(module, 1500, 1100);

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import {
   canonicalData,
+  dataComplaint,
   decodeMessage,
   encodeQuery,
   Malformed,
@@ -193,10 +194,25 @@ describe('an expected answer', () => {
     ['MX', ' 10  MX.Example.org. ', '10 mx.example.org'],
     ['NS', '.', '.'],
     ['TXT', 'v=spf1  -ALL', 'v=spf1  -ALL'],
+    ['TXT', '"v=spf1 -all"', 'v=spf1 -all'],
+    ['TXT', ' "ab c"  "de" ', 'ab cde'],
+    ['TXT', '"say \\"a\\\\b\\" \\255"', 'say "a\\b" \xff'],
+    ['TXT', 'say "a"', 'say "a"'],
+    ['DS', '\\# 4 C000 0201', '\\# 4 c0000201'],
     ['A', '192.0.2.1', '192.0.2.1'],
   ] as const) {
     it(`${type} ${JSON.stringify(text)} is compared as ${JSON.stringify(canonical)}`, () => {
       expect(canonicalData(type, text)).to.equal(canonical);
+      expect(dataComplaint(type, text)).to.equal(null);
     });
   }
+
+  it('is refused where it can never be found', () => {
+    for (const [type, text] of [
+      ['DS', '60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118'],
+      ['NAPTR', '100 10 "S" "SIP+D2U" "" _sip._udp.example.org.'],
+      ['A', '192.0.2.256'],
+    ] as const)
+      expect(dataComplaint(type, text)).to.contain(`is no data of ${type}, write`);
+  });
 });

@@ -9,6 +9,7 @@ import { SystemError } from '../../../src/lib/errors.ts';
 import type { World } from '../../../src/world/world.ts';
 import { FakeWorld, response } from '../../support/fake-world.ts';
 import { withDefaults } from '../../support/monitor-bench.ts';
+import { AS_ALWAYS } from '../../support/service-config.ts';
 import { checked } from '../../support/decision-scene.ts';
 
 const feed = (text: string) => readFeed(new TextEncoder().encode(text));
@@ -21,9 +22,10 @@ describe('a feed', () => {
   it('is lines of a server, its state, its weight and a reason', () => {
     expect(
       servers(
-        '# members\n@1790000000\n\ncp1 up\nCP2\tDrain # deploying\ncp3 up 50%\ncp4 up 7 new disk\ncp5 down 3 disks full\n192.0.2.1 unknown\n',
+        '# members\n@1790000000\n\n[2001:db8::1] up\ncp1 up\nCP2\tDrain # deploying\ncp3 up 50%\ncp4 up 7 new disk\ncp5 down 3 disks full\n192.0.2.1 unknown\n',
       ),
     ).to.deep.equal({
+      '2001:db8::1': { is: 'up' },
       cp1: { is: 'up' },
       cp2: { is: 'up', drain: true, detail: 'drain # deploying' },
       cp3: { is: 'up', percent: 50, detail: 'weight 50%' },
@@ -135,6 +137,7 @@ describe('File', () => {
     given: Readonly<Record<string, unknown>>,
     hosts: readonly string[] = ['cp1', 'cp2', 'cp3'],
     over: Partial<World> = {},
+    service: Parameters<typeof checked>[0] = {},
   ) {
     const fake = new FakeWorld();
     const last = new Map<string, string>();
@@ -146,7 +149,7 @@ describe('File', () => {
       () => 'enabled/up/pooled',
     );
     const module = file as unknown as MonitorModule;
-    const config = checked({ name: 'text_80' });
+    const config = checked({ name: 'text_80', ...service });
     const options = withDefaults(module, { interval: 10, timeout: 2, ...given });
     const list = (names: readonly string[]) =>
       runner.configure([
@@ -175,6 +178,29 @@ describe('File', () => {
     fake.write('/run/members', 'cp1 down\n10.0.0.2 up 50%\ncp3 drain\n');
     await fake.clock.advance(21_000);
     expect(['cp1', 'cp2', 'cp3'].map((host) => last.get(host)?.split(' ', 1)[0])).to.deep.equal(['down', 'up', 'up']);
+  });
+
+  it('reads again for a server that is asked again sooner: each result is one reading', async () => {
+    const monitor = {
+      name: 'File',
+      options: {},
+      pace: { ...AS_ALWAYS, fastIntervalSeconds: 1 },
+      via: 'server',
+    } as const;
+    const { fake, last } = lab(PATH, undefined, {}, { fall: 3, monitors: [monitor], monitorsNeeded: 1 });
+    fake.write('/run/members', 'cp1 up\ncp2 up\ncp3 up\n');
+    await fake.clock.advance(30_000);
+    fake.write('/run/members', 'cp1 down\ncp2 up\ncp3 up\n');
+    const before = fake.reads.length;
+    for (let waited = 0; fake.reads.length === before && waited < 200; waited++) await fake.clock.advance(100);
+    fake.write('/run/members', 'cp1 up\ncp2 up\ncp3 up\n');
+    for (let waited = 0; waited < 200; waited++) {
+      await fake.clock.advance(100);
+      expect(last.get('cp1')).to.equal('up File: up');
+    }
+    fake.write('/run/members', 'cp1 down\ncp2 up\ncp3 up\n');
+    await fake.clock.advance(16_000);
+    expect(last.get('cp1')).to.equal('down File: the document says down');
   });
 
   for (const [absent, is] of [

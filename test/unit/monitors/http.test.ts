@@ -345,6 +345,8 @@ describe('HTTP', () => {
       if (line.includes('/away')) return 'HTTP/1.1 301 Moved\r\nLocation: https://other.example/\r\n\r\n';
       if (line.includes('/own')) return `HTTP/1.1 302 Found\r\nLocation: http://x:${server.port}/new?x\r\n\r\n`;
       if (line.includes('/near')) return `HTTP/1.1 302 Found\r\nLocation: http://x:${server.port + 1}/new?x\r\n\r\n`;
+      if (line.includes('/named'))
+        return 'HTTP/1.1 302 Found\r\nLocation: http://www.example.org/new?x\r\nContent-Length: 0\r\n\r\n';
       if (line.includes('/loop')) return 'HTTP/1.1 307 Again\r\nLocation: /loop\r\n\r\n';
       if (line.includes('/lost')) return 'HTTP/1.1 302 Found\r\n\r\n';
       return line.includes('/new?x') ? OK : 'HTTP/1.1 404 Not Found\r\n\r\n';
@@ -363,6 +365,12 @@ describe('HTTP', () => {
     expect(await at('/away')).to.equal('down: 301 Moved to another server, https://other.example/, expected 200-299');
     expect(await at('/loop')).to.equal('down: 307 Again to http://x/loop after 2 redirects, expected 200-299');
     expect(await at('/lost')).to.equal('down: 302 Found, expected 200-299 or a redirect to somewhere');
+    // One that was asked for by another name answers by that.
+    expect(await at('/named')).to.match(/^down: 302 Found to another server, http:/);
+    expect(await at('/named', { host: 'www.example.org' })).to.equal('up');
+    expect(server.seen.text).to.match(/GET \/new\?x HTTP\/1.1\r\nHost: www.example.org\r\n[^]*$/);
+    expect(await at('/named', { host: 'www.example.org:81' })).to.match(/^down: 302 Found to another server, http:/);
+    expect(await at('/named', { host: 'no url%' })).to.match(/^down: 302 Found to another server, http:/);
     const before = server.seen.text.length;
     expect(await at('/old', { method: 'POST', 'request-body': 'a=b' })).to.equal('up');
     expect(server.seen.text.slice(before)).to.match(/^POST \/old [^]*\r\n\r\na=bGET \/new\?x /);

@@ -210,6 +210,13 @@ describe('SSH', () => {
       expect(await words(bench)).to.equal('unknown: run /usr/bin/ssh: ENOENT');
     });
 
+    it('goes through the path with connections of its own only', () => {
+      const viaPath = (given: Readonly<Record<string, unknown>>) => ssh.viaPath(withDefaults(ssh, given) as never);
+      expect([viaPath({}), viaPath(LOGIN), viaPath({ ...LOGIN, mode: 'command', command: 'x' })]).to.deep.equal([
+        ...[true, false, false],
+      ]);
+    });
+
     it('refuses what would not work, or means something to ssh', () => {
       const complaints = (given: Readonly<Record<string, unknown>>) =>
         ssh.refuse(withDefaults(ssh, given) as never).map(({ option }) => option);

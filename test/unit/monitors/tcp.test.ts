@@ -105,6 +105,37 @@ describe('TCP', () => {
     });
   }
 
+  describe('where what is left of one answer looks like the next', () => {
+    const GREETING = '220 mail ready\r\n';
+    const HELLO = '250-mail\r\n250-PIPELINING\r\n250 HELP\r\n';
+    const smtp = (toMail: string) => (socket: net.Socket) => {
+      socket.on('error', () => {}).write(GREETING);
+      socket.on('data', (said) => socket.write(said.includes('EHLO') ? HELLO : toMail));
+    };
+    const talk = { send: ['', 'EHLO lb\r\n', 'MAIL FROM:<>\r\n'], expect: ['220', '250', '250'] };
+
+    it('hears what comes after it spoke only', async () => {
+      const { port } = await serving(smtp('451 try later\r\n'));
+      expect(await said(run(port, talk))).to.equal(
+        'down: in 0.6 seconds never said "250", after "451 try later\\r\\n"',
+      );
+      const { port: well } = await serving(smtp('250 ok\r\n'));
+      expect(await said(run(well, talk))).to.equal('up');
+    });
+
+    it('looks for a beginning where the answer begins', async () => {
+      const { port } = await serving(smtp(''));
+      const words = { send: ['', 'EHLO lb\r\n'], expect: ['220 ', '250-'], match: 'starts' };
+      expect(await said(run(port, words))).to.equal('up');
+    });
+
+    it('goes on in it where nothing is said between', async () => {
+      const { port } = await serving(smtp(''));
+      const words = { send: ['', '', 'EHLO lb\r\n', ''], expect: ['220', 'ready', '250-mail', '250 HELP'] };
+      expect(await said(run(port, words))).to.equal('up');
+    });
+  });
+
   it('wants the second answer behind the first one', async () => {
     const { port } = await serving((socket) => socket.write('one two'));
     expect(await said(run(port, { expect: ['one', 'two'] }))).to.equal('up');

@@ -31,6 +31,27 @@ describe('The HTTP/1 reader', () => {
     expect(verdict).to.equal('the response headers never end');
   });
 
+  it('does not read lines of a chunked body without end', () => {
+    const endless = (start: string, more: string) => {
+      const reader = reading({ maxBodyBytes: 1 << 24 });
+      expect(reader.push(bytes(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${start}`))).to.equal(undefined);
+      let verdict: unknown;
+      for (let i = 0; i < 200 && verdict === undefined; i++) verdict = reader.push(bytes(more.repeat(1000)));
+      return verdict;
+    };
+    expect(endless('', '1\r\nx\r\n')).to.equal('200 OK, but the body comes in too many chunks');
+    expect(endless('1\r\nx', '\r\n')).to.equal('200 OK, but the body comes in too many chunks');
+    expect(endless('0\r\n', 'X-Y: z\r\n')).to.equal('200 OK, but the trailers of the chunked body never end');
+  });
+
+  it('keeps what it is to keep, in how many pieces it may come', () => {
+    const reader = reading({ keepBytes: 700 });
+    reader.push(bytes('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'));
+    for (let i = 0; i < 1000; i++) reader.push(bytes(`1\r\n${i % 10}\r\n`));
+    expect(bodyOf(reader)).to.equal('0123456789'.repeat(70));
+    expect(reader.bodyBytes).to.equal(1000);
+  });
+
   it('is content with the status line as soon as that is there', () => {
     const reader = reading({ until: 'line' });
     expect(reader.push(bytes('HTTP/1.1 404 Not Fo'))).to.equal(undefined);

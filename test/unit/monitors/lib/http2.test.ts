@@ -230,6 +230,33 @@ describe('The HTTP/2 client', () => {
       /200: 3 bytes of body, but Content-Length is 5/,
     ],
     [
+      'no body where one was told',
+      Buffer.concat([
+        SETTINGS,
+        headers(
+          [
+            [':status', '200'],
+            ['content-length', '5'],
+          ],
+          5,
+        ),
+      ]),
+      /0 bytes of body, but Content-Length is 5/,
+    ],
+    [
+      'a body that trailers cut short',
+      Buffer.concat([
+        SETTINGS,
+        headers([
+          [':status', '200'],
+          ['content-length', '5'],
+        ]),
+        frame(0, 0, 1, 'abc'),
+        headers([['grpc-status', '0']], 5),
+      ]),
+      /200: 3 bytes of body, but Content-Length is 5/,
+    ],
+    [
       'too much padding',
       Buffer.concat([SETTINGS, OK, frame(0, 8, 1, Buffer.of(9, 1))]),
       /200: more padding than frame/,
