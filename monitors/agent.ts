@@ -2,7 +2,7 @@
 // itself out (down, maint), let its connections end (drain), and say how much of its weight it wants (75%).
 
 import type { Cut, Health, OptionRow, OptionsOf, Poll, Sample, Target, Template, Tools } from 'anybal/monitor';
-import { parseObject } from './lib/json.ts';
+import { jsonText, parseObject } from './lib/json.ts';
 import { linesOf } from './lib/lines.ts';
 import { endpoint, keyOf, noConnection, printable, quote, textOf } from './lib/text.ts';
 
@@ -173,8 +173,11 @@ async function document(text: string, o: Options, tools: Tools, target: Target, 
   });
   const answer = new TextDecoder().decode(body).trim();
   const said = answer.startsWith('{') ? learnJson(answer) : learn(before, answer.split(/[\r\n]/, 1)[0] ?? '');
-  if (typeof said !== 'string' || (status >= 200 && status < 300)) return said;
-  return `HTTP status ${status}, and ${said}`;
+  if (status >= 200 && status < 300) return said;
+  if (typeof said === 'string') return `HTTP status ${status}, and ${said}`;
+  // A page that tells people of an error may have any word in it: it can take a server out, and is no reason to send it anything.
+  const { is } = healthOf(said, '');
+  return is === 'up' && said.admin === 'ready' ? `HTTP status ${status}, though the agent says ${quote(answer)}` : said;
 }
 
 /**
@@ -230,7 +233,7 @@ export function learnJson(text: string): Said | string {
   if (typeof weight === 'number' && Number.isFinite(weight) && weight >= 0) return { ...said, weight };
   const weighed = typeof weight === 'string' ? learnWord(said, weight, reason) : null;
   if (weighed === null || typeof weight !== 'string' || !weight.endsWith('%')) {
-    return `the agent's weight is ${quote(JSON.stringify(weight))}, neither a number nor a percentage`;
+    return `the agent's weight is ${quote(jsonText(weight))}, neither a number nor a percentage`;
   }
   return weighed;
 }

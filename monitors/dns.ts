@@ -2,7 +2,7 @@
 // answer, and over TCP when the answer was cut short; or over TCP alone.
 
 import type { OptionRow, OptionsOf, Poll, Sample } from 'anybal/monitor';
-import { ask, printQuestion } from './lib/dns-exchange.ts';
+import { ask, canonicalName, printQuestion } from './lib/dns-exchange.ts';
 import {
   canonicalData,
   dataComplaint,
@@ -129,7 +129,7 @@ export default {
           result: reason === null ? 'successful' : 'failed',
         });
         if (reason !== null) return { is: 'down', reason };
-        return { is: 'up', detail: outcome.is === 'answer' ? summary(outcome.message, type) : '' };
+        return { is: 'up', detail: outcome.is === 'answer' ? summary(outcome.message, o.name, type) : '' };
       },
     };
   },
@@ -144,7 +144,7 @@ function complaintOf(message: Message, o: Options, wanted: readonly string[]): s
   if (!o.rcode.includes(message.rcode)) return `answered ${message.rcode} to ${question}, not ${o.rcode.join(' or ')}`;
   if (o.authoritative && !message.authoritative) return `the answer to ${question} is not authoritative`;
   if (message.rcode !== 'NOERROR') return null;
-  const found = dataOf(message, o.type);
+  const found = dataOf(message, o.name, o.type);
   if (found.length < o['min-answers']) {
     const records = found.length === 1 ? '1 record' : `${found.length} records`;
     return `answered ${records} to ${question}, not ${o['min-answers']} or more${quoted(found)}`;
@@ -153,12 +153,20 @@ function complaintOf(message: Message, o: Options, wanted: readonly string[]): s
   return missing.length === 0 ? null : `the answer to ${question} lacks ${missing.join(', ')}${quoted(found)}`;
 }
 
-function dataOf(message: Message, type: string): readonly string[] {
-  return message.answers.flatMap((record) => (type === 'ANY' || record.type === type ? record.data : []));
+/** Records of the name, or of the one that its aliases lead to (RFC 1034 §4.3.2); others are no answer. */
+function dataOf({ answers }: Message, asked: string, type: string): readonly string[] {
+  const names = new Set([canonicalName(asked)]);
+  for (const name of names) {
+    const alias = answers.find((record) => record.type === 'CNAME' && record.name === name);
+    if (alias !== undefined && type !== 'CNAME' && type !== 'ANY') names.add(alias.data);
+  }
+  const isAnswer = (record: Message['answers'][number]) =>
+    names.has(record.name) && (type === 'ANY' || record.type === type);
+  return answers.flatMap((record) => (isAnswer(record) ? record.data : []));
 }
 
-function summary(message: Message, type: string): string {
-  const found = dataOf(message, type);
+function summary(message: Message, asked: string, type: string): string {
+  const found = dataOf(message, asked, type);
   return `${message.rcode}${quoted(found)}`;
 }
 

@@ -6,7 +6,7 @@ import type { Cut, Health, OptionRow, OptionsOf, Poll, Sample, Target, Tools } f
 import { type Feed, readFeed } from './lib/feed.ts';
 import { keyOf, textOf } from './lib/text.ts';
 
-const MAX_BYTES = 8 << 20;
+const MAX_BYTES = 4 << 20;
 /** The cut ends a request that takes too long. This comes so late that a loop which stood still has the cut first, too. */
 const AFTER_THE_CUT_MS = 60_000;
 /** A clock that is ahead of ours by no more than this is right. */

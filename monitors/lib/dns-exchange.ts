@@ -62,6 +62,8 @@ class Listener {
       return failed(`the answer can not be read: ${textOf(error)}`);
     }
     if (!message.isAnswer) return failed('sent the question back instead of an answer');
+    // RFC 1035 §4.1.1: that of the query is copied into its answer.
+    if (message.opcode !== 0) return this.#stranger();
     const [asked, ...others] = message.questions;
     // RFC 1035 does not say that an error repeats the question, and some servers do not.
     if (asked === undefined && message.rcode !== 'NOERROR') return { is: 'answer', message };
@@ -194,6 +196,6 @@ function failed(reason: string): Outcome {
   return { is: 'failed', reason };
 }
 
-function canonicalName(name: string): string {
+export function canonicalName(name: string): string {
   return name === '.' ? name : name.replace(/\.$/, '').toLowerCase();
 }

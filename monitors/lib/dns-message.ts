@@ -62,6 +62,8 @@ export interface Record {
 export interface Message {
   readonly id: number;
   readonly isAnswer: boolean;
+  /** 0: QUERY. */
+  readonly opcode: number;
   readonly authoritative: boolean;
   readonly truncated: boolean;
   /** A name of RCODES, or RCODE23. */
@@ -121,8 +123,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   const questions = Array.from({ length: questionCount }, () => {
     const name = reader.name();
     const type = typeName(reader.uint16());
-    reader.uint16();
-    return { name, type };
+    return { name, type: ofClass(reader.uint16(), type) };
   });
   const records: (Record & { readonly upperRcode: number })[] = [];
   try {
@@ -136,6 +137,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   return {
     id,
     isAnswer: (flags & FLAG.answer) !== 0,
+    opcode: (flags >> 11) & 15,
     authoritative: (flags & FLAG.authoritative) !== 0,
     truncated,
     rcode: RCODES[rcode] ?? `RCODE${rcode}`,
@@ -147,11 +149,12 @@ export function decodeMessage(bytes: Uint8Array): Message {
 function readRecord(reader: Reader): Record & { readonly upperRcode: number } {
   const name = reader.name();
   const code = reader.uint16();
-  reader.uint16();
+  const group = reader.uint16();
   const ttl = reader.uint16() * 0x10000 + reader.uint16();
   const type = typeName(code);
   const data = reader.data(reader.uint16(), (inner, length) => readData(type, inner, length));
-  return { name, type, ttl, data, upperRcode: ttl >>> 24 };
+  // OPT has something else there (RFC 6891 §6.1.2).
+  return { name, type: type === 'OPT' ? type : ofClass(group, type), ttl, data, upperRcode: ttl >>> 24 };
 }
 
 /** RDATA as text. */
@@ -268,6 +271,11 @@ function canonicalV6(text: string): string {
 function typeName(code: number): string {
   if (code === TYPE_OPT) return 'OPT';
   return Object.entries(TYPES).find(([, value]) => value === code)?.[0] ?? `TYPE${code}`;
+}
+
+/** Of another class than the Internet's a type is another one. */
+function ofClass(code: number, type: string): string {
+  return code === CLASS_IN ? type : `CLASS${code} ${type}`;
 }
 
 function uint16(value: number): readonly [number, number] {

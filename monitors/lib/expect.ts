@@ -1,6 +1,7 @@
 // What the body of a response is expected to be: a text in it, a pattern that matches, values in its JSON, its digest. Used by
 // http.ts.
 
+import { jsonText } from './json.ts';
 import { compilePattern, PatternError } from './pattern.ts';
 import { sha256 } from './sha256.ts';
 import { printable } from './text.ts';
@@ -119,7 +120,7 @@ function at(document: unknown, path: readonly (string | number)[]): unknown {
 }
 
 function short(value: unknown): string {
-  return printable(JSON.stringify(value), 100);
+  return printable(jsonText(value), 100);
 }
 
 function shown({ bytes, cut }: Body): string {

@@ -2,7 +2,7 @@
 // or JSON. Used by file.ts.
 
 import type { Health } from 'anybal/monitor';
-import { isObject } from './json.ts';
+import { isObject, jsonText } from './json.ts';
 import { printable, quote, textOf } from './text.ts';
 
 export interface Feed {
@@ -14,6 +14,9 @@ export interface Feed {
 
 const HOST = /^[\w.:-]{1,253}$/;
 const MAX_WEIGHT = 65_535;
+/** Of more the reading would hold up everything else. */
+const MOST_SERVERS = 20_000;
+const TOO_MANY = `it names more than ${MOST_SERVERS} servers`;
 
 /**
  * The feed, or what is wrong with it as a whole: where a line names no server, it is another kind of document. An entry whose state or
@@ -42,11 +45,13 @@ function readLines(text: string): Feed | string {
     }
     const [first = '', state = '', ...rest] = line.split(/\s+/);
     const host = first.replace(/^\[(.*)\]$/, '$1');
+    if (servers.size >= MOST_SERVERS) return TOO_MANY;
     if (!HOST.test(host)) return `line ${i + 1} begins with no server's name: ${quote(line)}`;
-    const weighs = /^(up|drain)$/i.test(state) && /^\d+%?$/.test(rest[0] ?? '');
+    // What looks like a number is meant as one, also where it is none that a weight can be.
+    const weighs = /^(up|drain)$/i.test(state) && /^[-+]?[\d.]*\d(e\d+)?%?$/i.test(rest[0] ?? '');
     const weight = weighs ? rest.shift() : undefined;
     const reason = rest.join(' ').replace(/^#\s*/, '');
-    add(servers, host, entry(state, weight === undefined || weight.endsWith('%') ? weight : Number(weight), reason));
+    add(servers, host, entry(state, /^\d+$/.test(weight ?? '') ? Number(weight) : weight, reason));
   }
   return { time, servers };
 }
@@ -60,18 +65,20 @@ function readJson(text: string): Feed | string {
     return `it is no JSON: ${printable(textOf(error))}`;
   }
   if (!isObject(root) || !isObject(root['servers'])) return 'it has no object "servers"';
-  const time = root['time'] === undefined ? null : timeOf(String(root['time']));
-  if (root['time'] !== undefined && time === null)
-    return `its time cannot be read: ${quote(JSON.stringify(root['time']))}`;
+  const told = root['time'];
+  const time = typeof told === 'string' || typeof told === 'number' ? timeOf(String(told)) : null;
+  if (told !== undefined && time === null) return `its time cannot be read: ${quote(jsonText(told))}`;
   const servers = new Map<string, Health>();
-  for (const [host, value] of Object.entries(root['servers'])) {
+  const entries = Object.entries(root['servers']);
+  if (entries.length > MOST_SERVERS) return TOO_MANY;
+  for (const [host, value] of entries) {
     const { state, weight, reason } = isObject(value) ? value : { state: value };
     const known = weight === undefined || weight === null || typeof weight === 'number' || typeof weight === 'string';
     const said = typeof reason === 'string' ? reason : '';
     add(
       servers,
       host,
-      entry(typeof state === 'string' ? state : JSON.stringify(state), known ? (weight ?? undefined) : '?', said),
+      entry(typeof state === 'string' ? state : jsonText(state), known ? (weight ?? undefined) : '?', said),
     );
   }
   return { time, servers };

@@ -6,8 +6,10 @@ import { Kept, type Reading, type ResponseReader, type Verdict } from './respons
 import { printable } from './text.ts';
 
 const MAX_HEAD_BYTES = 64 * 1024;
-/** Two for each chunk: a chunk of one octet costs as much as a large one. */
-const MAX_CHUNK_LINES = 2 * 65_536;
+/** One of a single octet costs as much as a large one. */
+const MAX_CHUNKS = 16_384;
+/** Each trailer costs as much as if it had so many octets more. */
+const FIELD_BYTES = 32;
 const NO_FIELDS: readonly string[] = [];
 const NOTHING = new Uint8Array(0);
 const BEGINNING = 'HTTP/';
@@ -25,7 +27,7 @@ export class Http1Reader implements ResponseReader {
   readonly #reading: Http1Reading;
   /** Null: nothing is to be kept. */
   readonly #kept: Kept | null;
-  #in: 'head' | 'length' | 'close' | 'chunk size' | 'chunk' | 'trailer' = 'head';
+  #in: 'head' | 'length' | 'close' | 'chunk size' | 'chunk' | 'chunk end' | 'trailer' = 'head';
   #text = '';
   /** Bytes that heads may still have. */
   #headLeft = MAX_HEAD_BYTES;
@@ -38,7 +40,7 @@ export class Http1Reader implements ResponseReader {
   /** Bytes left of the body or chunk. */
   #left = 0;
   #seen = 0;
-  #chunkLines = 0;
+  #chunks = 0;
   #untouched = true;
   #surplus = false;
   #complete = false;
@@ -96,7 +98,12 @@ export class Http1Reader implements ResponseReader {
         if (typeof taken !== 'number') return taken;
         at += taken;
         verdict = this.#status === 0 ? undefined : this.#bodyBegins();
-      } else if (this.#in === 'chunk size' || this.#in === 'trailer') {
+      } else if (this.#in === 'chunk size' || this.#in === 'chunk end' || this.#in === 'trailer') {
+        const usual = this.#text === '' ? this.#usualChunkLine(bytes, at) : 0;
+        if (usual > 0) {
+          at += usual;
+          continue;
+        }
         const end = bytes.indexOf(10, at);
         this.#text += LATIN1.decode(bytes.subarray(at, end < 0 ? bytes.length : end));
         if (this.#text.length > MAX_HEAD_BYTES) return `${this.#line}, but a line of the chunked body never ends`;
@@ -243,25 +250,53 @@ export class Http1Reader implements ResponseReader {
     this.#left -= count;
     if (this.#left > 0) return undefined;
     if (this.#in === 'length') return this.#done();
-    // The two bytes of the line end behind the chunk read as an empty size line.
-    this.#in = 'chunk size';
+    this.#in = 'chunk end';
     return undefined;
+  }
+
+  /** Nothing but a chunk's size, or nothing at all, as most lines are: how much of `bytes` it takes. 0: it must be read as any other. */
+  #usualChunkLine(bytes: Uint8Array, at: number): number {
+    let size = 0;
+    let next = at;
+    if (this.#in === 'chunk size') {
+      for (let digit = hexDigit(bytes[next]); digit >= 0 && next < at + 8; digit = hexDigit(bytes[++next]))
+        size = size * 16 + digit;
+      if (size === 0) return 0;
+    } else if (this.#in === 'trailer') return 0;
+    if (bytes[next] !== 13 || bytes[next + 1] !== 10) return 0;
+    if (this.#in === 'chunk end') this.#in = 'chunk size';
+    else if (++this.#chunks > MAX_CHUNKS) return 0;
+    else {
+      this.#left = size;
+      this.#in = 'chunk';
+    }
+    return next + 2 - at;
   }
 
   #chunkLine(line: string): Verdict {
     if (this.#in === 'trailer') {
-      this.#headLeft -= line.length + 1;
+      this.#headLeft -= line.length + FIELD_BYTES;
       if (this.#headLeft < 0) return `${this.#line}, but the trailers of the chunked body never end`;
       return line === '' ? this.#done() : undefined;
     }
-    if (++this.#chunkLines > MAX_CHUNK_LINES) return `${this.#line}, but the body comes in too many chunks`;
-    if (line === '' && this.#seen > 0) return undefined;
+    if (this.#in === 'chunk end') {
+      this.#in = 'chunk size';
+      return line === '' ? undefined : `${this.#line}, but a chunk does not end where it should`;
+    }
+    if (++this.#chunks > MAX_CHUNKS) return `${this.#line}, but the body comes in too many chunks`;
     const [, size] = /^([0-9a-fA-F]{1,12})(?:\s*;.*)?$/.exec(line) ?? [];
     if (size === undefined) return `${this.#line}, but a chunk's size is ${printable(line)}`;
     this.#left = Number.parseInt(size, 16);
     this.#in = this.#left === 0 ? 'trailer' : 'chunk';
     return undefined;
   }
+}
+
+/** -1: it is none. */
+function hexDigit(octet = 0): number {
+  if (octet >= 0x30 && octet <= 0x39) return octet - 0x30;
+  const letter = octet | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
 }
 
 function notHttp(text: string): string {

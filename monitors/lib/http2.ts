@@ -14,6 +14,8 @@ const WINDOW_BYTES = 65_535;
 const MAX_BLOCK_BYTES = 64 * 1024;
 /** Frames of one response that bring it no further: a server that sends only those is not answering. */
 const MAX_IDLE_FRAMES = 1000;
+/** Of one body. A frame of a single octet costs as much as a large one. */
+const MAX_DATA_FRAMES = 16_384;
 const LAST_STREAM = 2 ** 31 - 1;
 
 const FRAME = {
@@ -93,6 +95,7 @@ export class Http2Client implements ResponseReader {
   #untouched = true;
   #complete = false;
   #idleFrames = 0;
+  #dataFrames = 0;
 
   get status(): number {
     return this.#status;
@@ -166,6 +169,7 @@ export class Http2Client implements ResponseReader {
     this.#untouched = true;
     this.#complete = false;
     this.#idleFrames = 0;
+    this.#dataFrames = 0;
     return joined(parts);
   }
 
@@ -357,6 +361,7 @@ export class Http2Client implements ResponseReader {
     if (!mine) return this.#idle();
     if (this.#status === 0) throw new Broken('a body without headers');
     if (body.length === 0 && !ends) return this.#idle();
+    if (++this.#dataFrames > MAX_DATA_FRAMES) throw new Broken('the body comes in too many frames');
     this.#kept.add(body);
     this.#seen += body.length;
     if (ends) {

@@ -1,4 +1,4 @@
-// JSON that servers say. Used by agent.ts and feed.ts.
+// JSON that servers say. Used by agent.ts, expect.ts and feed.ts.
 
 /** An object, not an array. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -14,5 +14,14 @@ export function parseObject(text: string): JsonObject | null {
     return isObject(value) ? value : null;
   } catch {
     return null;
+  }
+}
+
+/** For people. Whoever nests a value so deep that it can not be printed again did not mean to be read. */
+export function jsonText(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? 'undefined';
+  } catch {
+    return 'something too deep to be shown';
   }
 }

@@ -20,6 +20,12 @@ const MOST_BATCHES = 256;
 /** Of the first one: when thousands of connections end at once, the first of them does not wait for what becomes of 63 others. */
 const FIRST_EVENTS = 4;
 
+/**
+ * Of one descriptor in one turn of the loop. A server that sends faster than it is read has something new each time that somebody
+ * looks, and the loop would never turn: no deadline would ever pass.
+ */
+const MOST_VISITS = 4;
+
 export interface Watched {
   /** Something has changed: EPOLL's bits. None: its turn has come again, as it asked by `again`. Never called from within `watch`. */
   onEvents(events: number): void;
@@ -37,6 +43,11 @@ export class Poller {
   /** By descriptor. An event that was taken before the descriptor changed hands has another generation. */
   readonly #watched: (Watched | undefined)[] = [];
   readonly #generations: number[] = [];
+  /** By descriptor: which turn it was looked at in, and how often, in one number. */
+  readonly #visits: number[] = [];
+  #turnNumber = 0;
+  /** Events of those that had enough in this turn: descriptor, generation, bits. */
+  #left: (readonly [number, number, number])[] = [];
   #again: Watched[] = [];
   #count = 0;
   #turning = false;
@@ -74,6 +85,8 @@ export class Poller {
     if (failed < 0 || known) return failed;
     while (this.#watched.length < fd) this.#watched.push(undefined);
     while (this.#generations.length < fd) this.#generations.push(0);
+    while (this.#visits.length < fd) this.#visits.push(0);
+    this.#visits[fd] = 0;
     this.#watched[fd] = watched;
     this.#generations[fd] = generation;
     if (this.#count++ === 0) this.#waker.start();
@@ -96,8 +109,7 @@ export class Poller {
 
   /** Call it in the next turn of the loop, so that others have theirs. */
   again(watched: Watched): void {
-    // One that is waited for keeps the loop from sleeping.
-    if (this.#again.push(watched) === 1) setImmediate(() => {});
+    if (this.#again.push(watched) === 1) stayAwake();
   }
 
   /** An immediate that nobody waits for runs whenever the loop turns, and does not keep it from sleeping. */
@@ -115,6 +127,12 @@ export class Poller {
   }
 
   #look(): void {
+    this.#turnNumber++;
+    const left = this.#left;
+    if (left.length > 0) {
+      this.#left = [];
+      for (const [fd, generation, events] of left) this.#pass(fd, generation, events);
+    }
     const again = this.#again;
     if (again.length > 0) {
       this.#again = [];
@@ -136,13 +154,27 @@ export class Poller {
   /** How many there were. */
   #tell(count: number): number {
     const { taken } = this.#calls;
-    for (let at = 0; at < count; at++) {
-      const fd = taken.key(at, 0);
-      const watched = this.#watched[fd];
-      if (watched !== undefined && this.#generations[fd] === taken.key(at, 1)) tell(watched, taken.events(at));
-    }
+    for (let at = 0; at < count; at++) this.#pass(taken.key(at, 0), taken.key(at, 1), taken.events(at));
     return count;
   }
+
+  #pass(fd: number, generation: number, events: number): void {
+    const watched = this.#watched[fd];
+    if (watched === undefined || this.#generations[fd] !== generation) return;
+    const none = this.#turnNumber * (MOST_VISITS + 1);
+    const visits = Math.max(this.#visits[fd] ?? 0, none);
+    if (visits === none + MOST_VISITS) {
+      if (this.#left.push([fd, generation, events]) === 1) stayAwake();
+      return;
+    }
+    this.#visits[fd] = visits + 1;
+    tell(watched, events);
+  }
+}
+
+/** The loop turns once more, and does not wait for anything before. */
+function stayAwake(): void {
+  setImmediate(() => {});
 }
 
 /** What it throws is uncaught as it would be otherwise. But an event is told once: the others must have theirs. */

@@ -290,9 +290,25 @@ describe('Agent', () => {
       });
     });
 
-    it('understands a line, whatever the status', async () => {
+    it('understands a line, and one that takes the server out whatever the status', async () => {
       expect(await words(overHttp(() => response(200, 'up 20%\n')).bench)).to.equal('up 20%');
       expect(await words(overHttp(() => response(503, 'drain\n')).bench)).to.equal('up drain');
+    });
+
+    it('takes no word of a page that tells of an error for up', async () => {
+      for (const [status, text] of [
+        [503, 'service is not up at the moment'],
+        [404, 'Not ready'],
+        [302, '50%'],
+        [503, '{"state": "up"}'],
+      ] as const) {
+        expect(await words(overHttp(() => response(status, text)).bench)).to.match(
+          new RegExp(`^down: HTTP status ${status}, though the agent says "`),
+        );
+      }
+      expect(await words(overHttp(() => response(503, 'down # disk')).bench)).to.equal(
+        'down: the agent says down: disk',
+      );
     });
 
     it('names the status and what came when that is no state', async () => {

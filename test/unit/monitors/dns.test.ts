@@ -3,7 +3,7 @@ import dns from '../../../monitors/dns.ts';
 import dnsquery from '../../../monitors/dnsquery.ts';
 import type { MonitorModule } from '../../../src/health/monitor.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
-import { answerTo, labels, questionOf } from '../../support/dns-answer.ts';
+import { answerTo, labels, questionOf, recordOf } from '../../support/dns-answer.ts';
 import { serveDns } from '../../support/dns-server.ts';
 import { type Bench, runMonitor, serve, withDefaults } from '../../support/monitor-bench.ts';
 
@@ -43,6 +43,53 @@ const said = async (bench: Bench) => {
 describe('DNS', () => {
   const run = (port: number, given: Readonly<Record<string, unknown>> = {}, address = '127.0.0.1') =>
     start(dns, { name: 'www.example.org', ...given }, port, address);
+
+  describe('takes for an answer what is one to its question', () => {
+    const ADDRESS = [192, 0, 2, 1];
+    const [A_TYPE, CNAME, CHAOS] = [1, 5, 3];
+    const asking = async (answer: Parameters<typeof answerTo>[1]) => {
+      const { port } = await serving((query) => [answerTo(query, answer)]);
+      return said(run(port));
+    };
+
+    it('also where names lead on to other names', async () => {
+      const records = [
+        recordOf(labels('c.example.net'), A_TYPE, ADDRESS),
+        recordOf(labels('WWW.example.org'), CNAME, labels('b.example.net')),
+        recordOf(labels('b.example.net'), CNAME, labels('C.example.net')),
+      ];
+      expect(await asking({ records })).to.equal('up: NOERROR: 192.0.2.1');
+      const loop = [
+        recordOf([0xc0, 12], CNAME, labels('b.example.net')),
+        recordOf(labels('b.example.net'), CNAME, labels('www.example.org')),
+      ];
+      expect(await asking({ records: loop })).to.match(/^down: answered 0 records to www.example.org A/);
+    });
+
+    it('and not records of somebody else, or of another class', async () => {
+      for (const records of [
+        [recordOf(labels('evil.example.net'), A_TYPE, ADDRESS)],
+        [recordOf([0xc0, 12], A_TYPE, ADDRESS, CHAOS)],
+        [recordOf([0xc0, 12], CNAME, labels('a.example.net')), recordOf(labels('b.example.net'), A_TYPE, ADDRESS)],
+      ])
+        expect(await asking({ records })).to.match(/^down: answered 0 records to www.example.org A/);
+    });
+
+    it('and no message about another class, or another operation', async () => {
+      const elsewhere = (query: Uint8Array) => {
+        const question = questionOf(query);
+        question[question.length - 1] = CHAOS;
+        return question;
+      };
+      for (const answer of [
+        (query: Uint8Array) => answerTo(query, { ...A, question: elsewhere(query) }),
+        (query: Uint8Array) => answerTo(query, { ...A, opcode: 14 }),
+      ]) {
+        const { port } = await serving((query) => [answer(query)]);
+        expect(await said(run(port, { ...SOON, tries: 1 }))).to.match(/^down: no answer .*1 message that was no answer/);
+      }
+    });
+  });
 
   it('is up with the records that came', async () => {
     const { port } = await serving((query) => [

@@ -54,7 +54,9 @@ describe('a feed', () => {
   });
 
   it('knows nothing of an entry that it cannot read, or has twice, and all of the others', () => {
-    const read = servers('cp1 up\ncp2 upp\ncp3\ncp4 up 99999999\ncp5 up\ncp5 down\ncp6 up 999999%\n');
+    const read = servers(
+      'cp1 up\ncp2 upp\ncp3\ncp4 up 99999999\ncp5 up\ncp5 down\ncp6 up 999999%\ncp7 up -5%\ncp8 up 1e9\n',
+    );
     expect(read).to.be.an('object');
     for (const [host, health] of Object.entries(read)) {
       expect(health, host).to.include({ is: host === 'cp1' ? 'up' : 'unknown' });
@@ -65,6 +67,35 @@ describe('a feed', () => {
     for (const [host, health] of Object.entries(json)) {
       expect(health, host).to.include({ is: host === 'cp1' ? 'up' : 'unknown' });
     }
+  });
+
+  it('takes a number that belongs to a word of people for no weight', () => {
+    expect(servers('cp1 up 2nd rack\n')).to.deep.equal({ cp1: { is: 'up', detail: '# 2nd rack' } });
+  });
+
+  it('says what it can of JSON that is nested without end, and of all the rest', () => {
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    expect(
+      servers(`{"servers": {"cp1": "up", "cp2": {"state": ${deep}}, "cp3": {"state": "up", "weight": ${deep}}}}`),
+    ).to.deep.equal({
+      cp1: { is: 'up' },
+      cp2: {
+        is: 'unknown',
+        reason: 'the document says "something too deep to be shown": none of up, down, unknown, drain',
+      },
+      cp3: { is: 'unknown', reason: 'the document gives a weight of "?"' },
+    });
+    expect(servers(`{"time": ${deep}, "servers": {"cp1": "up"}}`)).to.equal(
+      'its time cannot be read: "something too deep to be shown"',
+    );
+  });
+
+  it('names no more servers than can be read without holding up everything else', () => {
+    const names = Array.from({ length: 20_001 }, (_, i) => `cp${i}`);
+    expect(servers(names.map((name) => `${name} up\n`).join(''))).to.equal('it names more than 20000 servers');
+    expect(servers(JSON.stringify({ servers: Object.fromEntries(names.map((name) => [name, 'up'])) }))).to.equal(
+      'it names more than 20000 servers',
+    );
   });
 
   it('is nothing as a whole when it is empty, torn or something else', () => {

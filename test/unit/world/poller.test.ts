@@ -80,6 +80,27 @@ describe('A poller', () => {
     poller.forget(FD + 1);
   });
 
+  it('leaves what one of them still has to say to the next turn, when it has been heard often in this one', async () => {
+    const { poller, generation, hear } = scripted();
+    const heard: number[] = [];
+    poller.watch(FD, { onEvents: (events) => void heard.push(events) });
+    poller.watch(FD + 1, { onEvents: () => void heard.push(-1) });
+    const talk = Array.from({ length: 10 }, (_, i) => [FD, generation(FD), i + 1] as const);
+    hear(...talk, [FD + 1, generation(FD + 1), EPOLL.in]);
+    await turn();
+    expect(heard).to.deep.equal([1, 2, 3, 4, -1]);
+    await turn();
+    expect(heard.slice(5)).to.deep.equal([5, 6, 7, 8]);
+    // Of whoever is forgotten nothing is left.
+    poller.forget(FD);
+    poller.watch(FD, { onEvents: (events) => void heard.push(events) });
+    await turn();
+    await turn();
+    expect(heard.slice(9)).to.deep.equal([]);
+    poller.forget(FD);
+    poller.forget(FD + 1);
+  });
+
   it('gives whoever asked for another turn one, once', async () => {
     const { poller } = scripted();
     const heard: number[] = [];

@@ -262,6 +262,11 @@ describe('The HTTP/2 client', () => {
       /200: more padding than frame/,
     ],
     [
+      'a body octet by octet',
+      Buffer.concat([SETTINGS, OK, ...new Array<Buffer>(16_385).fill(frame(0, 0, 1, 'x'))]),
+      /200: the body comes in too many frames/,
+    ],
+    [
       'PINGs without end',
       Buffer.concat([SETTINGS, ...new Array<Buffer>(1001).fill(frame(6, 0, 0, '12345678'))]),
       /without end/,
