@@ -29,7 +29,7 @@ async function output(...args: readonly string[]): Promise<string> {
 }
 
 describe('The simulator', function () {
-  this.timeout(60_000);
+  this.timeout(300_000);
 
   it('gives the same log for the same seed in two processes, byte for byte, and another one for another seed', async () => {
     const log = async (seed: string): Promise<string> => {
