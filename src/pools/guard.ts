@@ -1,7 +1,7 @@
 // Which list of servers is in force, whatever the source says. Pure. A list is suspect that is empty, or has left too many
 // servers out, whether others have come in their place or not: it is accepted only after it was served unchanged for a
-// while, or by hand. One that only grows takes nothing away and is not. Unparsable data is never accepted. With
-// admin-floor, a list that takes the pool below its floor is refused. Driven by service-pool.ts.
+// while, or by hand. One that only grows takes nothing away and is not. Unparsable data is never accepted, half a list
+// included. With admin-floor, a list that takes the pool below its floor is refused. Driven by service-pool.ts.
 
 import type { PoolHost } from '../decision/facts.ts';
 import { floorOf } from '../decision/floor.ts';
@@ -51,12 +51,11 @@ export interface Trouble {
 export type GuardEvent =
   /** The last good list from disk. */
   | { readonly on: 'restored'; readonly hosts: readonly PoolHost[] }
-  /** The source answered with this list, new or not. `truncated`: it ends in the middle of a line. */
+  /** The source answered with this list, new or not. */
   | {
       readonly on: 'list';
       readonly at: Mono;
       readonly hosts: readonly PoolHost[];
-      readonly truncated: boolean;
       /** Hosts that have no address now; one that was never looked up counts as resolved. */
       readonly unresolved: ReadonlySet<string>;
     }
@@ -173,9 +172,9 @@ function suspicionOf(config: GuardConfig, { accepted, ofAnother }: GuardState, e
   const listed = new Set(event.hosts.map((host) => host.host));
   const kept = (accepted ?? []).filter((host) => listed.has(host.host)).length;
   // What is not there is not there: that others are does not make it the pool that it was.
-  if (!ofAnother && kept < config.poolShrinkLimit * have)
-    return `the list has ${kept} of the last one's ${have} servers`;
-  return event.truncated && kept < have ? 'the list ends in the middle of a line' : null;
+  return !ofAnother && kept < config.poolShrinkLimit * have
+    ? `the list has ${kept} of the last one's ${have} servers`
+    : null;
 }
 
 /** Why admin-floor forbids this list, or null. An edit of a pool that is below its floor already may improve it. */
@@ -219,7 +218,7 @@ function refusedText(config: GuardConfig, state: GuardState, pending: Pending): 
 function accept(
   config: GuardConfig,
   state: GuardState,
-  event: Omit<Served, 'on' | 'truncated'>,
+  event: Omit<Served, 'on'>,
   said: readonly GuardAction[],
 ): GuardStep {
   const first = !state.published;

@@ -1,6 +1,6 @@
 // A pool file as bytes to a list of hosts. Pure. Two formats, as PyBal reads them: JSON when the path ends in `.json`,
 // otherwise one Python dict per line. A bad line or entry is skipped and named, and the server that it is about stays as it
-// was, if that can be told; a file that is no pool at all is refused. Called by service-pool.ts.
+// was, if that can be told; a file that is no pool at all, or only the first part of one, is refused. Called by service-pool.ts.
 
 import { nearest } from '../lib/suggest.ts';
 import { dictGet, parseLiteral, printLiteral, LiteralError, type Literal } from '../config/literal.ts';
@@ -13,8 +13,6 @@ export type ParsedPool =
   | {
       readonly is: 'list';
       readonly hosts: readonly PoolHost[];
-      /** The last line is bad and not ended: whoever writes or serves the file stopped in the middle. */
-      readonly truncated: boolean;
       readonly complaints: readonly Complaint[];
     }
   /** Not a pool: nothing of it may be used. */
@@ -99,15 +97,16 @@ function parseLines(text: string, collector: Collector): ParsedPool {
   const lines = text.split('\n');
   if (lines.length > MAX_LINES) return collector.refuse(`more than ${MAX_LINES} lines`);
   let entries = 0;
-  let lastIsBad = false;
+  let isTorn = false;
   for (const [index, raw] of lines.entries()) {
     const line = raw.trim();
     if (line === '' || line.startsWith('#')) continue;
     entries++;
-    lastIsBad = !parseLine(line, index + 1, collector) && index === lines.length - 1;
+    // Whoever writes or serves the file stopped in the middle. A line that is whole and bad has the end of a dict.
+    isTorn = !parseLine(line, index + 1, collector) && index === lines.length - 1 && !line.includes('}');
     if (collector.overflow !== null) return collector.refuse(collector.overflow);
   }
-  return collector.finish(entries, lastIsBad);
+  return collector.finish(entries, isTorn);
 }
 
 /** False: a bad line. */
@@ -315,15 +314,16 @@ class Collector {
     return { is: 'refused', reason, complaints: this.#complaints };
   }
 
-  finish(entries: number, truncated: boolean): ParsedPool {
+  finish(entries: number, isTorn: boolean): ParsedPool {
     if (entries > 0 && this.#hosts.size === 0) return this.refuse('not one usable host in it');
+    if (isTorn) return this.refuse('the list ends in the middle of a line');
     for (const [host, line] of this.#named) {
       const before = this.#previous.get(host);
       if (before === undefined || this.#hosts.has(host)) continue;
       this.#hosts.set(host, before);
       this.#complain('warning', line, `${host} stays as it was`);
     }
-    return { is: 'list', hosts: [...this.#hosts.values()], truncated, complaints: this.#complaints };
+    return { is: 'list', hosts: [...this.#hosts.values()], complaints: this.#complaints };
   }
 
   #complain(severity: 'error' | 'warning', line: Line, message: string): void {

@@ -213,8 +213,7 @@ export class ServicePool {
   #judge(served: ParsedPool): void {
     const at = this.#context.world.clock.now();
     if (served.is === 'refused') return this.#tell({ on: 'unparsable', at, reason: served.reason });
-    const { hosts, truncated } = served;
-    this.#tell({ on: 'list', at, hosts, truncated, unresolved: this.#unresolved() });
+    this.#tell({ on: 'list', at, hosts: served.hosts, unresolved: this.#unresolved() });
   }
 
   #failed(reason: string): void {

@@ -37,9 +37,9 @@ export function faultsOf({ source }: ServicePlan): readonly SourceFault[] {
   }
 }
 
-/** What looks like a list that somebody may mean, and is believed when it stays. */
-export function isShortList(fault: SourceFault): boolean {
-  return fault === 'empty' || fault === 'truncated';
+/** What looks like a list that somebody may mean, and is believed when it stays. Of a file that was cut nobody does. */
+export function isShortList(service: ServicePlan, fault: SourceFault): boolean {
+  return fault === 'empty' || (fault === 'truncated' && isInDns(service));
 }
 
 export interface Published {

@@ -238,7 +238,7 @@ export const failSource: EventKind = {
     const fault = random.pick(faultsOf(service));
     // Whoever serves a short list for long enough means it; a resolver goes on serving it for a while.
     const lastingMs = service.shrinkConfirmSeconds * 800 - (isInDns(service) ? scene.topology.ttlSeconds * 1000 : 0);
-    if (isShortList(fault) && lastingMs <= 0) return false;
+    if (isShortList(service, fault) && lastingMs <= 0) return false;
     say(scene, `pool source of ${service.name}: ${fault}`);
     scene.store.setFault(service, fault);
     const undo = scene.truth.disturbSource(service.name);
@@ -248,7 +248,7 @@ export const failSource: EventKind = {
       scene.store.setFault(service, null);
       undo();
     };
-    if (isShortList(fault)) scene.site.scheduler.at(lastingMs, end);
+    if (isShortList(service, fault)) scene.site.scheduler.at(lastingMs, end);
     return end;
   },
 };

@@ -51,7 +51,7 @@ describe('A simulated pool source that is not what it should be', function () {
         if (fault === 'late') expect(during?.state, fault).to.equal('current');
         else {
           expect(during?.state, fault).to.be.oneOf(
-            isShortList(fault) ? ['suspect', 'stale', 'unparsable'] : ['stale', 'unparsable'],
+            isShortList(service, fault) ? ['suspect', 'stale', 'unparsable'] : ['stale', 'unparsable'],
           );
           expect(during?.note, fault).to.be.a('string').that.has.length.above(5);
           expect(during?.ageSeconds, fault).to.be.within(20, 75);

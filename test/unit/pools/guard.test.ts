@@ -52,9 +52,9 @@ class Guard {
     return this;
   }
   /** The source serves `list` once a second, for this many seconds. */
-  serve(list: readonly PoolHost[], seconds = 1, { truncated = false, unresolved = NOBODY } = {}): this {
+  serve(list: readonly PoolHost[], seconds = 1, { unresolved = NOBODY } = {}): this {
     for (let i = 0; i < seconds; i++) {
-      this.on({ on: 'list', at: this.at, hosts: list, truncated, unresolved });
+      this.on({ on: 'list', at: this.at, hosts: list, unresolved });
       this.seconds++;
     }
     return this;
@@ -174,12 +174,6 @@ describe('pool guard', () => {
     expect(guard.serve(hosts(4)).note).to.equal(null);
   });
 
-  it('A truncated file that lost a host waits; one that lost nobody, or only has a bad line within, does not.', () => {
-    expect(new Guard().serve(hosts(4)).serve(hosts(3), 1, { truncated: true }).inForce).to.have.length(4);
-    expect(new Guard().serve(hosts(4)).serve(hosts(5), 1, { truncated: true }).inForce).to.have.length(5);
-    expect(new Guard().serve(hosts(4)).serve(hosts(3)).inForce).to.have.length(3);
-  });
-
   it('A source that fails is stale after 10 s, not at the first hiccup; it is logged once per reason.', () => {
     const guard = new Guard().serve(hosts(4)).fail(10);
     expect(guard.note).to.equal('stale: ECONNREFUSED');
@@ -292,10 +286,10 @@ describe('pool guard', () => {
       .map((entries) => entries.map((entry) => ({ ...entry, host: `cp${entry.host}` })));
     type Doing = (guard: Guard) => Guard;
     const doing: fc.Arbitrary<Doing> = fc.oneof(
-      fc.tuple(list, fc.integer({ min: 1, max: 30 }), fc.boolean()).map(
-        ([served, seconds, truncated]): Doing =>
+      fc.tuple(list, fc.integer({ min: 1, max: 30 })).map(
+        ([served, seconds]): Doing =>
           (guard) =>
-            guard.serve(served, seconds, { truncated }),
+            guard.serve(served, seconds),
       ),
       fc.integer({ min: 1, max: 30 }).map(
         (seconds): Doing =>

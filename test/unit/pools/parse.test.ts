@@ -106,11 +106,21 @@ describe('pool files', () => {
       expect(hostsOf(parsed)).to.deep.equal([{ ...CP1, host: '2001:db8::1' }]);
     });
 
-    it('A file that stops in the middle of its last line is known to be truncated, one with a bad line within is not.', () => {
+    it('A file that stops in the middle of its last line is refused; one is not of which a line is bad, be it the last.', () => {
       const first = "{'host': 'cp1', 'weight': 10, 'enabled': True}\n";
-      expect(legacy(`${first}{'host': 'cp2', 'wei`)).to.include({ is: 'list', truncated: true });
-      expect(legacy(`{'host': 'cp2', 'wei\n${first}`)).to.include({ is: 'list', truncated: false });
-      expect(legacy(`${first}{'host': 'cp2', 'wei\n`)).to.include({ is: 'list', truncated: false });
+      const last = "{'host': 'cp2', 'weight': 10, 'enabled': True}";
+      for (let length = 1; length < last.length; length++)
+        expect(legacy(first + last.slice(0, length)), last.slice(0, length)).to.include({
+          is: 'refused',
+          reason: 'the list ends in the middle of a line',
+        });
+      expect(hostsOf(legacy(first + last))).to.have.length(2);
+      const bad = [
+        "{'host': 'cp2', 'wei\n" + first,
+        first + "{'host': 'cp2', 'wei\n",
+        first + last.replace('True', 'Ture'),
+      ];
+      for (const text of bad) expect(legacy(text), text).to.include({ is: 'list' });
     });
 
     const before = [

@@ -96,6 +96,21 @@ describe('pools', () => {
     expect(daemon.list?.note).to.equal(null);
   });
 
+  it('A file that ends in the middle of a line is never put in force, and is named for as long as it is served.', async () => {
+    const whole = ['10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.5'].map((host) => line(host)).join('');
+    fake.write('/pools/text', whole);
+    daemon.pools.configure([serviceConfig()], SETTINGS);
+    await fake.clock.advance(1000);
+    fake.write('/pools/text', whole.slice(0, whole.indexOf('10.0.0.5') - 4));
+    await fake.clock.advance(600_000);
+    expect(daemon.hosts).to.have.length(4);
+    expect(daemon.list?.note).to.equal('unparsable: the list ends in the middle of a line');
+    expect(daemon.pools.status().get('text')?.state).to.equal('unparsable');
+    fake.write('/pools/text', whole);
+    await fake.clock.advance(4000);
+    expect(daemon.list?.note).to.equal(null);
+  });
+
   it('A start without the source uses the list and the addresses kept on disk, and says how old they are.', async () => {
     fake.write('/pools/text', line('cp1') + line('cp2'));
     fake.dns.set('4 cp1', ['10.0.0.2']);
