@@ -30,7 +30,7 @@ export interface ServerVerdict {
   readonly pooled: boolean;
   /** Pooled, or with its weight though it drains, only to keep the floor. */
   readonly held: boolean;
-  /** May be held: it was up or adopted once, or it is here since the service's first round. */
+  /** May be held: it was up or adopted once, or the service's first round saw it down or partly up. */
   readonly holdable: boolean;
   /** Start of its current or last time up, and its end; null if it was never up, or is up. */
   readonly upSince: Mono | null;

@@ -7,6 +7,8 @@ export interface Candidate {
   readonly eligible: boolean;
   /** Counts as up. */
   readonly up: boolean;
+  /** Counts as down, and is not merely unknown. */
+  readonly down: boolean;
   /** Is up and wants no new connections: pooled with weight 0, and so no help to the floor. */
   readonly drains: boolean;
   /** May be pooled although it is not up. */
@@ -46,12 +48,13 @@ export function choosePool(candidates: readonly Candidate[], threshold: number):
 }
 
 /**
- * One that drains still works, one that is down does not. Then: pooled already, up the longest, by name. So a held server is
- * never swapped for another that is no better.
+ * One that drains still works, one that is down does not. Then: pooled already, not known to be down, up the longest, by
+ * name. So a held server is never swapped for another that is no better.
  */
 function byClaim(a: Candidate, b: Candidate): number {
   if (a.drains !== b.drains) return a.drains ? -1 : 1;
   if (a.wasPooled !== b.wasPooled) return a.wasPooled ? -1 : 1;
+  if (a.down !== b.down) return a.down ? 1 : -1;
   if (a.upForMs !== b.upForMs) return b.upForMs - a.upForMs;
   return a.host < b.host ? -1 : 1;
 }

@@ -127,6 +127,7 @@ function standing(
   const unknownSince = is === 'unknown' && known ? (before.unknownSince ?? now) : null;
   const stands = standsFor(facts, is, before, address, unknownSince, now);
   const upNow = stands === 'up';
+  const partial = health?.partial ?? false;
   const weight = standingWeight(facts, listedWeight, stands, address, health);
   return {
     host,
@@ -137,10 +138,10 @@ function standing(
     enabled,
     health: is,
     stands,
-    partial: health?.partial ?? false,
+    partial,
     pooled: before?.pooled ?? inKernel(facts, address),
     held: false,
-    holdable: before?.holdable === true || isUp(stands) || (roundOpen && stands === 'down'),
+    holdable: before?.holdable === true || isUp(stands) || (roundOpen && (stands === 'down' || partial)),
     upSince: upNow
       ? before !== null && before.upUntil === null
         ? (before.upSince ?? now)
@@ -212,6 +213,7 @@ function asCandidate(server: ServerVerdict, before: ServerVerdict | null, allSee
     host,
     eligible: enabled && address !== null,
     up: isUp(stands),
+    down: stands === 'down',
     drains,
     holdable: holdable && (allSeen || pooled),
     wasPooled: pooled && (!drains || before === null || before.weight > 0),

@@ -23,6 +23,7 @@ function candidate(index: number, is: Partial<Candidate> = {}): Candidate {
     host: name(index),
     eligible: true,
     up: true,
+    down: is.up === false,
     drains: false,
     holdable: true,
     wasPooled: true,
@@ -82,7 +83,7 @@ describe('decision/floor', () => {
     expect(floorOf(0.5, 0)).to.equal(0);
   });
 
-  it('holds those who were pooled, then those who were up longest, then by name', () => {
+  it('holds those who were pooled, then those not known to be down, then those who were up longest, then by name', () => {
     const down = { up: false, upForMs: 5 };
     const choose = (...servers: Candidate[]) => [...choosePool(servers, 0.25).held];
     const four = [candidate(1, down), candidate(2, down), candidate(3, down), candidate(4, down)];
@@ -91,6 +92,9 @@ describe('decision/floor', () => {
     expect(
       choose(...four.map((server) => (server.host === 'cp04' ? { ...server, upForMs: 6 } : server))),
     ).to.deep.equal(['cp04']);
+    const out = four.map((server) => ({ ...server, wasPooled: false, down: server.host !== 'cp04', upForMs: 0 }));
+    expect(choose({ ...candidate(1, down), wasPooled: false }, ...out.slice(1))).to.deep.equal(['cp04']);
+    expect(choose(candidate(1, down), ...out.slice(1)), 'was pooled').to.deep.equal(['cp01']);
   });
 
   it('says that the floor cannot be met, and pools what there is', () => {
@@ -107,6 +111,7 @@ describe('decision/floor', () => {
       host: 'cp09',
       eligible: true,
       up: false,
+      down: true,
       drains: false,
       holdable: true,
       wasPooled: true,
@@ -126,6 +131,7 @@ describe('decision/floor', () => {
       fc.record({
         eligible: fc.boolean(),
         up: fc.boolean(),
+        down: fc.boolean(),
         drains: fc.boolean(),
         holdable: fc.boolean(),
         wasPooled: fc.boolean(),
@@ -133,7 +139,9 @@ describe('decision/floor', () => {
       }),
       { maxLength: 12 },
     )
-    .map((list) => list.map((is, index) => candidate(index, { ...is, drains: is.up && is.drains })));
+    .map((list) =>
+      list.map((is, index) => candidate(index, { ...is, down: !is.up && is.down, drains: is.up && is.drains })),
+    );
   const arbitraryThreshold = fc.constantFrom(...THRESHOLDS);
 
   it('never pools who is not eligible, never leaves out who is up, never holds more than it must', () => {

@@ -225,6 +225,22 @@ describe('decision: the pool of a service', () => {
       expect(scene.held()).to.deep.equal(['cp2']);
     });
 
+    it('holds one of which a check is up and no other can tell, rather than one that is down', () => {
+      const scene = new Scene(configWith([checked()]));
+      const partial = { is: 'unknown', since: scene.now, reason: 'EMFILE', partial: true } as const;
+      scene.list(['cp1', 'cp2', 'cp3', 'cp4', 'cp5']);
+      scene.down('cp1', 'cp2', 'cp4');
+      scene.unknown('cp3');
+      scene.tell({ is: 'health', service: 'text', host: 'cp5', health: partial });
+      expect(scene.pooled(), 'there may be results yet').to.deep.equal([]);
+      scene.pass(60_000);
+      expect(scene.held(), 'nothing was ever known of cp3').to.deep.equal(['cp1', 'cp2', 'cp5']);
+      scene.up('cp4');
+      expect(scene.held()).to.deep.equal(['cp1', 'cp5']);
+      scene.up('cp1');
+      expect(scene.held()).to.deep.equal(['cp5']);
+    });
+
     it('brings in nobody dead for the higher floor of a new server that may be up', () => {
       const scene = new Scene(configWith([checked()]));
       scene.list(['cp1', 'cp2', 'cp3']);
