@@ -71,7 +71,12 @@ const world: World = {
   ...closed,
   files: {
     read: async (path) => content(path),
-    stat: async (path) => ({ mtimeMs: path === '/pool' ? changedAt : 0, size: content(path).length, inode: 1 }),
+    stat: async (path) => ({
+      mtimeMs: path === '/pool' ? changedAt : 0,
+      size: content(path).length,
+      inode: 1,
+      mode: 0o100644,
+    }),
     replace: async () => {},
   },
   bfd: { configure: () => {}, alive: () => {}, status: () => [], stop: async () => {} },

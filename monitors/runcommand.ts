@@ -91,6 +91,7 @@ export default {
     o.user === null || NUMBERS.test(o.user) || /^[a-z_][\w-]*\$?$/i.test(o.user)
       ? []
       : [{ option: 'user', why: 'is neither a name nor numbers such as 65534:65534' }],
+  uses: (o) => ({ command: 'program', ...(o.user === null || NUMBERS.test(o.user) ? {} : { user: 'user' }) }),
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: 0 }),
   create: (o, tools) => ({
     async check(target, cut) {

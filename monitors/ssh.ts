@@ -75,6 +75,7 @@ export default {
   options,
   viaPath: (o) => o.mode === 'banner',
   refuse: (o) => refusals(o),
+  uses: (o) => (o.mode === 'banner' ? {} : { identity: 'file', 'known-hosts': 'file', client: 'program' }),
   // How long a program may run is the world's business: waiting for its turn does not count.
   timing: (o) => ({ intervalSeconds: o.interval, timeoutSeconds: o.mode === 'banner' ? o.timeout : 0 }),
   create: (o, tools) => ({

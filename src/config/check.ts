@@ -19,7 +19,7 @@ export async function checkReport(
   options: LoadOptions = {},
 ): Promise<CheckReport> {
   const { config, complaints: said, scanned } = await loadConfig(world, path, options);
-  const missing = config === null || scanned === null ? [] : await missingFiles(world, scanned, config.services);
+  const missing = config === null || scanned === null ? [] : await missingFiles(world, scanned, config);
   const complaints = [...said, ...missing];
   const errors = count(complaints, 'error');
   const dangers = count(complaints, 'danger');

@@ -17,8 +17,8 @@ import {
 import { globalConfig, readGlobal } from './global.ts';
 import { GLOBAL_OPTIONS, type GlobalOptions, MONITOR_NAMES, SERVICE_OPTIONS } from './options.ts';
 import { PEER_OPTIONS, PEER_PREFIX } from './options-bgp.ts';
-import { readGlobalPeers, readPeer } from './peer.ts';
-import { checkInterpolation, Report, unknownKey } from './section.ts';
+import { readGlobalPeers, readPeer, readPeerOptions } from './peer.ts';
+import { checkInterpolation, peek, Report, unknownKey } from './section.ts';
 import { type Modules, monitorNames, prefixOf, qualified, readFrozen, readService } from './service.ts';
 import { printSection, type ScannedText, type Section, scanText } from './text.ts';
 import type { Config, PeerConfig, Quarantined, ServiceConfig } from './types.ts';
@@ -88,8 +88,10 @@ function decodeSections(input: Input): {
   const peerSections = sections.filter((section) => section.name.startsWith(PEER_PREFIX));
   const globals = settleGlobal(input, sections, peerSections.length > 0);
   const global = globals[0]?.value ?? null;
-  if (global === null)
-    return { config: null, outcomes: globals, complaints: [...before, ...globals.flatMap((one) => one.complaints)] };
+  if (global === null) {
+    const said = globals.flatMap((one) => one.complaints);
+    return { config: null, outcomes: globals, complaints: [...before, ...said, ...others(input, sections, said)] };
+  }
 
   // Without BGP nobody asks what a peer's section means.
   const ownPeers = global.options.bgp ? settlePeers(input, peerSections, global) : [];
@@ -118,6 +120,37 @@ function decodeSections(input: Input): {
       ),
     ],
   };
+}
+
+/**
+ * What the other sections of a refused file have to complain of, so that all of it can be mended at once. Nothing that may come of
+ * what is wrong with [global]: its own options, which peers take, and where monitors are. So it is with one that has lost lines.
+ */
+function others(
+  { scanned: { file }, modules }: Input,
+  sections: readonly Section[],
+  ofGlobal: readonly Complaint[],
+): readonly Complaint[] {
+  const global = sections.find(({ name }) => name === 'global');
+  const isComplete = global?.broken !== true && !ofGlobal.some(({ option }) => option === 'monitor-directories');
+  const bgp = GLOBAL_OPTIONS.find(({ name }) => name === 'bgp');
+  const hasPeers = global !== undefined && bgp !== undefined && peek(global, bgp) === true;
+  const accepted: ServiceConfig[] = [];
+  return sections.flatMap((section) => {
+    const isPeer = section.name.startsWith(PEER_PREFIX);
+    if (section.name === 'global' || section.broken || (isPeer && !hasPeers)) return [];
+    const report = new Report(file, section);
+    checkInterpolation(section, report);
+    if (isPeer) {
+      readPeerOptions(section, report);
+      return report.complaints;
+    }
+    const service = readService(section, modules, file, report);
+    const clash = service === null ? null : serviceConflict(service, accepted);
+    if (clash !== null) report.error(clash.option, clash.message);
+    else if (service !== null) accepted.push(service);
+    return report.complaints.filter(({ severity }) => isComplete || severity === 'error');
+  });
 }
 
 function settleGlobal(

@@ -49,14 +49,20 @@ export function readGlobalPeers(
   return peers;
 }
 
-/** The peer of a [peer …] section, or null when it can not be used. */
-export function readPeer(section: Section, global: GlobalOptions, file: string, report: Report): PeerConfig | null {
+/** What a [peer …] section says by itself. */
+export function readPeerOptions(section: Section, report: Report): PeerOptions | null {
   const own = readOptions(PEER_OPTIONS, section, report);
   checkKeys(
     section,
     PEER_OPTIONS.map((row) => row.name),
     report,
   );
+  return own;
+}
+
+/** The peer of a [peer …] section, or null when it can not be used. */
+export function readPeer(section: Section, global: GlobalOptions, file: string, report: Report): PeerConfig | null {
+  const own = readPeerOptions(section, report);
   if (own === null) return null;
   const name = section.name.slice(PEER_PREFIX.length).trim();
   if (name === '') report.error(null, 'the peer needs a name: [peer 192.0.2.1]');

@@ -191,7 +191,7 @@ function complaint(module: unknown, stem: string): string | null {
   if (name.toLowerCase() !== stem) return `a monitor named ${name} must be in a file ${name.toLowerCase()}.mjs`;
   if (kind !== 'poll' && kind !== 'watch') return "kind is neither 'poll' nor 'watch'";
   if (typeof module.create !== 'function' || typeof module.timing !== 'function') return 'create or timing is missing';
-  for (const given of ['refuse', 'doubt', 'viaPath']) {
+  for (const given of ['refuse', 'doubt', 'viaPath', 'uses']) {
     if (module[given] !== undefined && typeof module[given] !== 'function') return `${given} is not a function`;
   }
   if (!Array.isArray(options)) return 'options is not a list of rows';

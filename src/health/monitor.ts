@@ -136,6 +136,11 @@ interface Common<R extends readonly OptionRow[]> {
     options: OptionsOf<R>,
   ): readonly { readonly option: R[number]['name']; readonly why: string; readonly blind?: boolean }[];
   /**
+   * What of this host it uses with these options, by the option that names it: `anybal check` looks whether it is there. Not
+   * given: files, by all options of kind `path`. Those that are set are looked for in any case.
+   */
+  uses?(options: OptionsOf<R>): { readonly [Name in R[number]['name']]?: 'file' | 'program' | 'user' };
+  /**
    * What the answer depends on besides the options. 'endpoint': on nothing of the target but `host`, `address` and `port`, so
    * services that ask with equal options share one check. Not given: on everything.
    */

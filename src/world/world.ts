@@ -343,6 +343,8 @@ export interface FileStat {
   readonly mtimeMs: number;
   readonly size: number;
   readonly inode: number;
+  /** Type and permissions, as in stat(2). */
+  readonly mode: number;
 }
 
 export interface Files {

@@ -82,7 +82,7 @@ export class Disk {
           after(() => {
             const stored = find('stat', path);
             if (stored instanceof SystemError) reject(stored);
-            else resolve({ mtimeMs: stored.mtimeMs, size: stored.bytes.length, inode: stored.inode });
+            else resolve({ mtimeMs: stored.mtimeMs, size: stored.bytes.length, inode: stored.inode, mode: 0o100644 });
           }),
         ),
       replace: (path, content) => {

@@ -135,7 +135,7 @@ export class FakeWorld {
     },
     stat: async (path) => {
       const { bytes, mtimeMs, inode } = this.#file('stat', path);
-      return { mtimeMs, inode, size: bytes.length };
+      return { mtimeMs, inode, size: bytes.length, mode: 0o100644 };
     },
     replace: async (path, bytes) => this.write(path, bytes),
   };

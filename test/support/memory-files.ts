@@ -3,8 +3,14 @@
 import { SystemError } from '../../src/lib/errors.ts';
 import type { Files } from '../../src/world/world.ts';
 
-/** The map is the disk: tests read and change it. A value may be an error to reject with. */
-export function memoryFiles(disk: Map<string, Uint8Array | SystemError>): Files {
+/**
+ * The map is the disk: tests read and change it. A value may be an error to reject with. `modes` are those of what is no
+ * plain file.
+ */
+export function memoryFiles(
+  disk: Map<string, Uint8Array | SystemError>,
+  modes: ReadonlyMap<string, number> = new Map(),
+): Files {
   const get = (path: string) => {
     const found = disk.get(path) ?? new SystemError('ENOENT', `open ${path}`);
     if (found instanceof SystemError) throw found;
@@ -17,7 +23,7 @@ export function memoryFiles(disk: Map<string, Uint8Array | SystemError>): Files 
       return bytes;
     },
     async stat(path) {
-      return { mtimeMs: 0, size: get(path).length, inode: 1 };
+      return { mtimeMs: 0, size: get(path).length, inode: 1, mode: modes.get(path) ?? 0o100644 };
     },
     async replace(path, bytes) {
       disk.set(path, bytes);

@@ -44,7 +44,7 @@ export function createFiles(): Files {
   async function statOf(path: string): Promise<FileStat> {
     try {
       const found = await stat(path);
-      return { mtimeMs: found.mtimeMs, size: found.size, inode: found.ino };
+      return { mtimeMs: found.mtimeMs, size: found.size, inode: found.ino, mode: found.mode };
     } catch (error) {
       throw systemError(error, `stat ${path}`);
     }

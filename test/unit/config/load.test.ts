@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { checkReport } from '../../../src/config/check.ts';
 import { keepSections, type Loaded, loadConfig, monitorDirectories } from '../../../src/config/load.ts';
 import { printComplaint, SystemError } from '../../../src/lib/errors.ts';
+import { loadMonitor } from '../../../src/health/loader.ts';
 import { fakeMonitor } from '../../support/fake-monitor.ts';
 import { memoryFiles, utf8 } from '../../support/memory-files.ts';
 
@@ -323,6 +324,50 @@ describe('config/check', () => {
       `${PATH}: 4 services, 0 BGP peers: 0 errors, 2 warnings`,
     ]);
     expect(exitCode).to.equal(0);
+  });
+
+  it('names what else there is not: folders of monitors, users, and programs that nobody may execute', async () => {
+    const modules = await Promise.all(['RunCommand', 'SSH'].map((name) => loadMonitor(name, [])));
+    const disk = new Map<string, Uint8Array | SystemError>();
+    const modes = new Map([
+      ['/srv/monitors', 0o040755],
+      ['/bin/true', 0o100755],
+      ['/srv/folder', 0o040755],
+    ]);
+    const has = (...paths: readonly string[]) => paths.forEach((path) => disk.set(path, utf8('')));
+    has('/srv/monitors', '/bin/true', '/srv/folder', '/srv/plain', '/srv/key', '/srv/file');
+    disk.set('/etc/passwd', utf8('root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n'));
+    const check = async (...lines: readonly string[]): Promise<readonly string[]> => {
+      const text = lines.join('\n').replace(/^monitors = .*$/gm, '');
+      const name = text.includes('ssh.') ? 'SSH' : 'RunCommand';
+      disk.set(PATH, utf8(text.replace(/scheduler = wrr/g, `scheduler = wrr\nmonitors = [ '${name}' ]`)));
+      const monitor = async () => modules.find((module) => module?.name === name) ?? null;
+      const report = await checkReport({ files: memoryFiles(disk, modes), monitor }, PATH);
+      return report.text
+        .split('\n')
+        .slice(0, -2)
+        .map((line) => line.replace(`${PATH}:`, ''));
+    };
+    const command = (...more: readonly string[]) => check(service('a', 80, ...more));
+    expect(await command('runcommand.command = /bin/true', 'runcommand.user = nobody')).to.deep.equal([]);
+    expect(await command('runcommand.command = /bin/true', 'runcommand.user = 7:7')).to.deep.equal([]);
+    expect(await command('runcommand.command = /srv/plain', 'runcommand.user = nobod')).to.deep.equal([
+      '9: warning: [a] runcommand.command: nobody may execute /srv/plain: it has mode 644',
+      '10: warning: [a] runcommand.user: /etc/passwd has no user nobod',
+    ]);
+    expect(await command('runcommand.command = /srv/folder')).to.deep.equal([
+      '9: warning: [a] runcommand.command: /srv/folder is a folder',
+    ]);
+    const hosts = 'ssh.known-hosts: /etc/ssh/ssh_known_hosts is not there';
+    const login = ['ssh.mode = login', 'ssh.user = a', 'ssh.identity = /srv/key', 'ssh.client = /bin/true'];
+    expect(await command('ssh.mode = banner'), 'nobody reads them').to.deep.equal([]);
+    expect(await command(...login)).to.deep.equal([`1: warning: [a] ${hosts}`]);
+    expect(await command('ssh.known-hosts = /etc/ssh/ssh_known_hosts')).to.deep.equal([`9: warning: [a] ${hosts}`]);
+    const folders = "monitor-directories = [ '/srv/monitors', '/srv/gone', '/srv/file' ]";
+    expect(await check('[global]', folders, service('a', 80, 'runcommand.command = /bin/true'))).to.deep.equal([
+      '2: warning: [global] monitor-directories: /srv/gone is not there',
+      '2: warning: [global] monitor-directories: /srv/file is not a folder',
+    ]);
   });
 
   it('a monitor that there is not is 2, strict or not, though the daemon goes on as PyBal does', async () => {
