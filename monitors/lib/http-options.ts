@@ -100,7 +100,9 @@ export const options = [
     kind: 'strings',
     default: [],
     example: "[ 'status = ok', 'checks[0].up = true' ]",
-    doc: 'Places in a JSON body and the value of each: text, number, true, false or null.',
+    doc:
+      'Places in a JSON body and the value of each: text, number, true, false or null. A key with a dot or a space in it stands in ' +
+      'brackets and double quotes: `["a.b"].up = true`.',
   },
   {
     name: 'expect-sha256',

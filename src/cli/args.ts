@@ -154,7 +154,13 @@ export function parseCommandLine(args: readonly string[]): Invocation {
   if (first.startsWith('-')) return parse(RUN, args);
   const words = (name: string) => name.split(' ');
   const command = COMMANDS.find(({ name }) => words(name).every((word, i) => args[i] === word));
-  if (command === undefined) return usage(`there is no command '${first}'`);
+  if (command === undefined) {
+    // The first word of two.
+    const begun = COMMANDS.filter(({ name }) => words(name).length > 1 && words(name)[0] === first);
+    if (begun.length === 0) return usage(`there is no command '${first}'`);
+    const text = `Usage:\n${rowsText(begun)}\n`;
+    return args.includes('--help') || args.includes('-h') ? { do: 'help', text } : { do: 'usage', text };
+  }
   return parse(command, args.slice(words(command.name).length));
 }
 
@@ -178,8 +184,8 @@ function usage(complaint: string): Invocation {
   return { do: 'usage', text: `anybal: ${complaint}\nTry 'anybal help'.\n` };
 }
 
-export function helpText(): string {
-  const rows = COMMANDS.flatMap(({ name, about, options, operands, help }) => [
+function rowsText(commands: readonly CommandRow[]): string {
+  const rows = commands.flatMap(({ name, about, options, operands, help }) => [
     [`  anybal ${name}${operands === undefined ? '' : ` ${operands.text}`}`, about] as const,
     ...Object.entries(help).map(([option, [value, text]]) => {
       const short = options[option]?.short;
@@ -188,10 +194,14 @@ export function helpText(): string {
     }),
   ]);
   const width = Math.max(...rows.map(([left]) => left.length)) + 3;
+  return rows.map(([left, right]) => `${left.padEnd(width)}${right}`).join('\n');
+}
+
+export function helpText(): string {
   return [
     'anybal: an anycast balancer. Health checks drive IPVS, and IPVS drives what BGP announces.',
     '',
-    ...rows.map(([left, right]) => `${left.padEnd(width)}${right}`),
+    rowsText(COMMANDS),
     '',
     "Without a command, 'run' is meant, with PyBal's own flags: pybal [-c FILE] [-n] [-d]",
     '',

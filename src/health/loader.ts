@@ -69,7 +69,10 @@ export async function loadMonitorFile(
   file: string,
 ): Promise<{ readonly module: MonitorModule; readonly sample: Sample | null }> {
   const path = resolve(file);
-  if (!(await exists(path))) throw new MonitorRefused(file, 'there is no such file');
+  if (!(await exists(path))) {
+    const found = await stat(path).catch(() => null);
+    throw new MonitorRefused(file, found?.isDirectory() === true ? 'it is a folder' : 'there is no such file');
+  }
   const { module, sample } = await importModule(path, basename(path).replace(/\.\w+$/, ''), IMPORT_MS);
   return { module, sample: isObject(sample) ? (sample as Sample) : null };
 }

@@ -80,11 +80,24 @@ describe('The command line', () => {
     expect(complaint('run', 'extra')).to.contain("'extra'");
     expect(complaint('status', 'cp1', 'extra')).to.contain("'extra'");
     expect(complaint('status', '--history')).to.contain('name it');
-    expect(complaint('monitor')).to.contain("'monitor'");
     expect(complaint('monitor', 'test')).to.contain('monitor test needs FILE');
     expect(complaint('check-now')).to.contain('check-now needs SERVICE [SERVER]');
 
     expect(complaint('check', '-n')).to.contain("'-n'");
+  });
+
+  it('shows how it is used, of a command of two words with the second one missing or wrong', () => {
+    const text = /^Usage:\n {2}anybal monitor test FILE .*\n.*--set OPTION=VALUE .*\n$/;
+    for (const args of [['monitor'], ['monitor', 'foo'], ['monitor', 'foo', 'a.mjs']]) {
+      const found = parseCommandLine(args);
+      expect(found.do, args.join(' ')).to.equal('usage');
+      expect(found).to.have.property('text').that.matches(text);
+    }
+    for (const flag of ['--help', '-h']) {
+      const found = parseCommandLine(['monitor', flag]);
+      expect(found.do).to.equal('help');
+      expect(found).to.have.property('text').that.matches(text);
+    }
   });
 
   it('never throws', () => {

@@ -2,7 +2,8 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, renameSync, rmSync, symli
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { loadMonitor, MonitorRefused } from '../../../src/health/loader.ts';
+import { loadMonitor, loadMonitorFile, MonitorRefused } from '../../../src/health/loader.ts';
+import { errorText } from '../../../src/lib/errors.ts';
 
 const MODULE = `export default { apiVersion: 1, name: 'Mine', kind: 'poll', options: [],
   timing: () => ({ intervalSeconds: 1, timeoutSeconds: 1 }), create: () => ({ check: async () => ({ is: 'up' }) }) };`;
@@ -53,6 +54,16 @@ describe('loadMonitor', () => {
     ]) {
       expect(await loadMonitor(name, [join(root, 'missing')]), name).to.equal(null);
     }
+  });
+
+  it('tells a folder from a file that is not there', async () => {
+    const why = (file: string) =>
+      loadMonitorFile(file).then(
+        () => 'loaded',
+        (error: unknown) => errorText(error),
+      );
+    expect(await why(root)).to.equal(`${root}: it is a folder`);
+    expect(await why(join(root, 'missing'))).to.equal(`${join(root, 'missing')}: there is no such file`);
   });
 
   it('prefers a configured directory, the first one first', async () => {
