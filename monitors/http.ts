@@ -316,7 +316,8 @@ class Prober {
     const { 'certificate-failure-days': failure, 'certificate-warning-days': warning } = this.#o;
     const wall = this.#tools.clock.wall();
     const left = (certificate.validTo - wall) / DAY_MS;
-    this.#tools.observe(target, 'certificate_days_left', left, { url: label });
+    // A date that cannot be read is no number.
+    if (!Number.isNaN(left)) this.#tools.observe(target, 'certificate_days_left', left, { url: label });
     if (failure !== null && left < failure) return `${validity(certificate, left)}, expected at least ${failure}`;
     if (left >= warning) return null;
     const warned = this.#warned.get(keyOf(target)) ?? new Map<string, number>();

@@ -324,7 +324,7 @@ function healthText(health: Health): string {
   return said === '' ? health.is : `${health.is}: ${said}`;
 }
 
-/** In whatever order. Monitors hand over the same object again and again, which is the short way. */
+/** In whatever order. All that have none share one object, which is the short way. */
 function sameLabels(a: Observation['labels'], b: Observation['labels']): boolean {
   if (a === b) return true;
   const names = Object.keys(a);

@@ -16,6 +16,30 @@ export function octetsOnly(call: string, given: unknown): TypeError {
   return new TypeError(`${call} takes octets, not a ${typeof given}: use new TextEncoder().encode(text)`);
 }
 
+type Labels = Readonly<Record<string, string>>;
+
+const NO_LABELS: Readonly<Record<string, string>> = {};
+
+/**
+ * The labels of a measurement, copied: one that is anything else than text would take the page from all services that the metrics
+ * stand on, whenever somebody asks for it. Throws for these, and for a name or a value that is none.
+ */
+export function labelsOf(call: string, name: unknown, value: unknown, given: unknown): Labels {
+  const wrong = (what: string, found: unknown, wanted: string) =>
+    new TypeError(`${call}: ${what} is ${errorText(found).slice(0, 100)}, ${wanted}`);
+  if (typeof name !== 'string') throw wrong('its name', name, 'no text');
+  if (typeof value !== 'number') throw wrong(`the value of ${name}`, `a ${typeof value}`, 'no number');
+  if (Number.isNaN(value)) throw wrong(`the value of ${name}`, value, 'no number');
+  if (given === undefined) return NO_LABELS;
+  if (typeof given !== 'object' || given === null) throw wrong(`what labels ${name}`, given, 'no object');
+  const labels: Record<string, string> = {};
+  for (const [label, text] of Object.entries(given) as [string, unknown][]) {
+    if (typeof text !== 'string') throw wrong(`label ${label}`, text, 'no text: write String(…)');
+    labels[label] = text;
+  }
+  return labels;
+}
+
 /** Call it. What it throws, now or as a promise, goes to `onThrow`. */
 export function callFenced(fn: () => unknown, onThrow: OnThrow): void {
   try {

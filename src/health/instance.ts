@@ -77,15 +77,19 @@ export class Instance {
         const said = typeof text === 'string' ? text : text();
         for (const asker of question.askers) asker.log(level, said);
       },
-      observe: (target, name, value, labels = NO_LABELS) => {
+      observe: (target, name, value, labels) => {
         for (const asker of about(target)) asker.observe('gauge', name, value, labels);
       },
-      count: (target, name, labels = NO_LABELS) => {
+      count: (target, name, labels) => {
         for (const asker of about(target)) asker.observe('counter', name, 1, labels);
       },
     };
-    // Whose timer it was is not known: none of those under way can be trusted to end.
-    const onBug = (bug: string) => {
+    const onBug = (bug: string, target?: Target) => {
+      if (target !== undefined) {
+        questionOf(target)?.loop.spoil(bug);
+        return;
+      }
+      // Whose timer it was is not known: none of those under way can be trusted to end.
       for (const { loop } of [...this.#questions.values()]) loop.spoil(bug);
     };
     const look = (open: number): number => {
@@ -162,8 +166,6 @@ function keyOf({ host, address, port }: Target): string {
   // Joined, it is one piece of text; put together by a template it would stay in pieces for as long as it is a key.
   return [host, address, port].join('\n');
 }
-
-const NO_LABELS: Readonly<Record<string, string>> = {};
 
 /** One loop about one server, and everybody who wants to know. To the loop it is the one that asks. */
 class Question implements LoopContext, Asking {

@@ -109,7 +109,10 @@ export function lateText(lateMs: number): string {
   return `the event loop was ${Math.round(lateMs)} ms late`;
 }
 
-/** What a monitor returned, if it keeps to the contract. A monitor's bug says nothing about the server. */
+/**
+ * What a monitor returned, if it keeps to the contract, as an object of our own: that of the monitor may be changed afterwards, and may
+ * say something else each time that somebody looks. A monitor's bug says nothing about the server.
+ */
 export function asHealth(value: unknown): Health {
   try {
     return healthOf(value);
@@ -119,26 +122,40 @@ export function asHealth(value: unknown): Health {
   }
 }
 
+/** As it may really be. Each attribute is read once. */
+type Returned = Readonly<Partial<Record<'is' | 'reason' | 'detail' | 'weight' | 'percent' | 'drain', unknown>>>;
+
 function healthOf(value: unknown): Health {
-  if (typeof value === 'object' && value !== null && 'is' in value) {
-    if (value.is === 'up') return asUp(value as Health & { is: 'up' });
-    const reason = 'reason' in value && typeof value.reason === 'string' ? value.reason : '(reason unknown)';
-    if (value.is === 'down' || value.is === 'unknown') return { is: value.is, reason: bounded(reason) };
-  }
-  return { is: 'unknown', reason: 'the monitor returned no health' };
+  if (typeof value !== 'object' || value === null) return wrong('no health');
+  const { is } = value as Returned;
+  if (is === 'up') return asUp(value);
+  if (is !== 'down' && is !== 'unknown') return wrong('no health');
+  const { reason = '(reason unknown)' } = value as Returned;
+  // Without a word of why it is down all the same.
+  return { is, reason: typeof reason === 'string' ? bounded(reason) : wrong('a reason that is no text').reason };
 }
 
-function asUp(health: Health & { is: 'up' }): Health {
-  const detail: unknown = health.detail ?? '';
-  if (typeof detail !== 'string') return { is: 'unknown', reason: 'the monitor returned a detail that is no text' };
-  const { weight, percent } = health;
-  if (!isShare(weight)) return { is: 'unknown', reason: `the monitor returned weight ${bounded(String(weight))}` };
-  if (!isShare(percent)) return { is: 'unknown', reason: `the monitor returned percent ${bounded(String(percent))}` };
-  return detail.length > MAX_REASON ? { ...health, detail: bounded(detail) } : health;
+function asUp(value: Returned): Health {
+  const { detail, weight, percent, drain } = value;
+  if (detail != null && typeof detail !== 'string') return wrong('a detail that is no text');
+  if (!isShare(weight)) return wrong(`weight ${String(weight)}`);
+  if (!isShare(percent)) return wrong(`percent ${String(percent)}`);
+  if (drain !== undefined && typeof drain !== 'boolean') return wrong('a drain that is neither true nor false');
+  return {
+    is: 'up',
+    ...(detail == null ? {} : { detail: bounded(detail) }),
+    ...(weight === undefined ? {} : { weight }),
+    ...(percent === undefined ? {} : { percent }),
+    ...(drain === undefined ? {} : { drain }),
+  };
 }
 
-function isShare(number: number | undefined): boolean {
-  return number === undefined || (Number.isFinite(number) && number >= 0);
+function wrong(what: string): Health & { is: 'unknown' } {
+  return { is: 'unknown', reason: bounded(bugText(new TypeError(`it returned ${what}`))) };
+}
+
+function isShare(given: unknown): given is number | undefined {
+  return given === undefined || (typeof given === 'number' && Number.isFinite(given) && given >= 0);
 }
 
 function bounded(text: string): string {

@@ -23,6 +23,7 @@ import {
   FencedStream,
   fencedClock,
   fencedUdpHandlers,
+  labelsOf,
   octetsOnly,
   OpenCount,
   unfenced,
@@ -40,7 +41,7 @@ import {
 } from './judge.ts';
 import { givenTo } from './stray.ts';
 import { awaitPath, type PathSource, throughPath } from './path.ts';
-import type { Tools } from './monitor.ts';
+import type { Target, Tools } from './monitor.ts';
 
 const MAX_COMMANDS = 20;
 const MAX_CONNECTING = 5000;
@@ -77,15 +78,18 @@ export function makeGates(tell: Partial<Pick<Gates, 'onLeak' | 'onLeftOut'>> = {
 }
 
 /** Where logs and measurements of a monitor go. */
-export type Notes = Pick<Tools, 'log' | 'observe' | 'count'>;
+export interface Notes extends Pick<Tools, 'log'> {
+  observe(target: Target, name: string, value: number, labels: Readonly<Record<string, string>>): void;
+  count(target: Target, name: string, labels: Readonly<Record<string, string>>): void;
+}
 
-/** `onBug`: the monitor `name` threw where nobody can tell for which server. `look`: see OpenCount. */
+/** `onBug`: the monitor `name` has a bug, seen at this target; not given: nobody can tell for which server. `look`: see OpenCount. */
 export function makeTools(
   name: string,
   world: World,
   gates: Gates,
   notes: Notes,
-  onBug: (bug: string) => void,
+  onBug: (bug: string, target?: Target) => void,
   look: (open: number) => number = () => Number.POSITIVE_INFINITY,
 ): Tools {
   const open = new OpenCount(look);
@@ -103,6 +107,15 @@ export function makeTools(
     const check = checkOf(cut);
     if (check === null) onBug(bugText(error));
     else check.spoil(bugText(error));
+  };
+  const labels = (call: string, target: Target, name: unknown, value: unknown, given: unknown) => {
+    try {
+      return labelsOf(`tools.${call}`, name, value, given);
+    } catch (error) {
+      // That it was to be measured says nothing of the server.
+      onBug(bugText(error), target);
+      throw error;
+    }
   };
   const sockets: Sockets = { open, onThrow, onFault };
   const fence: Fence = {
@@ -213,8 +226,9 @@ export function makeTools(
       ),
     deadline: (cut, ms) => deadline(world.clock, cut, ms),
     log: notes.log,
-    observe: notes.observe,
-    count: notes.count,
+    observe: (target, name, value, given) =>
+      notes.observe(target, name, value, labels('observe', target, name, value, given)),
+    count: (target, name, given) => notes.count(target, name, labels('count', target, name, 1, given)),
   };
   /** A monitor may wait for it late, or not at all; a rejection that nobody handles must not reach the event loop. */
   const handled = <T>(promise: Promise<T>): Promise<T> => {

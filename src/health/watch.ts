@@ -6,6 +6,7 @@ import type { PathSource } from './path.ts';
 import { FIRST_SPREAD_MS, LAST_WORDS_MS, type Loop, type LoopContext, MAX_ABANDONED } from './poll.ts';
 import type { Alarm, Sleeper } from './ticks.ts';
 import { CheckCut } from './check-cut.ts';
+import { bugText } from './fence.ts';
 import { asHealth, type Ending, judge, TIMED_OUT } from './judge.ts';
 import type { Mono } from '../world/world.ts';
 
@@ -217,5 +218,10 @@ export class WatchLoop implements Loop, Sleeper {
 }
 
 function meaningOf(returned: unknown): unknown {
-  return typeof returned === 'object' && returned !== null && 'means' in returned ? returned.means : undefined;
+  try {
+    return typeof returned === 'object' && returned !== null && 'means' in returned ? returned.means : undefined;
+  } catch (error) {
+    // An attribute that throws when somebody looks.
+    return { is: 'unknown', reason: bugText(error) };
+  }
 }

@@ -88,10 +88,10 @@ export class Try {
     this.#outside = outside;
     const notes = {
       log: () => {},
-      observe: (_target: Target, name: string, _value: number, labels?: object) =>
-        void this.#series.add(`${name} ${JSON.stringify(labels ?? {})}`),
-      count: (_target: Target, name: string, labels?: object) =>
-        void this.#series.add(`${name} ${JSON.stringify(labels ?? {})}`),
+      observe: (_target: Target, name: string, _value: number, labels: object) =>
+        void this.#series.add(`${name} ${JSON.stringify(labels)}`),
+      count: (_target: Target, name: string, labels: object) =>
+        void this.#series.add(`${name} ${JSON.stringify(labels)}`),
     };
     const onBug = (bug: string) => {
       this.#bugs.push(bug);

@@ -59,12 +59,52 @@ describe('The end of a check', () => {
     expect(asHealth({ is: 'up', detail: 5 })).to.have.property('is', 'unknown');
   });
 
+  it("keeps nothing that is the monitor's own: each attribute is read once, and what it says later does not count", () => {
+    const reads: string[] = [];
+    const first = { is: 'up', detail: 'fine', weight: 5, percent: 50, drain: false };
+    const fickle = new Proxy(first, {
+      get(_, name) {
+        if (reads.includes(String(name))) throw new Error('read twice');
+        reads.push(String(name));
+        return Reflect.get(first, name) as unknown;
+      },
+    });
+    const health = asHealth(fickle);
+    expect(reads.sort()).to.deep.equal(['detail', 'drain', 'is', 'percent', 'weight']);
+    Object.assign(first, { weight: Number.NaN, detail: 5 });
+    expect(health).to.deep.equal({ is: 'up', detail: 'fine', weight: 5, percent: 50, drain: false });
+    const down = { is: 'down', reason: 'no', slowByMs: 5 };
+    const seen = asHealth(down);
+    down.reason = 'yes';
+    expect(seen).to.deep.equal({ is: 'down', reason: 'no' });
+  });
+
+  it('calls what is against the contract a bug, and knows nothing then', () => {
+    const bugs = [
+      [undefined, 'no health'],
+      [{ is: 'UP' }, 'no health'],
+      [{ is: 'up', detail: 5 }, 'a detail that is no text'],
+      [{ is: 'up', weight: Number.NaN }, 'weight NaN'],
+      [{ is: 'up', percent: '50' }, 'percent 50'],
+      [{ is: 'up', drain: 'no' }, 'a drain that is neither true nor false'],
+    ] as const;
+    for (const [returned, what] of bugs)
+      expect(asHealth(returned)).to.deep.equal({ is: 'unknown', reason: `a bug in the monitor: it returned ${what}` });
+    expect(asHealth({ is: 'down' })).to.deep.equal({ is: 'down', reason: '(reason unknown)' });
+    const { is, reason } = asHealth({ is: 'down', reason: new Error('no') }) as { is: string; reason: string };
+    expect(`${is}, ${reason}`, 'it said down').to.equal(
+      'down, a bug in the monitor: it returned a reason that is no text',
+    );
+  });
+
   it('lets nothing out that a monitor returns or throws, however odd', () => {
     const throws = (): never => {
       throw new Error('boo');
     };
     const odd = Object.defineProperty({ is: 'down' }, 'reason', { get: throws });
     expect(asHealth(odd)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: boo' });
+    const drains = Object.defineProperty({ is: 'up' }, 'drain', { get: throws });
+    expect(asHealth(drains)).to.deep.equal({ is: 'unknown', reason: 'a bug in the monitor: boo' });
     const health = judge({ threw: { toString: throws }, timedOut: false }, new CheckCut(), ON_TIME, 1000);
     expect(health).to.deep.equal({ is: 'down', reason: 'something that can not be shown' });
   });

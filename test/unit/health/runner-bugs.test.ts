@@ -138,6 +138,68 @@ describe('HealthRunner with a monitor that throws where nobody catches', () => {
     expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 up', 'cp1 unknown', 'cp1 up']);
   });
 
+  it('has nothing on the metrics that is no text or no number: the check is unknown, those of other servers are not', async () => {
+    const throwing = { toString: boom };
+    const bugs: readonly [unknown[], string][] = [
+      [['a', 1, { code: 200 }], 'tools.observe: label code is 200, no text: write String(…)'],
+      [['a', 1, { code: throwing }], 'tools.observe: label code is something that can not be shown, no text: write'],
+      [['a', 1n], 'tools.observe: the value of a is a bigint, no number'],
+      [['a', Number.NaN], 'tools.observe: the value of a is NaN, no number'],
+      [[5, 1], 'tools.observe: its name is 5, no text'],
+      [['a', 1, 'code'], 'tools.observe: what labels a is code, no object'],
+    ];
+    for (const [given, why] of bugs) {
+      const { fake, runner, configure, told } = lab();
+      const { module } = scriptedPoll('A', { interval: 10, timeout: 5 });
+      const check = (tools: Tools) => async (target: Target) => {
+        if (target.host === 'cp1') (tools.observe as (...all: unknown[]) => void)(target, ...given);
+        return { is: 'up' } as const;
+      };
+      configure([{ ...module, create: (_: unknown, tools: Tools) => ({ check: check(tools) }) }], {
+        hosts: ['cp1', 'cp2'],
+      });
+      runner.candidate('text_80', 'cp1', '10.0.0.9');
+      runner.candidate('text_80', 'cp2', '10.0.0.10');
+      await fake.clock.advance(2000);
+      const [one, two] = runner.status();
+      expect(one?.last).to.contain(`unknown: a bug in the monitor: ${why}`);
+      expect(one?.observations).to.deep.equal([]);
+      expect(two?.last).to.equal('up');
+      expect(told()).to.include('cp2 up');
+    }
+  });
+
+  it('keeps labels as they were when it was told of them', async () => {
+    const { fake, runner, configure } = lab();
+    const { module, asked } = scriptedPoll('A', { interval: 10, timeout: 5 });
+    configure([module]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1500);
+    const [check] = asked;
+    const labels: { code: unknown } = { code: '200' };
+    check?.tools.count(check.target, 'seen_total', labels as { code: string });
+    labels.code = '503';
+    check?.tools.count(check.target, 'seen_total', labels as { code: string });
+    labels.code = 503;
+    expect(runner.status()[0]?.observations.map((one) => one.labels['code'])).to.deep.equal(['200', '503']);
+  });
+
+  it('asks a watch again whose end can not be looked at', async () => {
+    const { fake, runner, configure, facts, told } = lab();
+    const { module } = scriptedWatch('Idle');
+    let started = 0;
+    const watch = async (_: unknown, report: (health: Health) => void) => {
+      if (++started > 1) report({ is: 'up' });
+      return started > 1 ? new Promise<never>(() => {}) : Object.defineProperty({}, 'means', { get: boom });
+    };
+    configure([{ ...module, create: () => ({ watch: watch as never }) }]);
+    runner.candidate('text_80', 'cp1', '10.0.0.9');
+    await fake.clock.advance(1500);
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'Idle: a bug in the monitor: boom');
+    await fake.clock.advance(20_000);
+    expect(told()).to.deep.equal(['cp1 @10.0.0.9', 'cp1 unknown', 'cp1 up']);
+  });
+
   it('says that a check waits for its turn longer than its interval', async () => {
     const hosts = Array.from({ length: 20 }, (_, i) => `cp${i}`);
     const processes = { run: () => new Promise<never>(() => {}) };

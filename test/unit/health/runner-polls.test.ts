@@ -168,7 +168,7 @@ describe('HealthRunner with polls', () => {
     script.auto = () => ({ is: 'up', weight: Number.NaN });
     await fake.clock.advance(10_000);
     expect(told().at(-1)).to.equal('cp1 unknown');
-    expect(facts.at(-1)).to.have.nested.property('health.reason', 'A: the monitor returned weight NaN');
+    expect(facts.at(-1)).to.have.nested.property('health.reason', 'A: a bug in the monitor: it returned weight NaN');
     expect(weighting()).to.include({ percent: 25 });
   });
 

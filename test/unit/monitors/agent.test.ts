@@ -167,7 +167,7 @@ describe('Agent', () => {
   it('asks the agent on its own port and understands its line', async () => {
     const { bench } = await says('75% # load 3\n');
     expect(await bench.result()).to.deep.equal({ is: 'up', percent: 75, detail: '75% # load 3' });
-    expect(bench.measured).to.deep.equal(['weight_percent undefined']);
+    expect(bench.measured).to.deep.equal(['weight_percent {}']);
   });
 
   it('sends what it was told to, with the attributes of the server in it', async () => {

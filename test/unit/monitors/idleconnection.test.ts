@@ -93,7 +93,7 @@ describe('IdleConnection', () => {
     await bench.result(2);
     expect(bench.results).to.deep.equal([{ is: 'up' }, { is: 'up' }]);
     expect(server.seen.connections).to.equal(2);
-    expect(bench.measured).to.deep.equal(['connections_closed_total undefined']);
+    expect(bench.measured).to.deep.equal(['connections_closed_total {}']);
   });
 
   /** The first connection is there until nobody answers its keepalives, or it is lost otherwise; the next one fails. */

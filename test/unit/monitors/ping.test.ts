@@ -41,7 +41,7 @@ describe('Ping', () => {
     expect(await said(round)).to.equal('up: 1 of 1 answered, the fastest in 1.0 ms');
     expect(round.asked).to.have.length(1);
     expect(round.asked[0]).to.deep.include({ address: '127.0.0.1', bytes: 56 });
-    expect(round.bench.measured).to.deep.equal(['round_trip_seconds undefined']);
+    expect(round.bench.measured).to.deep.equal(['round_trip_seconds {}']);
   });
 
   it('lets requests get lost as long as enough are answered', async () => {
