@@ -122,7 +122,12 @@ function serviceLines(service: ServiceView): readonly string[] {
 
 function serverRow(server: ServerView): readonly string[] {
   const { host, address, weight, listedWeight, status: text, held, why, monitors } = server;
-  const checks = monitors.map(({ monitor, is, forSeconds }) => `${monitor} ${is} ${duration(forSeconds)}`).join(', ');
+  const checks = monitors
+    .map(
+      ({ monitor, is, forSeconds, givenUp }) =>
+        `${monitor} ${givenUp ? 'GIVEN UP, ' : ''}${is} ${duration(forSeconds)}`,
+    )
+    .join(', ');
   const weights = weight === listedWeight ? `weight ${weight}` : `weight ${weight} of ${listedWeight}`;
   return [host, address ?? '-', weights, held ? `${text} HELD` : text, checks, why === 'up' ? '' : why];
 }

@@ -41,6 +41,7 @@ export function alarmsOf(view: Omit<View, 'alarms'>, limits: AlarmLimits): reado
     ...quarantineAlarms(view),
     ...stateAlarms(view),
     ...monitorAlarms(view),
+    ...view.services.flatMap(givenUpAlarms),
   ];
   const alarms = found.map((alarm) =>
     starting && STARTING.has(alarm.code) ? warning(alarm.code, `starting: ${alarm.text}`) : alarm,
@@ -175,6 +176,18 @@ function monitorAlarms({ monitorBugs }: Omit<View, 'alarms'>): readonly Alarm[] 
   return lately.map(({ monitor, count, last, secondsAgo }) => {
     const times = count === 1 ? '' : ` (seen ${count} times)`;
     return warning('monitor-bug', `A bug in ${monitor}${times}, ${secondsAgo} s ago: ${last}`);
+  });
+}
+
+/** Nobody asks these servers any more, and what the monitor said last stands. One line for each monitor. */
+function givenUpAlarms({ name, servers }: ServiceView): readonly Alarm[] {
+  const left = new Map<string, string[]>();
+  for (const { host, monitors } of servers)
+    for (const { monitor, givenUp } of monitors) if (givenUp) left.set(monitor, [...(left.get(monitor) ?? []), host]);
+  return [...left].map(([monitor, [first = '', ...others]]) => {
+    const who = others.length === 0 ? first : `${first} and ${others.length} more`;
+    const text = `${name}: ${monitor} no longer checks ${who}: too many of its checks never end, a bug in it`;
+    return warning('monitor-given-up', text);
   });
 }
 

@@ -21,6 +21,8 @@ export interface CheckInput {
   readonly since: Mono;
   readonly last: string;
   readonly lastLatencyMs: number | null;
+  /** It asks no more: too many of its checks have never ended. */
+  readonly givenUp: boolean;
   readonly results: { readonly up: number; readonly down: number; readonly unknown: number };
   readonly transitions: { readonly up: number; readonly down: number };
   readonly observations: readonly {
@@ -157,6 +159,8 @@ export interface MonitorView {
   readonly forSeconds: number;
   readonly last: string;
   readonly latencyMs: number | null;
+  /** It asks no more: too many of its checks have never ended. */
+  readonly givenUp: boolean;
   readonly results: { readonly up: number; readonly down: number; readonly unknown: number };
   readonly transitions: { readonly up: number; readonly down: number };
   readonly observations: CheckInput['observations'];

@@ -149,9 +149,9 @@ function serverView(verdict: ServerVerdict, checks: readonly CheckInput[], now: 
 }
 
 function monitorView(check: CheckInput, now: Mono): MonitorView {
-  const { monitor, is, since, last, lastLatencyMs, results, transitions, observations } = check;
+  const { monitor, is, since, last, lastLatencyMs, givenUp, results, transitions, observations } = check;
   const forSeconds = seconds(since, now);
-  return { monitor, is, forSeconds, last, latencyMs: lastLatencyMs, results, transitions, observations };
+  return { monitor, is, forSeconds, last, latencyMs: lastLatencyMs, givenUp, results, transitions, observations };
 }
 
 function vipViews(decision: Decision, peers: readonly PeerInput[], now: Mono): readonly VipView[] {

@@ -55,6 +55,8 @@ export interface CheckStatus {
   readonly transitions: { readonly up: number; readonly down: number };
   /** Checks that ignored the cut. */
   readonly abandoned: number;
+  /** So many of them have not ended that no more are started. */
+  readonly givenUp: boolean;
   readonly observations: readonly Observation[];
 }
 
@@ -296,6 +298,7 @@ export class Check implements Asker {
       results: { up: this.#up, down: this.#down, unknown: this.#unknown },
       transitions: { up: this.#ups, down: this.#downs },
       abandoned: this.#abandoned,
+      givenUp: this.#asking.givenUp,
       observations: this.#observations(),
     };
   }

@@ -29,7 +29,7 @@ export interface Asker extends LoopContext {
 }
 
 /** What an asker holds of its loop. */
-export type Asking = Pick<Loop, 'busy' | 'spoil'> & {
+export type Asking = Pick<Loop, 'busy' | 'givenUp' | 'spoil'> & {
   repace(): void;
   /** The asker wants to know no more. Resolves when what was under way for it alone has ended. */
   stop(asker: Asker): Promise<void>;
@@ -280,6 +280,9 @@ class Question implements LoopContext, Asking {
   get busy(): boolean {
     return this.loop.busy;
   }
+  get givenUp(): boolean {
+    return this.loop.givenUp;
+  }
 
   spoil(why: string): void {
     this.loop.spoil(why);
@@ -339,5 +342,5 @@ export class SharedInstances {
 
 function brokenLoop(context: LoopContext, reason: string): Loop {
   const cancel = context.clock.at(0, () => context.onResult({ is: 'unknown', reason }, 0));
-  return { busy: false, spoil: () => {}, stop: () => Promise.resolve(cancel()) };
+  return { busy: false, givenUp: false, spoil: () => {}, stop: () => Promise.resolve(cancel()) };
 }

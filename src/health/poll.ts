@@ -41,6 +41,8 @@ export interface LoopContext {
 export interface Loop {
   /** A check is under way, or a connection held. */
   readonly busy: boolean;
+  /** So many checks have never ended that no more are started, until one does. */
+  readonly givenUp: boolean;
   /** Who asks may want another pace now. Not there where nothing is asked in intervals. */
   repace?(): void;
   /** The monitor is broken, or the way was lost: cut what is under way, and call it unknown for this reason. */
@@ -112,6 +114,10 @@ export class PollLoop implements Loop, Sleeper {
 
   get busy(): boolean {
     return this.#run !== null;
+  }
+
+  get givenUp(): boolean {
+    return this.#abandoned >= MAX_ABANDONED && this.#run?.told === true;
   }
 
   /** For its runs. */

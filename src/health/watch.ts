@@ -73,6 +73,10 @@ export class WatchLoop implements Loop, Sleeper {
     return this.#run !== null;
   }
 
+  get givenUp(): boolean {
+    return this.#abandoned >= MAX_ABANDONED;
+  }
+
   spoil(why: string): void {
     this.#run?.spoil(why);
   }

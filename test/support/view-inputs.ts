@@ -137,6 +137,7 @@ export function check(service: string, host: string, is: Partial<CheckInput> = {
     since: ago(60),
     last: '200 OK',
     lastLatencyMs: 4,
+    givenUp: false,
     results: { up: 10, down: 1, unknown: 0 },
     transitions: { up: 1, down: 0 },
     observations: [],

@@ -179,6 +179,20 @@ describe('Alarms', () => {
     expect(await alarms(bug(3601))).to.deep.equal([]);
   });
 
+  it('tell a monitor that is given up, for all of its servers at once, and status marks each', async () => {
+    const view = makeView(
+      await inputs(undefined, {
+        checks: [
+          ...['cp1', 'cp2'].map((host) => check('text_80', host, { monitor: 'Mine', is: 'down', givenUp: true })),
+          check('text_80', 'cp3', { monitor: 'Mine' }),
+        ],
+      }),
+    );
+    const text = 'text_80: Mine no longer checks cp1 and 1 more: too many of its checks never end, a bug in it';
+    expect(view.alarms).to.deep.equal([{ level: 'warning', code: 'monitor-given-up', text }]);
+    expect(printStatus(view).match(/Mine GIVEN UP, down /g)).to.have.length(2);
+  });
+
   it('of what every start goes through are no more than warnings while it is young, and of nothing else', async () => {
     const { facts } = await inputs();
     const down = peer({ established: false, state: 'Connect' });

@@ -141,12 +141,17 @@ describe('HealthRunner with polls', () => {
     expect(asked).to.have.length(1);
     await fake.clock.advance(20_000);
     expect(asked).to.have.length(2);
-    expect(runner.status()[0]?.abandoned).to.equal(1);
+    expect(runner.status()[0]).to.include({ abandoned: 1, givenUp: false });
     asked[0]?.answer({ is: 'up' });
     await settle();
     expect(told().at(-1)).to.equal('cp1 down');
     await fake.clock.advance(3_600_000);
     expect(asked.length).to.be.at.most(12);
+    expect(runner.status()[0]?.givenUp).to.equal(true);
+    for (const check of asked) check.answer({ is: 'up' });
+    script.auto = () => ({ is: 'up' });
+    await fake.clock.advance(11_000);
+    expect(runner.status()[0]).to.include({ is: 'up', givenUp: false });
   });
 
   it("tells a new weight at once, the same one never again, and a monitor's nonsense as unknown", async () => {
