@@ -100,7 +100,8 @@ async function main(invocation: Invocation): Promise<number> {
           grounds.strangers = true;
           tell = (thrown, origin) => culpritOf(thrown, origin, grounds) !== null && strays.push(errorText(thrown)) > 0;
           const heapUsed = createHeapMeter();
-          const outside = { clock: world.clock, world, heapUsed, strays: () => strays.splice(0), alive };
+          const resources = () => process.getActiveResourcesInfo();
+          const outside = { clock: world.clock, world, heapUsed, resources, strays: () => strays.splice(0), alive };
           process.on('exit', (code) => {
             if (ending) return;
             process.exitCode = 1;

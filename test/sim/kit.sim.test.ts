@@ -20,7 +20,10 @@ let world: RealWorld;
 let outside: Outside;
 before(async () => {
   world = await createRealWorld({ backend: 'dry-run', log: () => {}, loadMonitor: async () => null });
-  outside = { clock: world.clock, world, heapUsed: createHeapMeter(), strays: () => [], trying() {}, alive() {} };
+  outside = {
+    ...{ clock: world.clock, world, heapUsed: createHeapMeter(), strays: () => [], trying() {}, alive() {} },
+    resources: () => process.getActiveResourcesInfo(),
+  };
 });
 after(() => world.close());
 
@@ -118,6 +121,30 @@ describe('The conformance kit', () => {
     ).to.deep.equal(['a healthy server', 'a real server on loopback']);
   });
 
+  it('sees that it asks nobody, though its sample says how a server answers', async () => {
+    const module = poll(() => async () => ({ is: 'up' }));
+    const others: readonly [Sample, string[]][] = [
+      [SAMPLE, ['what it asks']],
+      [{ files: { '/x': 'up' } }, ['what it asks']],
+      [{}, []],
+    ];
+    for (const [sample, wrong] of others) expect(await tried(module, sample)).to.deep.equal(wrong);
+    const reads = poll((tools) => async (_, cut) => {
+      await tools.read('/x', 10, cut);
+      return { is: 'up' };
+    });
+    expect(await tried(reads, { files: { '/x': 'up' } })).to.deep.equal([]);
+    expect(await tried(reads, { ...SAMPLE, files: { '/x': 'up' } })).to.deep.equal(['what it asks']);
+  });
+
+  it('sees a measurement that is none', async () => {
+    const module = poll((tools) => (target, cut) => {
+      tools.observe(target, 'seen', 1, { code: 200 as unknown as string });
+      return good(tools)(target, cut);
+    });
+    expect(await complaint(module)).to.contain('A BUG IN THE MONITOR: TOOLS.OBSERVE: LABEL CODE IS 200, NO TEXT');
+  });
+
   it('sees that it is up whatever happens', async () => {
     const found = await tried(
       poll((tools) => async (target, cut) => good(tools)(target, cut).catch(() => ({ is: 'up' }))),
@@ -210,6 +237,16 @@ describe('The conformance kit', () => {
     expect(await complaint(ticking)).to.contain('LEFT OPEN: 1 TIMER');
   });
 
+  it('sees what is opened without tools and left behind', async () => {
+    const own: NodeJS.Timeout[] = [];
+    const ticking = poll((tools) => (target, cut) => {
+      own.push(setInterval(nothing, 3_600_000));
+      return good(tools)(target, cut);
+    });
+    const all = await findings(ticking).finally(() => own.forEach(clearInterval));
+    expect(all.at(-1)?.seen).to.match(/^left open, and not by its tools: \d+ Timeout \(Node's names\)$/);
+  });
+
   it('sees state that grows with each check, and label sets without end', async () => {
     const hoarder = poll((tools) => {
       const kept: number[][] = [];
@@ -220,6 +257,14 @@ describe('The conformance kit', () => {
       };
     });
     expect(await complaint(hoarder)).to.match(/^keeps about \d+ bytes of each check$/);
+    const buffers = poll((tools) => {
+      const kept: Uint8Array[] = [];
+      return (target, cut) => {
+        kept.push(new Uint8Array(10_000));
+        return good(tools)(target, cut);
+      };
+    });
+    expect(await complaint(buffers)).to.match(/^keeps about \d+ bytes of each check$/);
     const chatty = poll((tools) => {
       let count = 0;
       return (target, cut) => {

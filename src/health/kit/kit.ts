@@ -4,7 +4,7 @@
 import { errorText } from '../../lib/errors.ts';
 import type { Clock, Endpoint, Stream, Streams, World } from '../../world/world.ts';
 import { checkOnce } from '../once.ts';
-import { type Fault, FAULTS, HEALTHY } from './fault.ts';
+import { type Fault, FAULTS, HEALTHY, type Tool } from './fault.ts';
 import { latin1 } from './stage.ts';
 import { OBEYS_WITHIN_MS, type Seen, type Subject, Try } from './try.ts';
 
@@ -21,8 +21,10 @@ export interface Finding {
 export interface Outside {
   readonly clock: Clock;
   readonly world: World;
-  /** Bytes in use on the heap, after everything that nobody needs was thrown away. */
+  /** Bytes in use, those of buffers too, after everything that nobody needs was thrown away. */
   heapUsed(): number;
+  /** What keeps this process now, each by Node's name for it. */
+  resources(): readonly string[];
   /** Errors of the monitor that nobody handled, since this was last asked. */
   strays(): readonly string[];
   /** What is tried now, and what was found until then: a monitor that never returns leaves no other trace. */
@@ -41,6 +43,8 @@ const CHECKS_PER_ROUND = 100;
 /** Of each check. */
 const GROWTH_BYTES = 150;
 const MAX_SERIES = 200;
+/** A monitor that leaves something of each check, or of each instance, leaves more; the kit itself has a few. */
+const MOST_RESOURCES = 20;
 /** How long a timer of its own may take to show its bug. */
 const LATE_MS = 100;
 /** When a check is cut: at once, while it connects, while it talks. */
@@ -52,6 +56,7 @@ const MANY_CHECKS = 'many checks, one after the other';
 const AFTERWARDS = 'afterwards';
 
 export async function examine(subject: Subject, outside: Outside): Promise<readonly Finding[]> {
+  const before = counted(outside.resources());
   const findings: Finding[] = [...strayed('loading it', await straysOf(outside))];
   const once = async (fault: Fault, cutAtMs: number | null = null): Promise<Seen> => {
     const seen = await new Try(subject, fault, outside).check(cutAtMs);
@@ -60,7 +65,7 @@ export async function examine(subject: Subject, outside: Outside): Promise<reado
   outside.trying(HEALTHY.name, findings);
   const healthy = await made(() => once(HEALTHY));
   if (typeof healthy === 'string') return [{ tried: 'create', seen: healthy, good: false }];
-  findings.push(judged(HEALTHY, healthy));
+  findings.push(judged(HEALTHY, healthy), ...asked(subject, healthy));
   outside.trying(ON_LOOPBACK, findings);
   findings.push(await overLoopback(subject, healthy, outside));
   for (const fault of FAULTS) {
@@ -80,7 +85,7 @@ export async function examine(subject: Subject, outside: Outside): Promise<reado
   findings.push(looks(subject, healthy));
   outside.trying(AFTERWARDS, findings);
   await outside.clock.sleep(LATE_MS);
-  findings.push(...strayed(AFTERWARDS, await straysOf(outside)));
+  findings.push(...strayed(AFTERWARDS, await straysOf(outside)), ...ownOf(before, counted(outside.resources())));
   return findings;
 }
 
@@ -88,6 +93,20 @@ export async function examine(subject: Subject, outside: Outside): Promise<reado
 async function straysOf({ clock, strays }: Outside): Promise<readonly string[]> {
   await clock.sleep(0);
   return [...new Set(strays())].map((text) => `an error that nobody handles: ${text}`);
+}
+
+function counted(names: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}
+
+/** What it has opened by itself, without the tools, and left behind. */
+function ownOf(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): readonly Finding[] {
+  const left = [...after].map(([name, count]) => [name, count - (before.get(name) ?? 0)] as const);
+  const many = left.filter(([, count]) => count >= MOST_RESOURCES).map(([name, count]) => `${count} ${name}`);
+  const seen = `left open, and not by its tools: ${many.join(', ')} (Node's names)`;
+  return many.length === 0 ? [] : [{ tried: AFTERWARDS, seen, good: false }];
 }
 
 function strayed(tried: string, bugs: readonly string[]): readonly Finding[] {
@@ -114,6 +133,17 @@ function judged(fault: Fault, seen: Seen): Finding {
     seen: [verdict, ...wrong.map((text) => text.toUpperCase())].join('; '),
     good: wrong.length === 0,
   };
+}
+
+const ASKING: readonly Tool[] = HEALTHY.on.filter((tool) => tool !== 'read');
+
+/** Whoever asks nobody is up with every server. */
+function asked({ sample }: Subject, { health, used }: Seen): readonly Finding[] {
+  const answers = [sample.stream, sample.datagram, sample.command, sample.fetch].some((answer) => answer !== undefined);
+  const enough = answers ? ASKING : sample.files === undefined ? [] : HEALTHY.on;
+  if (health.is !== 'up' || enough.length === 0 || enough.some((tool) => used.has(tool))) return [];
+  const seen = `says up without asking ${answers ? 'the server' : 'for the files of its sample'}`;
+  return [{ tried: 'what it asks', seen, good: false }];
 }
 
 /** What no check may do, whatever comes. */
