@@ -202,8 +202,8 @@ class Talk {
     if (this.#stream === null) throw new Error('not connected');
     this.#lines ??= linesOf(this.#stream, this.#cut, MAX_LINE_BYTES);
     const lines: string[] = [];
-    for (;;) {
-      const line = await this.#lines.next();
+    for (let line = ''; ; ) {
+      line = await this.#lines.next(line);
       const [, code, mark, text = ''] = /^([2-5]\d\d)(?:([- ])(.*))?$/.exec(line) ?? [];
       if (code === undefined) throw new Error(`${quote(line)} is no reply of SMTP's`);
       lines.push(text);

@@ -5,8 +5,11 @@ import type { Cut, Stream } from 'anybal/monitor';
 import { quote } from './text.ts';
 
 export interface Lines {
-  /** The next line, without its end. Rejects with what came instead: an end, a loss, a line too long, or nothing in time. */
-  next(): Promise<string>;
+  /**
+   * The next line, without its end. Rejects with what came instead: an end, a loss, a line too long, or nothing in time. `before`: the
+   * line that this one goes on from; it is what came last if nothing more does.
+   */
+  next(before?: string): Promise<string>;
   /** What came behind the last line. */
   readonly rest: string;
 }
@@ -44,12 +47,15 @@ export function linesOf(stream: Stream, cut: Cut, maxBytes: number, loose = fals
   });
   cut.onAbort(() => end('nothing came in time'));
 
-  const take = (): string | Error | null => {
+  const take = (before: string): string | Error | null => {
     const at = text.search(lineEnd);
     const length = at < 0 ? text.length : at;
     if (length > maxBytes) return new Error(`a line of more than ${maxBytes} bytes: ${quote(text)}`);
     const last = loose && finished && text !== '';
-    if (at < 0 && !last) return over === null ? null : new Error(text === '' ? over : `${over} after ${quote(text)}`);
+    if (at < 0 && !last) {
+      const came = text === '' ? before : text;
+      return over === null ? null : new Error(came === '' ? over : `${over} after ${quote(came)}`);
+    }
     const line = text.slice(0, length).replace(/\r$/, '');
     text = text.slice(length + 1);
     if (text.length <= 2 * maxBytes) stream.resume();
@@ -59,10 +65,10 @@ export function linesOf(stream: Stream, cut: Cut, maxBytes: number, loose = fals
     get rest() {
       return text;
     },
-    next: () =>
+    next: (before = '') =>
       new Promise((resolve, reject) => {
         const look = (): void => {
-          const taken = take();
+          const taken = take(before);
           if (taken === null) return;
           wake = () => {};
           if (typeof taken === 'string') resolve(taken);

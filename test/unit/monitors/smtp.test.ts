@@ -114,7 +114,12 @@ describe('SMTP', () => {
     ['another code', { greeting: '554 no\r\n' }, {}, 'greeting: 554 no'],
     ['silence', { greeting: '' }, { timeout: 0.2 }, 'greeting: nothing came in time'],
     ['half a line', { greeting: '22' }, { timeout: 0.4 }, 'greeting: nothing came in time after "22"'],
-    ['only part of a greeting', { greeting: '220-mx\r\n' }, { timeout: 0.4 }, 'greeting: nothing came in time'],
+    [
+      'only part of a greeting',
+      { greeting: '220-mx\r\n' },
+      { timeout: 0.4 },
+      'greeting: nothing came in time after "220-mx"',
+    ],
     ['an end', { greeting: (s) => void s.end() }, {}, 'greeting: the connection was closed'],
     [
       'a reset',
