@@ -155,7 +155,7 @@ class Held implements StreamHandlers {
 }
 
 const UP: Health = { is: 'up' };
-const LOST = { reason: 'ConnectionLost' };
+const LOST = Object.freeze({ reason: 'ConnectionLost' });
 /** Nobody answered the keepalives; if ICMP said why meanwhile, the kernel says it instead. */
 const SILENCE: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);
 

@@ -147,8 +147,8 @@ function questionOf(configured: string): Question {
     url,
     tls: parsed.protocol === 'https:' ? { servername: serverNameOf(parsed), verify: false } : null,
     request: requestOf(parsed),
-    successful: { result: 'successful', url },
-    failed: { result: 'failed', url },
+    successful: Object.freeze({ result: 'successful', url }),
+    failed: Object.freeze({ result: 'failed', url }),
   };
 }
 

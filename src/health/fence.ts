@@ -22,9 +22,16 @@ const NO_LABELS: Readonly<Record<string, string>> = {};
 
 /**
  * The labels of a measurement, copied: one that is anything else than text would take the page from all services that the metrics
- * stand on, whenever somebody asks for it. Throws for these, and for a name or a value that is none.
+ * stand on, whenever somebody asks for it. Throws for these, and for a name or a value that is none. `copies`: of those that a monitor
+ * hands over again and again and cannot change any more.
  */
-export function labelsOf(call: string, name: unknown, value: unknown, given: unknown): Labels {
+export function labelsOf(
+  call: string,
+  name: unknown,
+  value: unknown,
+  given: unknown,
+  copies: WeakMap<object, Labels>,
+): Labels {
   const wrong = (what: string, found: unknown, wanted: string) =>
     new TypeError(`${call}: ${what} is ${errorText(found).slice(0, 100)}, ${wanted}`);
   if (typeof name !== 'string') throw wrong('its name', name, 'no text');
@@ -32,11 +39,14 @@ export function labelsOf(call: string, name: unknown, value: unknown, given: unk
   if (Number.isNaN(value)) throw wrong(`the value of ${name}`, value, 'no number');
   if (given === undefined) return NO_LABELS;
   if (typeof given !== 'object' || given === null) throw wrong(`what labels ${name}`, given, 'no object');
+  const known = copies.get(given);
+  if (known !== undefined) return known;
   const labels: Record<string, string> = {};
   for (const [label, text] of Object.entries(given) as [string, unknown][]) {
     if (typeof text !== 'string') throw wrong(`label ${label}`, text, 'no text: write String(…)');
     labels[label] = text;
   }
+  if (Object.isFrozen(given)) copies.set(given, labels);
   return labels;
 }
 

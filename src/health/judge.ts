@@ -122,6 +122,9 @@ export function asHealth(value: unknown): Health {
   }
 }
 
+/** Most servers, most of the time. */
+const UP: Health = { is: 'up' };
+
 /** As it may really be. Each attribute is read once. */
 type Returned = Readonly<Partial<Record<'is' | 'reason' | 'detail' | 'weight' | 'percent' | 'drain', unknown>>>;
 
@@ -141,6 +144,7 @@ function asUp(value: Returned): Health {
   if (!isShare(weight)) return wrong(`weight ${String(weight)}`);
   if (!isShare(percent)) return wrong(`percent ${String(percent)}`);
   if (drain !== undefined && typeof drain !== 'boolean') return wrong('a drain that is neither true nor false');
+  if (detail == null && weight === undefined && percent === undefined && drain === undefined) return UP;
   return {
     is: 'up',
     ...(detail == null ? {} : { detail: bounded(detail) }),

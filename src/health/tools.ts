@@ -108,9 +108,10 @@ export function makeTools(
     if (check === null) onBug(bugText(error));
     else check.spoil(bugText(error));
   };
+  const copies = new WeakMap<object, Readonly<Record<string, string>>>();
   const labels = (call: string, target: Target, name: unknown, value: unknown, given: unknown) => {
     try {
-      return labelsOf(`tools.${call}`, name, value, given);
+      return labelsOf(`tools.${call}`, name, value, given, copies);
     } catch (error) {
       // That it was to be measured says nothing of the server.
       onBug(bugText(error), target);

@@ -34,7 +34,11 @@ export function answerTo(query: Uint8Array, options: AnswerOptions = {}): Uint8A
   const flags = 0x8180 | ((options.opcode ?? 0) << 11) | rcode | (authoritative ? 0x400 : 0) | (truncated ? 0x200 : 0);
   const records = [...data.map((rdata) => recordOf([0xc0, 12], type, rdata)), ...whole];
   const questions = question.length === 0 ? 0 : 1;
-  return Uint8Array.from([...[id, flags, questions, records.length, 0, 0].flatMap(two), ...question, ...records.flat()]);
+  return Uint8Array.from([
+    ...[id, flags, questions, records.length, 0, 0].flatMap(two),
+    ...question,
+    ...records.flat(),
+  ]);
 }
 
 function two(value: number): readonly number[] {

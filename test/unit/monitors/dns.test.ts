@@ -86,7 +86,9 @@ describe('DNS', () => {
         (query: Uint8Array) => answerTo(query, { ...A, opcode: 14 }),
       ]) {
         const { port } = await serving((query) => [answer(query)]);
-        expect(await said(run(port, { ...SOON, tries: 1 }))).to.match(/^down: no answer .*1 message that was no answer/);
+        expect(await said(run(port, { ...SOON, tries: 1 }))).to.match(
+          /^down: no answer .*1 message that was no answer/,
+        );
       }
     });
   });
