@@ -137,7 +137,7 @@ describe('SMTP monitor and Exim', () => {
     try {
       expect(await check({ timeout: 0.5 }, silent.port)).to.equal('down: greeting: nothing came in time');
       expect(await check({ timeout: 0.5 }, drip.port)).to.match(/^down: greeting: nothing came in time after "22/);
-      expect(await check({}, half.port)).to.equal('down: greeting: the connection was closed');
+      expect(await check({}, half.port)).to.equal('down: greeting: the connection was closed after "220-only half"');
     } finally {
       await Promise.all([silent.close(), drip.close(), half.close()]);
     }
