@@ -332,7 +332,10 @@ export interface Http {
     onData: (bytes: Uint8Array) => void,
     cut: Cut,
   ): Promise<HttpResponse>;
-  /** Serve on a TCP endpoint or a Unix socket (a stale socket file is replaced, a live one is EADDRINUSE). */
+  /**
+   * Serve on a TCP endpoint or a Unix socket (a stale socket file is replaced, a live one is EADDRINUSE). One request at a time on
+   * each connection; it is closed after the answer if the next request came before that.
+   */
   serve(
     at: Endpoint | { readonly path: string },
     handle: (request: ServedRequest) => ServedResponse | Promise<ServedResponse>,

@@ -23,6 +23,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 5_000;
 /** RFC 8305 §3: the other family's answer may take this much longer than the first one. */
 const RESOLUTION_DELAY_MS = 50;
+/** How long a client may take to read its answer, however slowly it does. */
+const ANSWER_TIMEOUT_MS = 30_000;
 /** What is still being answered at close() has this long. */
 const CLOSE_GRACE_MS = 500;
 /** A live owner of a Unix socket answers at once. */
@@ -36,7 +38,12 @@ const UNDICI_CODES: Readonly<Record<string, string>> = {
   UND_ERR_HEADERS_OVERFLOW: 'EFBIG',
 };
 
-export function createHttp(names: Names, authorities: Authorities, log: Log): Http {
+export function createHttp(
+  names: Names,
+  authorities: Authorities,
+  log: Log,
+  answerTimeoutMs = ANSWER_TIMEOUT_MS,
+): Http {
   return {
     get: (request, cut) => exchange({ ...request, method: 'GET' }, cut, names, authorities),
     post: (request, cut) => exchange({ ...request, method: 'POST' }, cut, names, authorities),
@@ -44,7 +51,8 @@ export function createHttp(names: Names, authorities: Authorities, log: Log): Ht
       const method = request.body === undefined ? 'GET' : 'POST';
       return exchange({ ...request, method, onData }, cut, names, authorities);
     },
-    serve: (at, handle) => serve(at, handle, log),
+    serve: (at, handle) =>
+      serve(at, (request, response) => void answer(request, response, handle, log, answerTimeoutMs)),
   };
 }
 
@@ -216,8 +224,9 @@ function lookupBy(names: Names, cut: Cut) {
 }
 
 type Handle = (request: ServedRequest) => ServedResponse | Promise<ServedResponse>;
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
-async function serve(at: Endpoint | { readonly path: string }, handle: Handle, log: Log) {
+async function serve(at: Endpoint | { readonly path: string }, answer: Answer) {
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -226,7 +235,7 @@ async function serve(at: Endpoint | { readonly path: string }, handle: Handle, l
       keepAliveTimeout: IDLE_TIMEOUT_MS,
       connectionsCheckingInterval: 1_000,
     },
-    (request, response) => void answer(request, response, handle, log),
+    oneAtATime(answer),
   );
   boundConnections(server);
   server.setTimeout(REQUEST_TIMEOUT_MS + IDLE_TIMEOUT_MS);
@@ -252,7 +261,38 @@ async function serve(at: Endpoint | { readonly path: string }, handle: Handle, l
   };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, handle: Handle, log: Log): Promise<void> {
+/**
+ * A request that comes before the one before it on its connection was answered is not looked at: that answer is the last one there,
+ * and whoever wants more asks again (RFC 9112 §9.3.2). Node has thousands parsed at once that came together, and answers them all.
+ */
+function oneAtATime(answer: Answer): Answer {
+  const underWay = new WeakMap<Socket, ServerResponse | 'the last'>();
+  return (request, response) => {
+    const { socket } = request;
+    const before = underWay.get(socket);
+    if (before === 'the last') return;
+    if (before === undefined) {
+      underWay.set(socket, response);
+      response.once('close', () => {
+        if (underWay.get(socket) === response) underWay.delete(socket);
+      });
+      return answer(request, response);
+    }
+    underWay.set(socket, 'the last');
+    // Node reads on after each request that it has parsed.
+    process.nextTick(() => socket.pause());
+    if (before.headersSent) socket.destroySoon();
+    else before.shouldKeepAlive = false;
+  };
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handle: Handle,
+  log: Log,
+  timeoutMs: number,
+): Promise<void> {
   // Nothing here takes a body: a small one is read and dropped.
   let length = 0;
   request.on('data', (chunk: Uint8Array) => {
@@ -276,6 +316,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, handle
   }
   if (response.destroyed) return;
   response.writeHead(answered.status, { ...answered.headers, 'content-length': Buffer.byteLength(answered.body) });
+  const timer = setTimeout(() => request.socket.destroy(), timeoutMs);
+  response.once('close', () => clearTimeout(timer));
   response.end(answered.body);
 }
 

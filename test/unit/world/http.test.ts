@@ -1,27 +1,24 @@
 import { expect } from 'chai';
 import { spawn } from 'node:child_process';
-import { lstat, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
-import { createServer, connect, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer } from 'node:tls';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Knife } from '../../../src/lib/cut.ts';
 import { errorText } from '../../../src/lib/errors.ts';
-import type { LogRecord } from '../../../src/log/record.ts';
 import { systemAuthorities } from '../../../src/world/real/authorities.ts';
 import { createHttp } from '../../../src/world/real/http.ts';
 import { createNames, NAMES_DEFAULTS } from '../../../src/world/real/names.ts';
-import { getOverUnixSocket } from '../../../src/world/real/unix-http.ts';
 import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { listenSomewhere } from '../../support/listen.ts';
 import type { HttpTls, Names } from '../../../src/world/world.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
-const logged: LogRecord[] = [];
 // Nobody serves names there: what the hosts file does not know is refused at once.
 const names = createNames({ ...NAMES_DEFAULTS, timeoutMs: 200, tries: 1, servers: ['127.0.0.1:9'] });
-const http = createHttp(names, systemAuthorities(), (record) => logged.push(record));
+const http = createHttp(names, systemAuthorities(), () => {});
 const ok = (body: string) => ({ status: 200, headers: {}, body });
 
 /** A server that sends `pieces`, one every 30 ms, and then does what `end` says; answers with its URL's host and port. */
@@ -218,135 +215,6 @@ describe('An HTTP request', () => {
   it('to a name that can not be resolved fails with the resolver’s code', async () => {
     const request = { url: 'http://no-such-name.invalid/', timeoutMs: 3000, maxBytes: 10 };
     expect(await codeOf(http.get(request, new Knife()))).to.equal('EAI_AGAIN');
-  });
-});
-
-describe('An HTTP server', () => {
-  let folder: string;
-  before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'anybal-http-'));
-  });
-  after(() => rm(folder, { recursive: true }));
-
-  it('on a Unix socket can be asked by user and group only, and takes its file away', async () => {
-    const path = join(folder, 'deep', 'a.sock');
-    const server = await http.serve({ path }, ({ url }) => ok(`you asked for ${url}`));
-    expect((await lstat(path)).mode & 0o777).to.equal(0o660);
-    const { status, body } = await getOverUnixSocket(path, '/v1/status', 2000, 1000);
-    expect([status, Buffer.from(body).toString()]).to.deep.equal([200, 'you asked for /v1/status']);
-    await server.close();
-    expect(await codeOf(getOverUnixSocket(path, '/', 2000, 1000))).to.equal('ENOENT');
-  });
-
-  it('replaces the socket file that a crash left, and not that of a living one', async () => {
-    const path = join(folder, 'b.sock');
-    // A socket file whose listener is gone, as after kill -9.
-    const dead = createServer();
-    await new Promise<void>((resolve) => dead.listen(path, resolve));
-    await rename(path, `${path}.kept`);
-    await new Promise((resolve) => dead.close(resolve));
-    await rename(`${path}.kept`, path);
-    expect(await codeOf(getOverUnixSocket(path, '/', 2000, 1000))).to.equal('ECONNREFUSED');
-    const first = await http.serve({ path }, () => ok('first'));
-    expect(await codeOf(http.serve({ path }, () => ok('second')))).to.equal('EADDRINUSE');
-    expect(Buffer.from((await getOverUnixSocket(path, '/', 2000, 1000)).body).toString()).to.equal('first');
-    await first.close();
-  });
-
-  it('does not replace a file that is no socket', async () => {
-    const path = join(folder, 'precious');
-    await writeFile(path, 'data');
-    expect(await codeOf(http.serve({ path }, () => ok('')))).to.equal('EADDRINUSE');
-    expect(await readFile(path, 'utf8')).to.equal('data');
-  });
-
-  it('answers 500 in JSON for a handler that throws, logs it, and tells nothing', async () => {
-    const path = join(folder, 'c.sock');
-    const server = await http.serve({ path }, () => {
-      throw new Error('secret');
-    });
-    const { status, headers, body } = await getOverUnixSocket(path, '/x', 2000, 1000);
-    expect([status, headers['content-type']]).to.deep.equal([500, 'application/json']);
-    expect(JSON.parse(Buffer.from(body).toString())).to.deep.equal({ error: 'internal error' });
-    expect(logged.at(-1)).to.include({ level: 'error', system: 'http', text: 'GET /x: secret' });
-    await server.close();
-  });
-
-  it('closes while a client that asks nothing is connected', async () => {
-    const path = join(folder, 'd.sock');
-    const server = await http.serve({ path }, () => ok(''));
-    const idle = connect(path).on('error', () => {});
-    await new Promise((resolve) => idle.on('connect', resolve));
-    const started = performance.now();
-    await server.close();
-    expect(performance.now() - started).to.be.below(1500);
-    idle.destroy();
-  });
-
-  it('answers whoever asks, however many clients are connected that ask nothing', async () => {
-    const path = join(folder, 'idle.sock');
-    const server = await http.serve({ path }, () => ok('here'));
-    const idle: Socket[] = [];
-    for (let i = 0; i < 200; i++) {
-      const socket = connect(path).on('error', () => {});
-      idle.push(socket);
-      await new Promise((resolve) => socket.once('connect', resolve));
-    }
-    const { body } = await getOverUnixSocket(path, '/', 2000, 1000);
-    expect(Buffer.from(body).toString()).to.equal('here');
-    expect(idle.filter(({ destroyed }) => destroyed).length).to.be.within(72, 74);
-    for (const socket of idle) socket.destroy();
-    await server.close();
-  });
-
-  it('hangs up on no client that waits for its answer to make room for others', async () => {
-    const path = join(folder, 'busy.sock');
-    const answers: (() => void)[] = [];
-    const server = await http.serve({ path }, async ({ url }) => {
-      if (url === '/slow') await new Promise<void>((resolve) => answers.push(resolve));
-      return ok(url);
-    });
-    const slow = getOverUnixSocket(path, '/slow', 5000, 1000);
-    const idle: Socket[] = [];
-    for (let i = 0; i < 150; i++) {
-      const socket = connect(path).on('error', () => {});
-      idle.push(socket);
-      await new Promise((resolve) => socket.once('connect', resolve));
-    }
-    for (const answer of answers) answer();
-    expect(Buffer.from((await slow).body).toString()).to.equal('/slow');
-    for (const socket of idle) socket.destroy();
-    await server.close();
-  });
-
-  it('hangs up on a client that sends a large body', async () => {
-    const path = join(folder, 'e.sock');
-    const server = await http.serve({ path }, async () => {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      return ok('');
-    });
-    const client = connect(path);
-    const closed = new Promise<void>((resolve) => client.on('close', () => resolve()).on('error', () => {}));
-    client.write(`POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n${'x'.repeat(200_000)}`);
-    await closed;
-    await server.close();
-  });
-
-  it('gives the answer of a large body to a client on the socket only up to its limit', async () => {
-    const path = join(folder, 'f.sock');
-    const server = await http.serve({ path }, () => ok('x'.repeat(5000)));
-    expect(await codeOf(getOverUnixSocket(path, '/', 2000, 1000))).to.equal('EFBIG');
-    await server.close();
-  });
-
-  it('that hangs costs its client no more than its time', async () => {
-    const path = join(folder, 'g.sock');
-    const server = await http.serve({ path }, async () => {
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      return ok('');
-    });
-    expect(await codeOf(getOverUnixSocket(path, '/', 50, 1000))).to.equal('ETIMEDOUT');
-    await server.close();
   });
 });
 
