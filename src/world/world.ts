@@ -401,7 +401,10 @@ export interface Processes {
 export interface Self {
   /** How late the event loop has been lately, ms. */
   readonly loopLateMs: number;
-  /** The longest that the event loop has been late at once since `at`, ms, also when it is just over. */
+  /**
+   * The stalls of the event loop since `at` together, ms, also one that is just over. Of delays as every loop that is busy has them,
+   * turn by turn, only the longest counts.
+   */
   lateSince(at: Mono): number;
   /** Changes with every boot and network namespace: what the kernel's tables live in. */
   readonly kernelId: string;

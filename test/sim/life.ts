@@ -33,7 +33,7 @@ export class Life {
 
   /** `at`: of the scheduler. */
   lateSince(at: number): number {
-    return this.#stalls.longestSince(at);
+    return this.#stalls.since(at);
   }
 
   enter(fn: () => void): void {

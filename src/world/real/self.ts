@@ -57,7 +57,7 @@ export function createSelf(interfaces = networkInterfaces): { self(): Self; clos
     },
     lateSince(at) {
       const now = performance.now();
-      return Math.max(stalls.longestSince(at), Math.min(now - due, now - at));
+      return stalls.since(at, Math.max(0, Math.min(now - due, now - at)));
     },
     kernelId,
     get addresses() {
