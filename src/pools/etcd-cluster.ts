@@ -4,6 +4,7 @@
 import type { SourceAccess } from '../config/types.ts';
 import type { Cut } from '../lib/cut.ts';
 import { readEtcdUrl } from '../lib/pool-url.ts';
+import { shown } from '../lib/shown.ts';
 import { unescaped } from '../lib/url.ts';
 import type { HttpRequest, HttpResponse, World } from '../world/world.ts';
 import { AccessFiles, secretOf, tlsOf } from './access.ts';
@@ -114,7 +115,7 @@ export function readValue(host: string, text: string): Entry {
   const { pooled } = value;
   if (pooled === 'inactive') return { is: 'out' };
   if (pooled !== 'yes' && pooled !== 'no')
-    return bad(`pooled is ${excerpt(JSON.stringify(pooled) ?? 'absent')}, not yes, no or inactive`);
+    return bad(`pooled is ${pooled === undefined ? 'absent' : excerpt(shown(pooled))}, not yes, no or inactive`);
   return { is: 'server', host, weight: jsonWeight(value), enabled: pooled === 'yes' };
 }
 

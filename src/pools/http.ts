@@ -6,6 +6,7 @@ import type { Cut } from '../lib/cut.ts';
 import { errorText } from '../lib/errors.ts';
 import { AccessFiles, loginOf, tlsOf } from './access.ts';
 import type { HttpResponse, Mono, World } from '../world/world.ts';
+import { shown } from '../lib/shown.ts';
 import { showUrl } from '../lib/url.ts';
 import { MAX_POOL_BYTES } from './parse.ts';
 import { backOffMs, POLL_MS, sameBytes, SETTLE_MS, type Answer, type Source } from './source.ts';
@@ -78,7 +79,7 @@ class HttpSource implements Source {
 function refusalOf(status: number, location: string | undefined): string {
   if (status === 304) return 'HTTP 304 although nothing was asked about';
   if (status < 300 || status > 399) return `HTTP ${status}`;
-  const where = location === undefined ? '' : ` to ${JSON.stringify(location.slice(0, 200))}`;
+  const where = location === undefined ? '' : ` to ${shown(location)}`;
   return `HTTP ${status}: redirected${where}, and redirects are not followed`;
 }
 

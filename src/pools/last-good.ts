@@ -4,6 +4,7 @@
 import type { PoolHost } from '../decision/facts.ts';
 import { canonicalAddress } from '../lib/address.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
+import { shown } from '../lib/shown.ts';
 import type { Files, Wall } from '../world/world.ts';
 import { showUrl } from '../lib/url.ts';
 import { arrayIn, isObject, parseJson, textIn } from './json.ts';
@@ -56,8 +57,8 @@ export async function readLastGood(
 function decode(value: unknown, service: string, url: string): LastGood | string {
   if (!isObject(value) || value['version'] !== 1 || !Array.isArray(value['hosts'])) return 'damaged: not a pool list';
   const { goodAtUnixMs: goodAt } = value;
-  if (value['service'] !== service) return `of another service, ${JSON.stringify(value['service'])}`;
-  if (value['url'] !== showUrl(url)) return `of another source, ${JSON.stringify(value['url'])}`;
+  if (value['service'] !== service) return `of another service, ${shown(value['service'])}`;
+  if (value['url'] !== showUrl(url)) return `of another source, ${shown(value['url'])}`;
   if (!isWall(goodAt)) return 'damaged: no date';
   const hosts: PoolHost[] = [];
   const addresses = new Map<string, string>();

@@ -7,6 +7,7 @@ import { dictGet, parseLiteral, printLiteral, LiteralError, type Literal } from 
 import type { PoolHost } from '../decision/facts.ts';
 import { canonicalAddress } from '../lib/address.ts';
 import { errorText, type Complaint } from '../lib/errors.ts';
+import { shown } from '../lib/shown.ts';
 import { isObject } from './json.ts';
 
 export type ParsedPool =
@@ -187,9 +188,9 @@ function jsonValue<T>(
   absent: T,
 ): T | Shown {
   const value = entry[key];
-  if (value !== undefined) return isOne(value) ? (value as T) : { shown: JSON.stringify(value) };
+  if (value !== undefined) return isOne(value) ? (value as T) : { shown: shown(value) };
   const meant = Object.keys(entry).find((other) => nearest(other, [key]) !== null || MEANS[other] === key);
-  return meant === undefined ? absent : { shown: JSON.stringify(entry[meant]) ?? '', insteadOf: meant };
+  return meant === undefined ? absent : { shown: shown(entry[meant]), insteadOf: meant };
 }
 
 /** Words of others: their values are other ones, too. */

@@ -160,7 +160,7 @@ export class ServicePool {
       if (restore) await this.#restore();
       if (!life.aborted) await this.#run(life);
     } catch (thrown) {
-      this.#log('error', `pool source: ${errorText(thrown)}`);
+      if (!life.aborted) this.#unexpected(thrown);
     }
   }
 
@@ -183,8 +183,7 @@ export class ServicePool {
         failures = (await this.#ask(source, life)) ? 0 : failures + 1;
         delayMs = source.delayMs(failures, world.random());
       } catch (thrown) {
-        // A bug of ours in this pool must not end it, or any other.
-        this.#log('error', `pool source: ${errorText(thrown)}; trying again`);
+        if (!life.aborted) this.#unexpected(thrown);
       }
       await world.clock.sleep(delayMs, nap);
       forget();
@@ -202,9 +201,12 @@ export class ServicePool {
     }
     if (answer.is !== 'unchanged') {
       const from = { url: showUrl(this.#config.source), previous: this.#guard.accepted ?? [] };
-      this.#served =
+      // If this throws, 'unchanged' means what nobody has read.
+      this.#served = null;
+      const served =
         answer.is === 'entries' ? readEntries(from, answer.entries) : parsePool({ ...from, bytes: answer.bytes });
-      this.#complain(this.#served);
+      this.#complain(served);
+      this.#served = served;
     }
     if (this.#served !== null) this.#judge(this.#served);
     return true;
@@ -218,6 +220,15 @@ export class ServicePool {
 
   #failed(reason: string): void {
     this.#tell({ on: 'failed', at: this.#context.world.clock.now(), reason });
+  }
+
+  /** A bug of ours in this pool must not end it, or any other, and not be hidden. */
+  #unexpected(thrown: unknown): void {
+    try {
+      this.#failed(`unexpected: ${errorText(thrown)}`);
+    } catch (again) {
+      this.#log('error', `pool source: ${errorText(again)}`);
+    }
   }
 
   #complain({ complaints }: ParsedPool): void {

@@ -241,6 +241,16 @@ describe('pool files', () => {
       ]);
     });
 
+    it('ignores values that are too deep to be written down, as any other.', () => {
+      const deep = '['.repeat(30_000) + ']'.repeat(30_000);
+      const parsed = json(`{"cp1": {"weight": ${deep}}, "cp2": {"weights": ${deep}}, "cp3": {}}`);
+      expect(hostsOf(parsed)).to.deep.equal(['cp1', 'cp2', 'cp3'].map((host) => ({ ...CP1, host })));
+      expect(complaintsOf(parsed)).to.deep.equal([
+        `http://pools/text.json:1: warning: cp1: weight ${'['.repeat(80)}… is no integer; using 10`,
+        'http://pools/text.json:1: warning: cp2: weights is not weight; using 10',
+      ]);
+    });
+
     it('ignores values of wrong types with a complaint.', () => {
       const parsed = json('{"cp1": {"weight": "7", "enabled": null}}');
       expect(hostsOf(parsed)).to.deep.equal([CP1]);

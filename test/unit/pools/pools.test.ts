@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import type { Fact } from '../../../src/decision/facts.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
+import type { LogRecord } from '../../../src/log/record.ts';
 import { Pools } from '../../../src/pools/pools.ts';
+import type { World } from '../../../src/world/world.ts';
 import { FakeWorld, response, settle } from '../../support/fake-world.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 
@@ -14,9 +16,9 @@ class Daemon {
   readonly facts: (Fact & { is: 'pool' })[] = [];
   readonly candidates: string[] = [];
   readonly pools: Pools;
-  constructor(fake: FakeWorld) {
+  constructor(world: World) {
     this.pools = new Pools(
-      fake.world,
+      world,
       (fact) => {
         if (fact.is === 'pool') this.facts.push(fact);
       },
@@ -36,7 +38,7 @@ describe('pools', () => {
   let daemon: Daemon;
   beforeEach(() => {
     fake = new FakeWorld();
-    daemon = new Daemon(fake);
+    daemon = new Daemon(fake.world);
   });
   afterEach(async () => {
     await daemon.pools.stop();
@@ -121,7 +123,7 @@ describe('pools', () => {
     fake.disk.delete('/pools/text');
     fake.dns.clear();
     await fake.clock.advance(60_000);
-    daemon = new Daemon(fake);
+    daemon = new Daemon(fake.world);
     daemon.pools.configure([serviceConfig()], SETTINGS);
     await fake.clock.advance(2000);
     expect(daemon.hosts).to.deep.equal(['cp1', 'cp2']);
@@ -263,9 +265,28 @@ describe('pools', () => {
       await fake.clock.advance(3000);
       await pools.stop();
       expect(fake.lines.filter((text) => text.includes('a bug'))).to.deep.equal([
-        '[text] ERROR: pool source: a bug; trying again',
+        '[text] ERROR: pool source failed: unexpected: a bug',
       ]);
       expect(facts).to.have.length(2);
+    });
+
+    it('an exception while a list is read: the source is failing until it serves another one.', async () => {
+      const log = (record: LogRecord) => {
+        if (record.text.includes('is no integer')) throw new Error('a bug');
+        fake.world.log(record);
+      };
+      daemon = new Daemon({ ...fake.world, log });
+      const status = () => daemon.pools.status().get('text');
+      fake.write('/pools/text', line('10.0.0.2'));
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(5000);
+      fake.write('/pools/text', "{'host': '10.0.0.3', 'weight': '7', 'enabled': True}\n");
+      await fake.clock.advance(15_000);
+      expect(status()).to.include({ state: 'stale', servers: 1, lastError: 'unexpected: a bug' });
+      expect(status()?.ageSeconds).to.be.within(14, 16);
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3'));
+      await fake.clock.advance(5000);
+      expect(status()).to.include({ state: 'current', servers: 2, lastError: null });
     });
 
     it('two hosts on one address: the second is unresolved and named, until the first leaves.', async () => {
@@ -320,7 +341,7 @@ describe('pools', () => {
   describe('on disk', () => {
     const path = '/state/pools/text.json';
     const start = async (over = {}) => {
-      daemon = new Daemon(fake);
+      daemon = new Daemon(fake.world);
       daemon.pools.configure([serviceConfig(over)], SETTINGS);
       await fake.clock.advance(2000);
     };
