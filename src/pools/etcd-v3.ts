@@ -49,11 +49,12 @@ export class EtcdV3 implements Feed {
       }
       if (answer.count > MAX_HOSTS) throw new Error(`more than ${MAX_HOSTS} keys`);
       if (at === '') at = answer.revision;
+      const known = entries.size;
       for (const [key, value] of answer.pairs) entries.set(key, this.#read(key, value));
       if (entries.size > MAX_HOSTS) throw new Error(`more than ${MAX_HOSTS} keys`);
-      const last = answer.pairs.at(-1)?.[0];
-      if (!answer.more || last === undefined) return { entries, at };
-      from = `${last}\0`;
+      if (!answer.more) return { entries, at };
+      if (entries.size === known) throw new Error('a page with nothing new, and more to come');
+      from = `${answer.pairs.at(-1)?.[0] ?? ''}\0`;
     }
   }
 
@@ -100,8 +101,11 @@ export class EtcdV3 implements Feed {
     return null;
   }
 
+  /** Whoever answers with what was not asked for is not believed at all. */
   #read(key: string, value: string): Entry {
-    const host = key.slice(this.#cluster.prefix.length);
+    const { prefix } = this.#cluster;
+    if (!key.startsWith(prefix)) throw new Error(`a key that is not in ${prefix}: ${excerpt(key)}`);
+    const host = key.slice(prefix.length);
     return host === '' ? { is: 'out' } : readValue(host, value);
   }
 

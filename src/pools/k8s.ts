@@ -22,6 +22,8 @@ const CALL_MS = 5000;
 /** A node is 10 to 50 kB of JSON. */
 const PAGE = 100;
 const MAX_BYTES = 16 << 20;
+/** Pages with nothing new in them: where nodes are selected, some may be empty ("API Concepts"). */
+const MAX_BARREN = 100;
 /** RFC 1123, as Kubernetes demands it. */
 const MAX_NAME_LENGTH = 253;
 /** The server ends a watch after this, and one that it does not end then is dead. */
@@ -66,6 +68,7 @@ class K8sNodes implements Feed {
     const entries = new Map<string, Entry>();
     let limit = PAGE;
     let next = '';
+    let barren = 0;
     for (;;) {
       const page = await this.#page(limit, next, cut).catch((thrown: unknown) => {
         if (!(thrown instanceof SystemError) || thrown.code !== 'EFBIG' || limit === 1) throw thrown;
@@ -75,10 +78,15 @@ class K8sNodes implements Feed {
         limit = Math.ceil(limit / 4);
         continue;
       }
+      const known = entries.size;
       for (const node of arrayIn(page, 'items')) entries.set(nameOf(node), this.#entryOf(node));
       if (entries.size > MAX_HOSTS) throw new Error(`more than ${MAX_HOSTS} nodes`);
       const metadata = objectIn(page, 'metadata');
-      next = textIn(metadata, 'continue');
+      const token = textIn(metadata, 'continue');
+      if (entries.size === known) barren++;
+      if (token !== '' && (token === next || barren > MAX_BARREN))
+        throw new Error('a list that does not go on, and never ends');
+      next = token;
       const at = textIn(metadata, 'resourceVersion');
       if (next === '' && at === '') throw new Error('a list without resourceVersion');
       if (next === '') return { entries, at };

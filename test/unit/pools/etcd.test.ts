@@ -255,6 +255,15 @@ describe('pools in etcd', () => {
     );
   });
 
+  it('stay as they were where a value is too deep to be written down.', async () => {
+    await pool.fake.clock.advance(100);
+    pool.etcd.put(`${FOLDER}cp1`, value('yes', 7));
+    pool.etcd.put(`${FOLDER}cp2`, `{"pooled":${'['.repeat(30_000)}${']'.repeat(30_000)}}`);
+    await pool.fake.clock.advance(15_000);
+    expect(pool.list).to.equal('cp1=7 cp2=10 cp3=10');
+    expect(pool.status?.unreadable).to.deep.equal([`cp2: pooled is ${'['.repeat(80)}…, not yes, no or inactive`]);
+  });
+
   it('are made of any text without failing.', () => {
     fc.assert(
       fc.property(
@@ -315,6 +324,13 @@ describe('an etcd source', () => {
     ['without a revision', () => response(200, '{}'), /without a revision/],
     ['with a revision that is none', () => response(200, '{"header":{"revision":"-1"}}'), /without a revision/],
     ['with keys that are not Base64', () => range(1, [{ key: '%%', value: '' }]), /not Base64/],
+    [
+      'with keys that were not asked for',
+      () => range(1, [{ key: btoa('/other/cp1'), value: btoa(value('yes')) }]),
+      /not in \/p\/: \/other\/cp1/,
+    ],
+    ['that is the first page each time', () => range(2, [pair('cp1', value('yes'))], true), /nothing new/],
+    ['of an empty page with more to come', () => range(2, [], true), /nothing new/],
     ['of more keys than a pool may have', () => range(10_001, []), /more than 10000/],
     [
       'from an etcd that wants a user',

@@ -138,6 +138,43 @@ describe('nodes of Kubernetes', () => {
     expect(pool.list).to.equal('n1=1 n2=1!');
   });
 
+  for (const [how, token] of [
+    ['the same page again and again', () => 'next'],
+    ['pages that are empty', (page: number) => `next-${page}`],
+  ] as const) {
+    it(`stay as they were while the cluster lists ${how}, and that is said.`, async () => {
+      await start({ n1: {}, n2: {} });
+      const answer = pool.fake.reply;
+      let pages = 0;
+      pool.fake.reply = ({ url }) => {
+        if (url.includes('watch=true')) return response(410, '{}');
+        const metadata = { resourceVersion: '9', continue: token(pages++) };
+        return response(200, JSON.stringify({ metadata, items: [] }));
+      };
+      pool.k8s.expireWatches();
+      await pool.fake.clock.advance(60_000);
+      expect(pool.list).to.equal('n1=1 n2=1');
+      expect(pool.status).to.include({ state: 'stale', lastError: 'a list that does not go on, and never ends' });
+      expect(pages, 'back-off').to.be.below(1000);
+      pool.fake.reply = answer;
+      await pool.fake.clock.advance(31_000);
+      expect(pool.status).to.include({ state: 'current' });
+    });
+  }
+
+  it('may come with empty pages between the others.', async () => {
+    pool = new NodePool({ n1: {}, n2: {} });
+    const answer = pool.fake.reply;
+    pool.fake.reply = (request) => {
+      if (request.url.includes('watch=true')) return answer(request);
+      if (request.url.includes('continue='))
+        return answer({ ...request, url: request.url.replace(/&continue=[^&]*/, '') });
+      return response(200, JSON.stringify({ metadata: { continue: 'next' }, items: [] }));
+    };
+    await pool.fake.clock.advance(100);
+    expect(pool.list).to.equal('n1=1 n2=1');
+  });
+
   it('are asked for with the token in the file, as it is now, and it is never shown.', async () => {
     pool = new NodePool({ n1: {} }, { source: 'k8s://old@api', sourceAccess: { ...ACCESS, tokenFile: '/token' } });
     pool.fake.write('/token', 'secret\n');
