@@ -107,7 +107,13 @@ async function measureVerified(times: Times, table: IpvsTable): Promise<void> {
   const ipvs = await openFresh();
   const vips = openNetlinkVips(() => setImmediate());
   const stateDirectory = mkdtempSync('/tmp/bench-ipvs-');
-  const self = () => ({ loopLateMs: 0, lateSince: () => 0, kernelId: stateDirectory, addresses: [] });
+  const self = () => ({
+    loopLateMs: 0,
+    lateSince: () => 0,
+    stalledSince: () => 0,
+    kernelId: stateDirectory,
+    addresses: [],
+  });
   const world = { clock: createClock(), ipvs, vips, files: createFiles(), self, log: () => {} };
   const desired = {
     ipvs: table,

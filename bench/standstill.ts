@@ -91,7 +91,13 @@ const world: World = {
   ipvs: kernel,
   vips: { list: async () => new Map(addresses), apply: async (ops) => ops.map(applyAddress) },
   monitor: async (name) => (name.toLowerCase() === 'bench' ? monitor : null),
-  self: () => ({ loopLateMs: 0, lateSince: () => 0, kernelId: 'bench', addresses: ['192.0.2.10'] }),
+  self: () => ({
+    loopLateMs: 0,
+    lateSince: () => 0,
+    stalledSince: () => 0,
+    kernelId: 'bench',
+    addresses: ['192.0.2.10'],
+  }),
   log: () => {},
 };
 

@@ -82,11 +82,14 @@ export function judge(ending: Ending, cut: CheckCut, host: { self(): Self }, giv
   if (health.is === 'down' && cut.ownFault !== null) return { is: 'unknown', reason: bounded(cut.ownFault) };
   const slowByMs = health.is === 'down' ? slownessOf(ending.returned) : 0;
   if (cut.ownFault !== null || (!ending.timedOut && slowByMs === 0)) return health;
-  const lateMs = host.self().lateSince(cut.startedAt);
+  const self = host.self();
+  // Whoever stays silent for as long as it was listened to is heard in no turn of the loop: many short stalls excuse nobody.
+  const lateMs = self.lateSince(cut.startedAt);
   if (ending.timedOut && lateMs > givenMs / 2) return { is: 'unknown', reason: lateText(lateMs) };
-  if (health.is === 'down' && slowByMs > 0 && cut.waitedMs + lateMs >= slowByMs) {
+  const stalledMs = self.stalledSince(cut.startedAt);
+  if (health.is === 'down' && slowByMs > 0 && cut.waitedMs + stalledMs >= slowByMs) {
     const waited = cut.waitedMs > 0 ? ` and the check waited ${Math.round(cut.waitedMs)} ms for its turn` : '';
-    return { is: 'unknown', reason: bounded(`${health.reason}, but ${lateText(lateMs)}${waited}`) };
+    return { is: 'unknown', reason: bounded(`${health.reason}, but ${lateText(stalledMs)}${waited}`) };
   }
   return ending.timedOut && (health.is !== 'down' || 'threw' in ending) ? TIMED_OUT : health;
 }

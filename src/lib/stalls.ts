@@ -1,4 +1,4 @@
-// How late something was, and when: asked for how late it was since any moment. Used by world/real/self.ts and the simulator.
+// How late something was, and when: asked for the longest since any moment, and for all of it. Used by world/real/self.ts and the simulator.
 
 /** Of each kind: the oldest is forgotten. */
 const MOST = 1000;
@@ -22,16 +22,18 @@ export class Stalls {
     if (ms >= LONG_MS) push(this.#long, { endedAt, ms });
   }
 
-  /**
-   * The long ones since `at` together, ms, or the longest if none was long; of one that had begun by then, what was left of it.
-   * `underWayMs`: what there is since then of one that is not over.
-   */
-  since(at: number, underWayMs = 0): number {
-    let sum = underWayMs < LONG_MS ? 0 : underWayMs;
-    for (const ms of lengthsSince(this.#long, at)) sum += ms;
+  /** The longest since `at`, ms; of one that had begun by then, what was left of it. `underWayMs`: of one that is not over. */
+  longestSince(at: number, underWayMs = 0): number {
     let longest = underWayMs;
     for (const ms of lengthsSince(this.#longest, at)) longest = Math.max(longest, ms);
-    return Math.max(sum, longest);
+    return longest;
+  }
+
+  /** As longestSince, but the long ones together, if there was one. */
+  sumSince(at: number, underWayMs = 0): number {
+    let sum = underWayMs < LONG_MS ? 0 : underWayMs;
+    for (const ms of lengthsSince(this.#long, at)) sum += ms;
+    return Math.max(sum, this.longestSince(at, underWayMs));
   }
 }
 

@@ -401,11 +401,13 @@ export interface Processes {
 export interface Self {
   /** How late the event loop has been lately, ms. */
   readonly loopLateMs: number;
-  /**
-   * The stalls of the event loop since `at` together, ms, also one that is just over. Of delays as every loop that is busy has them,
-   * turn by turn, only the longest counts.
-   */
+  /** The longest that the event loop has been late at once since `at`, ms, also when it is just over. */
   lateSince(at: Mono): number;
+  /**
+   * Its stalls since then together, ms: what was measured meanwhile may have all of them in it. Of delays as every loop that is busy
+   * has them, turn by turn, only the longest counts.
+   */
+  stalledSince(at: Mono): number;
   /** Changes with every boot and network namespace: what the kernel's tables live in. */
   readonly kernelId: string;
   /** Addresses on this host's interfaces, our VIPs included. */

@@ -33,7 +33,11 @@ export class Life {
 
   /** `at`: of the scheduler. */
   lateSince(at: number): number {
-    return this.#stalls.since(at);
+    return this.#stalls.longestSince(at);
+  }
+
+  stalledSince(at: number): number {
+    return this.#stalls.sumSince(at);
   }
 
   enter(fn: () => void): void {

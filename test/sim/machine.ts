@@ -187,6 +187,7 @@ export class Machine {
       self: () => ({
         loopLateMs: life.loopLateMs,
         lateSince: (at) => life.lateSince(at - this.#clockOffset),
+        stalledSince: (at) => life.stalledSince(at - this.#clockOffset),
         kernelId: `${this.name}-boot-${this.boots}`,
         addresses: [...this.kernel.addresses.keys()],
       }),

@@ -86,7 +86,13 @@ export class FakeKernel {
         return world.files.replace(path, bytes);
       },
     };
-    const self = () => ({ loopLateMs: 0, lateSince: () => 0, kernelId: this.kernelId, addresses: [] });
+    const self = () => ({
+      loopLateMs: 0,
+      lateSince: () => 0,
+      stalledSince: () => 0,
+      kernelId: this.kernelId,
+      addresses: [],
+    });
     return { ...world, files, ipvs: this.ipvs, vips: this.vips, self };
   }
 }

@@ -206,7 +206,7 @@ export class FakeWorld {
       vips: { list: absent, apply: absent },
       processes: { run: absent },
       monitor: () => Promise.resolve(null),
-      self: () => ({ loopLateMs: 0, lateSince: () => 0, kernelId: 'fake', addresses: [] }),
+      self: () => ({ loopLateMs: 0, lateSince: () => 0, stalledSince: () => 0, kernelId: 'fake', addresses: [] }),
       log: (record) => {
         this.logged.push(record);
       },

@@ -121,7 +121,7 @@ export class Stage {
     const none = (): never => {
       throw new SystemError('ENOSYS', 'conformance kit', 'monitors have no such tool');
     };
-    const self: Self = { loopLateMs: 0, lateSince: () => 0, kernelId: 'kit', addresses: [] };
+    const self: Self = { loopLateMs: 0, lateSince: () => 0, stalledSince: () => 0, kernelId: 'kit', addresses: [] };
     return {
       clock: this.clock,
       random: () => 0.5,

@@ -50,15 +50,18 @@ export function createSelf(interfaces = networkInterfaces): { self(): Self; clos
     return addresses;
   };
 
+  const underWaySince = (at: number) => {
+    const now = performance.now();
+    return Math.max(0, Math.min(now - due, now - at));
+  };
+
   const current: Self = {
     // A tick that is overdue right now counts already.
     get loopLateMs() {
       return Math.max(0, worst, worstBefore, performance.now() - due);
     },
-    lateSince(at) {
-      const now = performance.now();
-      return stalls.since(at, Math.max(0, Math.min(now - due, now - at)));
-    },
+    lateSince: (at) => stalls.longestSince(at, underWaySince(at)),
+    stalledSince: (at) => stalls.sumSince(at, underWaySince(at)),
     kernelId,
     get addresses() {
       return currentAddresses();

@@ -6,7 +6,9 @@ import { FakeWorld } from '../../support/fake-world.ts';
 
 const ON_TIME = new FakeWorld().world;
 /** This host, whose event loop stood still for so long. */
-const late = (ms: number) => ({ self: () => ({ ...ON_TIME.self(), lateSince: () => ms }) });
+const late = (ms: number, inAllMs = ms) => ({
+  self: () => ({ ...ON_TIME.self(), lateSince: () => ms, stalledSince: () => inAllMs }),
+});
 
 describe('The end of a check', () => {
   it('gives a server that was too slow for a while the benefit of the doubt, for as much as was our own', () => {
@@ -29,6 +31,16 @@ describe('The end of a check', () => {
     for (const slowByMs of [Number.NaN, -1, 0, '1', null])
       expect(judged({ ...slow, slowByMs }, 4000).is, String(slowByMs)).to.equal('down');
     expect(judged({ ...slow, is: 'up' }, 4000).is).to.equal('up');
+  });
+
+  it('counts all stalls together for what was measured, and the longest for who was not heard at all', () => {
+    const judged = (returned: unknown, timedOut: boolean) =>
+      judge({ returned, timedOut }, new CheckCut(), late(300, 900), 1000);
+    expect(judged({ is: 'down', reason: 'took 1.2 s', slowByMs: 700 }, false)).to.deep.equal({
+      is: 'unknown',
+      reason: 'took 1.2 s, but the event loop was 900 ms late',
+    });
+    expect(judged({ is: 'down', reason: 'no answer' }, true)).to.deep.equal({ is: 'down', reason: 'no answer' });
   });
 
   it('takes silence for an answer only when it listened for half of the time', () => {

@@ -228,11 +228,17 @@ describe('HealthRunner with polls', () => {
     });
   }
 
-  const late = (ms: number) => ({ loopLateMs: 0, lateSince: () => ms, kernelId: '', addresses: [] });
+  const late = (ms: number) => ({
+    loopLateMs: 0,
+    lateSince: () => ms,
+    stalledSince: () => ms,
+    kernelId: '',
+    addresses: [],
+  });
 
   it('asks how late the event loop was during the check, not lately', async () => {
     const since: number[] = [];
-    const self = () => ({ ...late(0), lateSince: (at: number) => (since.push(at), 300) });
+    const self = () => ({ ...late(0), stalledSince: (at: number) => (since.push(at), 300) });
     const { fake, runner, configure, told } = lab({ self });
     const { module, asked, script } = scriptedPoll('A', { interval: 10, timeout: 5 });
     script.auto = null;

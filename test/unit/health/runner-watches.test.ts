@@ -123,7 +123,7 @@ describe('HealthRunner with watches', () => {
 
   it('does not blame the server for a deadline that passed while nobody looked', async () => {
     const { fake, runner, configure, told } = lab({
-      self: () => ({ loopLateMs: 0, lateSince: () => 40_000, kernelId: '', addresses: [] }),
+      self: () => ({ loopLateMs: 0, lateSince: () => 40_000, stalledSince: () => 40_000, kernelId: '', addresses: [] }),
     });
     configure([scriptedWatch('Idle').module]);
     runner.candidate('text_80', 'cp1', '10.0.0.9');

@@ -18,7 +18,9 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const URL_ = 'http://www.example.org/a?b=c';
 
 /** A director whose event loop stood still. */
-const LATE = { self: () => ({ loopLateMs: 0, lateSince: () => 10_000, kernelId: '', addresses: [] }) };
+const LATE = {
+  self: () => ({ loopLateMs: 0, lateSince: () => 10_000, stalledSince: () => 10_000, kernelId: '', addresses: [] }),
+};
 
 describe('HTTP', () => {
   const servers: { close(): Promise<unknown> }[] = [];

@@ -25,7 +25,13 @@ describe('Ping', () => {
           else if (fate !== 'silence') reject(new SystemError(fate, 'ping', 'said the test'));
         }),
     };
-    const self = () => ({ loopLateMs: 0, lateSince: () => lateMs, kernelId: '', addresses: [] });
+    const self = () => ({
+      loopLateMs: 0,
+      lateSince: () => lateMs,
+      stalledSince: () => lateMs,
+      kernelId: '',
+      addresses: [],
+    });
     const bench = runMonitor(ping, { pause: 0.02, timeout: 0.6, ...given }, {}, { icmp, self });
     benches.push(bench);
     return { bench, asked };

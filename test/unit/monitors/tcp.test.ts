@@ -25,7 +25,13 @@ describe('TCP', () => {
   }
 
   function run(port: number, given: Readonly<Record<string, unknown>> = {}, address = '127.0.0.1', lateMs = 0): Bench {
-    const self = () => ({ loopLateMs: 0, lateSince: () => lateMs, kernelId: '', addresses: [] });
+    const self = () => ({
+      loopLateMs: 0,
+      lateSince: () => lateMs,
+      stalledSince: () => lateMs,
+      kernelId: '',
+      addresses: [],
+    });
     const bench = runMonitor(tcp, { timeout: 0.6, ...given }, { port, address }, { files: createFiles(), self });
     closing.push(() => bench.stop());
     return bench;
