@@ -331,22 +331,21 @@ export class Http2Client implements ResponseReader {
     }
     this.#status = code;
     this.#fields = fields.filter(([name]) => !name.startsWith(':'));
-    if (ends) {
-      this.#checkLength();
-      return this.#done();
-    }
+    if (ends) return this.#done();
     const { until, headIsEnough } = this.#reading ?? { until: 'line' };
     return until !== 'body' || headIsEnough?.(code) === true ? null : undefined;
   }
 
   #trailers(fields: readonly Field[], ends: boolean): Verdict {
     if (!ends) throw new Broken('headers in the middle of the body');
-    this.#checkLength();
+    // A length that comes only here was not told.
+    this.#done();
     this.#fields.push(...fields.filter(([name]) => !name.startsWith(':')));
-    return this.#done();
+    return null;
   }
 
   #done(): null {
+    this.#checkLength();
     this.#complete = true;
     return null;
   }
@@ -364,10 +363,7 @@ export class Http2Client implements ResponseReader {
     if (++this.#dataFrames > MAX_DATA_FRAMES) throw new Broken('the body comes in too many frames');
     this.#kept.add(body);
     this.#seen += body.length;
-    if (ends) {
-      this.#checkLength();
-      return this.#done();
-    }
+    if (ends) return this.#done();
     const { until, maxBodyBytes } = this.#reading ?? { until: 'line', maxBodyBytes: 0 };
     return until !== 'body' || this.#seen > maxBodyBytes ? null : undefined;
   }
