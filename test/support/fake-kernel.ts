@@ -7,6 +7,7 @@ import type { IpvsOp, IpvsTable, ServiceKey } from '../../src/ipvs/table.ts';
 import { type AddressOp, type AddressTable, applyToAddresses, type HostAddress } from '../../src/vip/addresses.ts';
 import type { Kernel, World } from '../../src/world/world.ts';
 import { FakeWorld } from './fake-world.ts';
+import { fakeSelf } from './fake-self.ts';
 
 /** What becomes of an operation: done, refused with an error, claimed to be done and not done, or never answered. */
 type Fate = 'done' | 'lost' | 'hang' | SystemError;
@@ -86,13 +87,7 @@ export class FakeKernel {
         return world.files.replace(path, bytes);
       },
     };
-    const self = () => ({
-      loopLateMs: 0,
-      lateSince: () => 0,
-      stalledSince: () => 0,
-      kernelId: this.kernelId,
-      addresses: [],
-    });
+    const self = () => fakeSelf(0, this.kernelId);
     return { ...world, files, ipvs: this.ipvs, vips: this.vips, self };
   }
 }

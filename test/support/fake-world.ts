@@ -16,6 +16,7 @@ import type {
   Wall,
   World,
 } from '../../src/world/world.ts';
+import { fakeSelf } from './fake-self.ts';
 
 /** Virtual time: stands still until `advance`. */
 export class FakeClock implements Clock {
@@ -206,7 +207,7 @@ export class FakeWorld {
       vips: { list: absent, apply: absent },
       processes: { run: absent },
       monitor: () => Promise.resolve(null),
-      self: () => ({ loopLateMs: 0, lateSince: () => 0, stalledSince: () => 0, kernelId: 'fake', addresses: [] }),
+      self: () => fakeSelf(0, 'fake'),
       log: (record) => {
         this.logged.push(record);
       },

@@ -8,6 +8,7 @@ import type { CommandResult } from '../../../src/world/world.ts';
 import { settle } from '../../support/fake-world.ts';
 import { scriptedPoll } from '../../support/scripted-monitor.ts';
 import { lab } from '../../support/health-lab.ts';
+import { fakeSelf } from '../../support/fake-self.ts';
 
 describe('HealthRunner with polls', () => {
   it('tells the first address at once and health after the first result, within a second', async () => {
@@ -228,17 +229,9 @@ describe('HealthRunner with polls', () => {
     });
   }
 
-  const late = (ms: number) => ({
-    loopLateMs: 0,
-    lateSince: () => ms,
-    stalledSince: () => ms,
-    kernelId: '',
-    addresses: [],
-  });
-
   it('asks how late the event loop was during the check, not lately', async () => {
     const since: number[] = [];
-    const self = () => ({ ...late(0), stalledSince: (at: number) => (since.push(at), 300) });
+    const self = () => ({ ...fakeSelf(0), stalledSince: (at: number) => (since.push(at), 300) });
     const { fake, runner, configure, told } = lab({ self });
     const { module, asked, script } = scriptedPoll('A', { interval: 10, timeout: 5 });
     script.auto = null;
@@ -254,7 +247,7 @@ describe('HealthRunner with polls', () => {
   });
 
   it('calls a missed deadline unknown when the event loop was late by more than half of it', async () => {
-    const { fake, runner, configure, told } = lab({ self: () => late(1100) });
+    const { fake, runner, configure, told } = lab({ self: () => fakeSelf(1100) });
     const { module, script } = scriptedPoll('A', { timeout: 2 });
     script.auto = null;
     configure([module]);

@@ -6,6 +6,7 @@ import { HealthRunner } from '../../../src/health/runner.ts';
 import { settle } from '../../support/fake-world.ts';
 import { scriptedWatch } from '../../support/scripted-monitor.ts';
 import { lab } from '../../support/health-lab.ts';
+import { fakeSelf } from '../../support/fake-self.ts';
 
 describe('HealthRunner with watches', () => {
   const start = async () => {
@@ -123,7 +124,7 @@ describe('HealthRunner with watches', () => {
 
   it('does not blame the server for a deadline that passed while nobody looked', async () => {
     const { fake, runner, configure, told } = lab({
-      self: () => ({ loopLateMs: 0, lateSince: () => 40_000, stalledSince: () => 40_000, kernelId: '', addresses: [] }),
+      self: () => fakeSelf(40_000),
     });
     configure([scriptedWatch('Idle').module]);
     runner.candidate('text_80', 'cp1', '10.0.0.9');

@@ -10,6 +10,7 @@ import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
 import { listenSomewhere } from '../../support/listen.ts';
 import { type Bench, runMonitor, serve, withDefaults } from '../../support/monitor-bench.ts';
+import { fakeSelf } from '../../support/fake-self.ts';
 
 type Server = Awaited<ReturnType<typeof serve>>;
 type Given = Readonly<Record<string, unknown>>;
@@ -19,7 +20,7 @@ const URL_ = 'http://www.example.org/a?b=c';
 
 /** A director whose event loop stood still. */
 const LATE = {
-  self: () => ({ loopLateMs: 0, lateSince: () => 10_000, stalledSince: () => 10_000, kernelId: '', addresses: [] }),
+  self: () => fakeSelf(10_000),
 };
 
 describe('HTTP', () => {

@@ -3,6 +3,7 @@ import ping from '../../../monitors/ping.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import type { Icmp, PingOptions } from '../../../src/world/world.ts';
 import { type Bench, runMonitor, withDefaults } from '../../support/monitor-bench.ts';
+import { fakeSelf } from '../../support/fake-self.ts';
 
 type Fate = number | string | 'silence';
 
@@ -25,13 +26,7 @@ describe('Ping', () => {
           else if (fate !== 'silence') reject(new SystemError(fate, 'ping', 'said the test'));
         }),
     };
-    const self = () => ({
-      loopLateMs: 0,
-      lateSince: () => lateMs,
-      stalledSince: () => lateMs,
-      kernelId: '',
-      addresses: [],
-    });
+    const self = () => fakeSelf(lateMs);
     const bench = runMonitor(ping, { pause: 0.02, timeout: 0.6, ...given }, {}, { icmp, self });
     benches.push(bench);
     return { bench, asked };

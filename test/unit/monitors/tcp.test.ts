@@ -11,6 +11,7 @@ import { CERTIFICATE, KEY } from '../../support/certificate.ts';
 import { listenSomewhere } from '../../support/listen.ts';
 import { type Bench, runMonitor, serve } from '../../support/monitor-bench.ts';
 import { eventually } from '../../support/namespace.ts';
+import { fakeSelf } from '../../support/fake-self.ts';
 
 describe('TCP', () => {
   const closing: (() => unknown)[] = [];
@@ -25,13 +26,7 @@ describe('TCP', () => {
   }
 
   function run(port: number, given: Readonly<Record<string, unknown>> = {}, address = '127.0.0.1', lateMs = 0): Bench {
-    const self = () => ({
-      loopLateMs: 0,
-      lateSince: () => lateMs,
-      stalledSince: () => lateMs,
-      kernelId: '',
-      addresses: [],
-    });
+    const self = () => fakeSelf(lateMs);
     const bench = runMonitor(tcp, { timeout: 0.6, ...given }, { port, address }, { files: createFiles(), self });
     closing.push(() => bench.stop());
     return bench;
