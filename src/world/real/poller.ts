@@ -46,9 +46,8 @@ export class Poller {
   /** By descriptor: which turn it was looked at in, and how often, in one number. */
   readonly #visits: number[] = [];
   #turnNumber = 0;
-  /** Events of those that had enough in this turn: descriptor, generation, bits. */
-  #left: (readonly [number, number, number])[] = [];
-  #again: Watched[] = [];
+  /** For the next turn, by descriptor: what came when it had had enough in this one, and those that asked for it. */
+  #left = new Map<number, { readonly generation: number; readonly events: number }>();
   #count = 0;
   #turning = false;
 
@@ -107,9 +106,9 @@ export class Poller {
     if (--this.#count === 0) this.#waker.stop();
   }
 
-  /** Call it in the next turn of the loop, so that others have theirs. */
-  again(watched: Watched): void {
-    if (this.#again.push(watched) === 1) stayAwake();
+  /** Tell who watches it in the next turn of the loop, so that others have theirs. */
+  again(fd: number): void {
+    if (this.#watched[fd] !== undefined) this.#leave(fd, this.#generations[fd] ?? 0, 0);
   }
 
   /** An immediate that nobody waits for runs whenever the loop turns, and does not keep it from sleeping. */
@@ -129,14 +128,9 @@ export class Poller {
   #look(): void {
     this.#turnNumber++;
     const left = this.#left;
-    if (left.length > 0) {
-      this.#left = [];
-      for (const [fd, generation, events] of left) this.#pass(fd, generation, events);
-    }
-    const again = this.#again;
-    if (again.length > 0) {
-      this.#again = [];
-      for (const watched of again) tell(watched, 0);
+    if (left.size > 0) {
+      this.#left = new Map();
+      for (const [fd, { generation, events }] of left) this.#pass(fd, generation, events);
     }
     this.#take(MOST_BATCHES, FIRST_EVENTS);
   }
@@ -164,17 +158,20 @@ export class Poller {
     const none = this.#turnNumber * (MOST_VISITS + 1);
     const visits = Math.max(this.#visits[fd] ?? 0, none);
     if (visits === none + MOST_VISITS) {
-      if (this.#left.push([fd, generation, events]) === 1) stayAwake();
+      this.#leave(fd, generation, events);
       return;
     }
     this.#visits[fd] = visits + 1;
     tell(watched, events);
   }
-}
 
-/** The loop turns once more, and does not wait for anything before. */
-function stayAwake(): void {
-  setImmediate(() => {});
+  /** The loop turns once more, and does not wait for anything before. */
+  #leave(fd: number, generation: number, events: number): void {
+    const left = this.#left.get(fd);
+    const before = left?.generation === generation ? left.events : 0;
+    this.#left.set(fd, { generation, events: before | events });
+    if (this.#left.size === 1) setImmediate(() => {});
+  }
 }
 
 /** What it throws is uncaught as it would be otherwise. But an event is told once: the others must have theirs. */

@@ -296,7 +296,7 @@ export class QuickStream implements Stream, Watched {
   /** What can be read already is told in the next turn, not from within a call of the owner's. */
   #listen(): void {
     this.#fail(this.#watch());
-    if (this.#readable) this.#engine.poller.again(this);
+    if (this.#readable) this.#engine.poller.again(this.#fd);
   }
 
   #read(): void {
@@ -314,7 +314,7 @@ export class QuickStream implements Stream, Watched {
       else if (length === -EAGAIN) this.#readable = false;
       else this.#finish(this.#broken(length));
     }
-    poller.again(this);
+    poller.again(this.#fd);
   }
 
   #hearEnd(): void {

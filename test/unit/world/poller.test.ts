@@ -90,13 +90,16 @@ describe('A poller', () => {
     await turn();
     expect(heard).to.deep.equal([1, 2, 3, 4, -1]);
     await turn();
-    expect(heard.slice(5)).to.deep.equal([5, 6, 7, 8]);
+    expect(heard.slice(5)).to.deep.equal([5 | 6 | 7 | 8 | 9 | 10]);
     // Of whoever is forgotten nothing is left.
+    hear(...talk);
+    await turn();
+    expect(heard.slice(6)).to.deep.equal([1, 2, 3, 4]);
     poller.forget(FD);
     poller.watch(FD, { onEvents: (events) => void heard.push(events) });
     await turn();
     await turn();
-    expect(heard.slice(9)).to.deep.equal([]);
+    expect(heard.slice(10)).to.deep.equal([]);
     poller.forget(FD);
     poller.forget(FD + 1);
   });
@@ -104,13 +107,32 @@ describe('A poller', () => {
   it('gives whoever asked for another turn one, once', async () => {
     const { poller } = scripted();
     const heard: number[] = [];
-    const watched: Watched = { onEvents: (events) => void heard.push(events) };
-    poller.watch(FD, watched);
-    poller.again(watched);
+    poller.watch(FD, { onEvents: (events) => void heard.push(events) });
+    poller.again(FD);
+    poller.again(FD);
     expect(heard).to.deep.equal([]);
     await turn();
     await turn();
     expect(heard).to.deep.equal([0]);
+    poller.forget(FD);
+  });
+
+  it('counts another turn among those that one of them has in a turn', async () => {
+    const { poller, generation, hear } = scripted();
+    const heard: number[] = [];
+    const insatiable: Watched = {
+      onEvents(events) {
+        heard.push(events);
+        poller.again(FD);
+      },
+    };
+    poller.watch(FD, insatiable);
+    for (let round = 0; round < 3; round++) {
+      heard.length = 0;
+      hear(...Array.from({ length: 10 }, () => [FD, generation(FD), EPOLL.in] as const));
+      await turn();
+      expect(heard.length).to.equal(4);
+    }
     poller.forget(FD);
   });
 });

@@ -4,7 +4,8 @@ import { expect } from 'chai';
 import { setImmediate as turn } from 'node:timers/promises';
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { createServer, type Socket } from 'node:net';
+import { readFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
 import { constants } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { createServer as createTlsServer } from 'node:tls';
@@ -30,9 +31,25 @@ const AUTHORITIES = systemAuthorities();
 const withQuickOnes = createStreams(AUTHORITIES, openSocketOptions(), openQuickDial(openSocketOptions()));
 const world = { clock: createClock(), streams: withQuickOnes } as unknown as World;
 
+/** Of the connections to a server on this host, how many have octets that wait for who has opened them (proc(5), /proc/net/tcp). */
+function unread(port: number): number {
+  const there = new RegExp(
+    `^ *\\d+: \\w+:\\w+ \\w+:${port.toString(16).toUpperCase().padStart(4, '0')} 01 \\w+:(?!0+ )`,
+  );
+  return readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .filter((line) => there.test(line)).length;
+}
+
+/** No turn of the loop passes. */
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
 describe('A quick stream', () => {
-  const peers: Socket[] = [];
-  const server = createServer({ allowHalfOpen: true }, (socket) => peers.push(socket.on('error', () => {})));
+  // A server for each test: what the one before left may be accepted only now.
+  let server: Server;
+  let peers: Socket[] = [];
   let at = { address: '127.0.0.1', port: 0 };
   const accepted = async (): Promise<Socket> => {
     for (let waited = 0; peers.length === 0 && waited < 5000; waited += 5) await world.clock.sleep(5);
@@ -40,13 +57,16 @@ describe('A quick stream', () => {
     if (peer === undefined) throw new Error('never accepted');
     return peer;
   };
-  before(async () => {
+  beforeEach(async () => {
+    const own: Socket[] = [];
+    peers = own;
+    server = createServer({ allowHalfOpen: true }, (socket) => own.push(socket.on('error', () => {})));
     at = { ...at, port: await listening(server) };
   });
   afterEach(() => {
-    for (const peer of peers.splice(0)) peer.destroy();
+    server.close();
+    for (const peer of peers) peer.destroy();
   });
-  after(() => server.close());
 
   it('is what a check gets, and not who speaks a routing protocol', async () => {
     const kindOf = async (more: Partial<ConnectOptions>) => {
@@ -264,7 +284,7 @@ describe('A quick stream', () => {
     await turn();
     for (const socket of sockets) socket.write('x');
     // So many packets at once the kernel may deliver a little later. No turn of the loop passes meanwhile.
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+    for (let waited = 0; unread(at.port) < count && waited < 5000; waited += 10) standStill(10);
     await turn();
     await turn();
     for (const stream of streams) stream.close('rst');
