@@ -185,9 +185,16 @@ function lint() {
   return 0;
 }
 
-/** Runs each suite, whatever the one before said, shows them one after the other, and adds up what they counted. */
+/** Of a suite's report on its failures, so much is said again at the end, in lines. */
+const MOST_AGAIN = 200;
+
+/**
+ * Runs each suite, whatever the one before said, shows them one after the other, and adds up what they counted. What failed is
+ * said once more at the end: who keeps only a log's last lines sees it too.
+ */
 async function suites(plan) {
   const total = { passing: 0, failing: 0, pending: 0 };
+  const again = [];
   for (const together of plan) {
     for (const [name, { show }] of together.map((each) => [each, begin(SUITES[each])])) {
       console.log(`\n== ${name}`);
@@ -199,12 +206,24 @@ async function suites(plan) {
       // A suite that died without a word has failed, whatever it counted before.
       total.failing += failing === 0 && code !== 0 ? 1 : failing;
       if (failing === 0 && code !== 0) console.log(`== ${name} ended with exit code ${code}`);
+      if (failing > 0 || code !== 0) again.push(`\n== failed in ${name}\n${report(output)}`);
       console.log(`== ${name}: ${seconds} s`);
     }
   }
+  for (const text of again) console.log(text);
   const skipped = total.pending > 0 ? `, ${total.pending} skipped` : '';
   console.log(`\n${total.passing} passed, ${total.failing} failed${skipped}`);
   return total.failing > 0 || total.passing === 0 ? 1 : 0;
+}
+
+/** What mocha says of those that failed, or the last words of who died before. */
+function report(output) {
+  const from = [...output.matchAll(/^ +\d+ failing\b/gm)].at(-1)?.index;
+  const lines = output
+    .slice(from ?? 0)
+    .trimEnd()
+    .split('\n');
+  return (from === undefined ? lines.slice(-MOST_AGAIN) : lines.slice(0, MOST_AGAIN)).join('\n');
 }
 
 /** Starts a suite. What it says is kept until it is to be shown, and from then on seen as it comes. */

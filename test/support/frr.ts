@@ -45,8 +45,8 @@ export class Frr {
     await eventually('zebra', () => existsSync(socket));
     // What zebra has not put into its table yet has no next hop, and bgpd cuts a session to there, though it is established.
     await eventually('zebra with the routes of its interfaces', async () => {
-      const tables = await Promise.all(['ip', 'ipv6'].map((family) => frr.json(`show ${family} route connected`)));
-      return tables.some((table) => Object.keys(table ?? {}).length > 0);
+      const known = await Promise.all(['ip', 'ipv6'].map((family) => frr.json(`show ${family} route connected`)));
+      return (await namespace.connected()).every((prefix) => known.some((table) => table !== null && prefix in table));
     });
     frr.#start('bfdd', bfdd, '-z', socket, '--bfdctl', frr.#at('bfdd.sock'));
     frr.#bgpd(`log file ${frr.#at('log')}\ndebug ${debug}\n${config}`, '-z', socket);

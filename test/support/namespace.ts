@@ -75,6 +75,15 @@ export class Namespace {
     return haste(this.name);
   }
 
+  /** The prefixes of its addresses, as the kernel's own routes have them. */
+  async connected(): Promise<readonly string[]> {
+    const families = ['-4', '-6'].map(async (family) => {
+      const text = await output('ip', '-n', this.name, '-j', family, 'route', 'show', 'proto', 'kernel');
+      return (JSON.parse(text) as { dst: string }[]).map(({ dst }) => dst);
+    });
+    return (await Promise.all(families)).flat();
+  }
+
   /** Everything that runs here gets no time any more (SIGSTOP), or goes on (SIGCONT). */
   async signal(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     for (const pid of await pidsIn(this.name)) signalTo(pid, signal);
