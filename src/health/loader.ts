@@ -1,6 +1,7 @@
 // From the name of a monitor to its module. Handed to the world by main.ts, the demo and `anybal check`. The only place
 // that imports code by name: such code runs inside a process with CAP_NET_ADMIN, so nobody else may be able to change it.
 
+import { execFile } from 'node:child_process';
 import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -16,6 +17,8 @@ const ENDINGS = import.meta.url.endsWith('.ts') ? ['.ts', '.mjs', '.js'] : ['.mj
 
 /** How long a module may take to be loaded: one that awaits at its top level may never be. Far below a reload's deadline. */
 const IMPORT_MS = 10_000;
+/** Of a file that was refused. */
+const CHECK_MS = 5_000;
 const CLOCK = {
   at(ms: number, call: () => void) {
     const timer = setTimeout(call, ms);
@@ -128,6 +131,16 @@ async function readingOf(file: string): Promise<Reading> {
   return reading;
 }
 
+/** 'line 7: ', or '': Node tells where a file can not be parsed only to who asks for that alone, not to who imports it. */
+function lineThatFails(file: string): Promise<string> {
+  return new Promise((resolve) =>
+    execFile(process.execPath, ['--check', file], { timeout: CHECK_MS, env: {} }, (_, __, said) => {
+      const line = /^[^\n]*:(\d+)\n/.exec(said)?.[1];
+      resolve(line === undefined ? '' : `line ${line}: `);
+    }),
+  );
+}
+
 async function importModule(
   file: string,
   stem: string,
@@ -145,7 +158,8 @@ async function importModule(
   } catch (error) {
     // The file itself exists: it is one of its own imports that is missing.
     const missing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND';
-    throw refused(`${missing ? 'an import of it is missing: ' : ''}${errorText(error)}`, error);
+    const place = error instanceof SyntaxError ? await lineThatFails(file) : '';
+    throw refused(`${missing ? 'an import of it is missing: ' : ''}${place}${errorText(error)}`, error);
   }
   if (imported === null) {
     reading.is = 'late';

@@ -106,11 +106,11 @@ describe('loadMonitor', () => {
     const path = folder({
       'lost.mjs': `import './nowhere.mjs'; ${MODULE}`,
       'crash.mjs': `throw new Error('at import');`,
-      'syntax.mjs': 'export default {',
+      'syntax.mjs': 'const fine = 1;\n\nexport default {',
     });
     expect(await refusal('lost', path)).to.match(/^…\/lost.mjs: an import of it is missing: .*nowhere/);
     expect(await refusal('crash', path)).to.equal('…/crash.mjs: at import');
-    expect(await refusal('syntax', path)).to.match(/^…\/syntax.mjs: Unexpected end of input/);
+    expect(await refusal('syntax', path)).to.match(/^…\/syntax.mjs: line 3: Unexpected end of input/);
   });
 
   it('waits for no module for ever, and takes one that has come late', async () => {
