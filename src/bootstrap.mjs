@@ -94,6 +94,9 @@ const SUITES = {
   ao: { node: ['dist/test/lab/ao/main.js'] },
 };
 
+/** Of a suite's report on its failures, so much is said again at the end, in lines. */
+const MOST_AGAIN = 200;
+
 /** What stands together runs side by side: tests that mostly wait, for servers and namespaces of their own. */
 const INTEROP = ['interop-routers', 'interop-sources', 'interop-servers'];
 const PLAN = [['unit'], ['sim'], INTEROP, ['interop-alone'], ['ao'], ['lab']];
@@ -184,9 +187,6 @@ function lint() {
   need(spawnSync(process.execPath, [eslint, '.'], { cwd: root, stdio: 'inherit' }), 'eslint');
   return 0;
 }
-
-/** Of a suite's report on its failures, so much is said again at the end, in lines. */
-const MOST_AGAIN = 200;
 
 /**
  * Runs each suite, whatever the one before said, shows them one after the other, and adds up what they counted. What failed is
