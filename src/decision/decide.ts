@@ -47,7 +47,16 @@ function judgeServices(facts: Facts, previous: Decision | null, reconcileLimitMs
     const before = previous?.services.get(name) ?? null;
     const same = before !== null && before.key === keyOf(known.config) ? before : null;
     const settled = same !== null && same.basis === known && facts.now < same.wakeAt;
-    verdicts.set(name, settled ? same : decideService(known, same, { now: facts.now, reconcileLimitMs }));
+    verdicts.set(
+      name,
+      settled
+        ? same
+        : decideService(known, same, {
+            now: facts.now,
+            reconcileLimitMs,
+            metAt: facts.kernel.met.get(keyOf(known.config)) ?? null,
+          }),
+    );
   }
   return verdicts;
 }

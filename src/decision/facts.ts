@@ -64,6 +64,8 @@ export type Fact =
       readonly vips: AddressTable;
       /** Why this read-back, or the writes before it, did not succeed; null when the tables are what was read. */
       readonly error: string | null;
+      /** What was read of these equals what was wanted of them at that time: if it differs from today's wish, it does so since then. */
+      readonly met?: { readonly at: Mono; readonly services: ReadonlySet<ServiceKey> };
       /** The kernel refuses us altogether (EPERM, no IPVS): withdraw at once instead of after the reconcile limit. */
       readonly denied: boolean;
     }
@@ -94,6 +96,8 @@ export interface KernelFacts {
   readonly error: string | null;
   readonly denied: boolean;
   readonly ipvs: IpvsTable;
+  /** When each service was last wanted as it was read later. */
+  readonly met: ReadonlyMap<ServiceKey, Mono>;
   readonly vips: AddressTable;
   /** Addresses that a write is on its way to, or was given up: they may not be any more what was read. */
   readonly vipsInDoubt: ReadonlySet<string>;

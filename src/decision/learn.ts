@@ -12,7 +12,15 @@ export function nothingKnown(now: Mono): Facts {
     now,
     config: null,
     services: new Map(),
-    kernel: { verifiedAt: null, error: null, denied: false, ipvs: new Map(), vips: new Map(), vipsInDoubt: NONE },
+    kernel: {
+      verifiedAt: null,
+      error: null,
+      denied: false,
+      ipvs: new Map(),
+      met: new Map(),
+      vips: new Map(),
+      vipsInDoubt: NONE,
+    },
     peers: new Map(),
   };
 }
@@ -116,7 +124,9 @@ function learnKernel(facts: Facts, fact: Fact & { is: 'kernel' }): Facts {
   const verifiedAt = fact.error === null ? fact.at : facts.kernel.verifiedAt;
   const ipvs = mergedTable(facts.kernel.ipvs, fact.ipvs, fact.whole);
   const vipsInDoubt = fact.error === null ? NONE : facts.kernel.vipsInDoubt;
-  const kernel = { verifiedAt, error: fact.error, denied: fact.denied, ipvs, vips: fact.vips, vipsInDoubt };
+  const met =
+    fact.met === undefined || fact.error !== null ? facts.kernel.met : metAt(facts.kernel.met, ipvs, fact.met);
+  const kernel = { verifiedAt, error: fact.error, denied: fact.denied, ipvs, met, vips: fact.vips, vipsInDoubt };
   const services = changeEach(facts.services, (known) => {
     const entry = ipvs.get(keyOf(known.config)) ?? null;
     const adopted = first && verifiedAt !== null ? entry : known.adopted;
@@ -125,6 +135,17 @@ function learnKernel(facts: Facts, fact: Fact & { is: 'kernel' }): Facts {
     return same ? known : { ...known, kernel: entry, adopted, inDoubt };
   });
   return { ...facts, kernel, services };
+}
+
+/** Of services that the kernel has. */
+function metAt(
+  known: KernelFacts['met'],
+  ipvs: KernelFacts['ipvs'],
+  { at, services }: NonNullable<(Fact & { is: 'kernel' })['met']>,
+): KernelFacts['met'] {
+  const met = new Map([...known].filter(([key]) => ipvs.has(key)));
+  for (const key of services) met.set(key, at);
+  return met;
 }
 
 function learnWriting(facts: Facts, { services, vips }: Fact & { is: 'writing' }): Facts {

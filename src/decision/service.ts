@@ -7,8 +7,7 @@ import {
   type IpvsEntry,
   type IpvsService,
   destinationKey,
-  sameDestination,
-  sameService,
+  sameEntry,
 } from '../ipvs/table.ts';
 import type { ServiceConfig } from '../config/types.ts';
 import type { Mono } from '../world/world.ts';
@@ -23,6 +22,8 @@ import { weightOf } from './weight.ts';
 interface Timing {
   readonly now: Mono;
   readonly reconcileLimitMs: number;
+  /** When the kernel's entry was last what was wanted of it then; null: never. */
+  readonly metAt: Mono | null;
 }
 
 /** `previous` is this service's verdict in the previous decision, under the same key; null if it had none. */
@@ -48,7 +49,11 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const draining = drains(facts, servers, previous, now);
   const lost = servers.some(({ enabled, address }) => enabled && address === null);
   const unplaced = firstRound && !lost ? [] : unplacedAdopted(facts, servers, previous?.desired ?? null);
-  const desired = desiredEntry(config, servers, [...draining.values(), ...unplaced], previous?.desired ?? null);
+  const lateSince = previous?.differsSince ?? null;
+  const late = lateSince !== null && now - lateSince < timing.reconcileLimitMs;
+  const settled = !late || !weighs(facts.kernel, previous?.desired ?? null);
+  const staying = [...draining.values(), ...unplaced];
+  const desired = desiredEntry(config, servers, staying, previous?.desired ?? null, settled);
   const equalNow = facts.kernel !== null && !facts.inDoubt && sameEntry(facts.kernel, desired);
   const verdict = {
     name: config.name,
@@ -66,7 +71,7 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
     draining,
     lingering: null,
     verifiedOnce: previous?.verifiedOnce === true || equalNow,
-    differsSince: equalNow ? null : (previous?.differsSince ?? now),
+    differsSince: equalNow ? null : laterOf(previous?.differsSince ?? now, timing.metAt),
     basis: facts,
   };
   const wakeTimes = [
@@ -312,17 +317,40 @@ function unplacedAdopted(
     .map((destination) => ({ destination: wanted?.destinations.get(destination.key) ?? destination }));
 }
 
-/** The wanted entry; the previous object itself when nothing differs, so that equal means identical downstream. */
+/**
+ * Weights that are wanted are not in the kernel yet. Others are not wanted meanwhile: where those of thousands of servers change all
+ * the time, no reading would ever be what is wanted by then.
+ */
+function weighs(kernel: IpvsEntry | null, wanted: IpvsEntry | null): boolean {
+  if (kernel === null || wanted === null) return false;
+  for (const [key, { weight }] of kernel.destinations) {
+    if (weight !== (wanted.destinations.get(key)?.weight ?? weight)) return true;
+  }
+  return false;
+}
+
+function laterOf(a: Mono, b: Mono | null): Mono {
+  return b !== null && b > a ? b : a;
+}
+
+/**
+ * The wanted entry; the previous object itself when nothing differs, so that equal means identical downstream. `settled`: no
+ * weight is on its way to the kernel.
+ */
 function desiredEntry(
   config: ServiceConfig,
   servers: readonly ServerVerdict[],
   staying: readonly { readonly destination: IpvsDestination }[],
   previous: IpvsEntry | null,
+  settled: boolean,
 ): IpvsEntry {
   const destinations: [DestinationKey, IpvsDestination][] = [];
-  for (const { pooled, address, weight } of servers) {
+  for (const { pooled, address, weight: newest } of servers) {
     if (!pooled || address === null) continue;
     const key = destinationKey(address, config.realPort);
+    const before = settled ? 0 : (previous?.destinations.get(key)?.weight ?? 0);
+    // Whoever comes, goes or drains does not wait.
+    const weight = newest > 0 && before > 0 ? before : newest;
     const port = config.realPort;
     destinations.push([
       key,
@@ -349,16 +377,6 @@ function desiredService(config: ServiceConfig): IpvsService {
     persistenceSeconds,
     persistencePrefix,
   };
-}
-
-export function sameEntry(a: IpvsEntry, b: IpvsEntry): boolean {
-  if (a === b) return true;
-  if (!sameService(a.service, b.service) || a.destinations.size !== b.destinations.size) return false;
-  for (const [key, destination] of a.destinations) {
-    const other = b.destinations.get(key);
-    if (other === undefined || !sameDestination(destination, other)) return false;
-  }
-  return true;
 }
 
 /** Some destination takes new connections. */

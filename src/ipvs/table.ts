@@ -108,3 +108,13 @@ export function sameDestination(a: IpvsDestination, b: IpvsDestination): boolean
     a.lowerThreshold === b.lowerThreshold
   );
 }
+
+export function sameEntry(a: IpvsEntry, b: IpvsEntry): boolean {
+  if (a === b) return true;
+  if (!sameService(a.service, b.service) || a.destinations.size !== b.destinations.size) return false;
+  for (const [key, destination] of a.destinations) {
+    const other = b.destinations.get(key);
+    if (other === undefined || !sameDestination(destination, other)) return false;
+  }
+  return true;
+}

@@ -7,7 +7,7 @@ import { SystemError, errorText } from '../lib/errors.ts';
 import { Knife } from '../lib/cut.ts';
 import { within } from '../lib/in-time.ts';
 import { ipvsadmLine } from '../ipvs/ipvsadm.ts';
-import type { IpvsEntry, IpvsTable, ServiceKey } from '../ipvs/table.ts';
+import { type IpvsEntry, type IpvsTable, type ServiceKey, sameEntry } from '../ipvs/table.ts';
 import type { AddressTable } from '../vip/addresses.ts';
 import type { Desired } from '../decision/decision.ts';
 import type { Fact } from '../decision/facts.ts';
@@ -50,6 +50,12 @@ const RETRY = { firstMs: 100, longestMs: 5_000 } as const;
 interface Tables {
   readonly ipvs: IpvsTable;
   readonly vips: AddressTable;
+}
+
+/** What was wanted at a time. */
+interface Wish {
+  readonly desired: Desired;
+  readonly at: Mono;
 }
 
 export class Reconciler {
@@ -161,15 +167,16 @@ export class Reconciler {
     const desired = this.#desired;
     if (desired === null) {
       this.#denied = null;
-      this.#learn(read, at, full);
+      this.#learn(read, at, full, null);
       return;
     }
+    const wish = { desired, at: this.#world.clock.now() };
 
     const ignore = paused(this.#fights, at);
     let todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
     // Who may not write does not serve, however well it reads.
     if (isEmpty(todo)) this.#denied = null;
-    this.#learn(read, at, full);
+    this.#learn(read, at, full, wish);
     const drifted = this.#settled !== null && sameTables(this.#settled, desired) && !isEmpty(todo);
     if (drifted && full) {
       // Drift is read twice: only what both readings show is somebody's doing.
@@ -177,7 +184,7 @@ export class Reconciler {
       const againAt = this.#world.clock.now();
       read = await this.#read(bounded);
       todo = plan(read.ipvs, read.vips, desired, this.#owned, ignore);
-      this.#learn(read, againAt, true);
+      this.#learn(read, againAt, true, wish);
       // Another wish has come meanwhile, perhaps with a route: what follows must not write the old one.
       if (this.#desired !== desired) return;
       if (!isEmpty(todo) && !sentences(todo).some((sentence) => first.has(sentence))) {
@@ -194,19 +201,14 @@ export class Reconciler {
       this.#done();
       return;
     }
-    await this.#carryOut(todo, read, desired, settings, bounded);
+    await this.#carryOut(todo, read, wish, settings, bounded);
     if (drifted && !this.#cut.aborted) this.#repaired(todo);
   }
 
   /** Up before down, and ownership on disk before anything is made. Then read back what was touched. */
-  async #carryOut(
-    all: Plan,
-    found: Tables,
-    desired: Desired,
-    settings: ReconcilerSettings,
-    bounded: Bounded,
-  ): Promise<void> {
+  async #carryOut(all: Plan, found: Tables, wish: Wish, settings: ReconcilerSettings, bounded: Bounded): Promise<void> {
     const { ipvs, vips } = this.#world;
+    const { desired } = wish;
     if (this.#cut.aborted) return;
     // Before anything is waited for: the decision must not take what it knows of them for what is there.
     this.#options.emit({ is: 'writing', services: new Set(touchedBy(all)), vips: new Set(vipsTouchedBy(all)) });
@@ -242,7 +244,7 @@ export class Reconciler {
     // One refused change is its own service's business; that every one is refused says who we are to the kernel.
     const refusedAll = ipvsResults.length > 0 && ipvsResults.every((error) => error?.code === 'EPERM');
     this.#denied = refusedAll ? (ipvsResults[0] ?? null) : null;
-    this.#learn(read, at, true);
+    this.#learn(read, at, true, wish);
     await this.#keepBooks(desired, read, settings, bounded);
     const left = plan(read.ipvs, read.vips, desired, this.#owned, paused(this.#fights, at));
     if (isEmpty(left)) {
@@ -320,7 +322,7 @@ export class Reconciler {
   }
 
   /** Take a reading as the truth and tell the decision what is new in it; `fresh`: also when that is nothing. */
-  #learn(read: Tables, at: Mono, fresh: boolean): void {
+  #learn(read: Tables, at: Mono, fresh: boolean, wish: Wish | null): void {
     const denied = this.#denied;
     const doubt = this.#doubt();
     const told = this.#lastTold;
@@ -339,6 +341,7 @@ export class Reconciler {
       vips: read.vips,
       error: denied === null ? doubt : denied.message,
       denied: denied !== null,
+      ...(wish === null ? {} : { met: { at: wish.at, services: metBy(read, wish.desired) } }),
     });
   }
 
@@ -495,6 +498,16 @@ export class Reconciler {
 
 /** One event that is a thousand changes must not be a thousand lines. */
 const MAX_LINES = 50;
+
+/** The services of which the reading is what is wanted. */
+function metBy({ ipvs }: Tables, desired: Desired): ReadonlySet<ServiceKey> {
+  const met = new Set<ServiceKey>();
+  for (const [key, entry] of desired.ipvs) {
+    const found = ipvs.get(key);
+    if (found !== undefined && sameEntry(found, entry)) met.add(key);
+  }
+  return met;
+}
 
 function touchedBy({ program, unprogram }: Plan): readonly ServiceKey[] {
   return [...new Set([...program, ...unprogram].map(({ service }) => service.key))];

@@ -396,6 +396,40 @@ describe('decision: announcing', () => {
       expect(scene.announced).to.deep.equal([VIP]);
     });
 
+    it('stays while the kernel follows wishes that change faster than it is written', () => {
+      const scene = announced();
+      const reads = (ofWishAt: Mono) =>
+        scene.tell({
+          is: 'kernel',
+          at: scene.now,
+          whole: false,
+          ipvs: new Map(scene.kernel),
+          vips: new Map(scene.addresses),
+          error: null,
+          denied: false,
+          met: { at: ofWishAt, services: new Set([KEY]) },
+        });
+      for (let round = 0; round < 10; round++) {
+        const begun = scene.now;
+        const { ipvs } = scene.decision.desired;
+        scene.list(['cp1', `cp${3 + (round % 3)}`]);
+        scene.up('cp1', `cp${3 + (round % 3)}`);
+        scene.pass(RECONCILE_LIMIT_MS / 3);
+        // Of what was wanted when the pass began.
+        for (const [key, entry] of ipvs) scene.kernel.set(key, entry);
+        reads(begun);
+        expect(scene.service().differsSince).to.equal(begun);
+        expect(scene.announced, `round ${round}`).to.deep.equal([VIP]);
+      }
+      const last = scene.service().differsSince ?? scene.now;
+      scene.pass(RECONCILE_LIMIT_MS - (scene.now - last) - 1);
+      scene.read();
+      expect(scene.announced).to.deep.equal([VIP]);
+      scene.pass(1);
+      scene.read();
+      expect(scene.announced).to.deep.equal([]);
+    });
+
     it('withdraws when the address is missing for reconcile-limit', () => {
       const scene = announced();
       scene.addresses.delete(VIP);

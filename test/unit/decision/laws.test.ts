@@ -7,7 +7,8 @@ import type { ServiceConfig } from '../../../src/config/types.ts';
 import { decide } from '../../../src/decision/decide.ts';
 import type { Decision } from '../../../src/decision/decision.ts';
 import { floorOf } from '../../../src/decision/floor.ts';
-import { isServed, sameEntry } from '../../../src/decision/service.ts';
+import { isServed } from '../../../src/decision/service.ts';
+import { sameEntry } from '../../../src/ipvs/table.ts';
 import type { Mono } from '../../../src/world/world.ts';
 import {
   checked,

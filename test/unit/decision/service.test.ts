@@ -307,6 +307,7 @@ describe('decision: the pool of a service', () => {
       const scene = adopted(['cp1', 'cp2']);
       scene.list(['cp1 weight 3', 'cp2 weight 0']);
       expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 10', '10.9.0.2:80 0']);
+      scene.settle();
       scene.up('cp1', 'cp2');
       expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 3', '10.9.0.2:80 0']);
     });

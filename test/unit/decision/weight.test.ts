@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import type { Weighting } from '../../../src/decision/facts.ts';
 import { eventsOf } from '../../../src/decision/events.ts';
 import { weightOf } from '../../../src/decision/weight.ts';
-import { checked, configWith, Scene } from '../../support/decision-scene.ts';
+import { checked, configWith, RECONCILE_LIMIT_MS, Scene } from '../../support/decision-scene.ts';
 
 const says = (is: Partial<Weighting>): Weighting => ({
   weight: null,
@@ -75,6 +75,7 @@ describe('decision: weights that monitors give', () => {
     expect(lines(scene)).to.deep.equal([
       'debug Server cp1 has weight 5 now, and had 10: up, weight 5 instead of 10 (Agent: 50%)',
     ]);
+    scene.settle();
     scene.list(['cp1 weight 20', 'cp2']);
     expect(scene.wanted()[0]).to.equal('10.9.0.1:80 10');
     scene.list(['cp1 weight 0', 'cp2']);
@@ -91,8 +92,26 @@ describe('decision: weights that monitors give', () => {
     const health = { is: 'unknown', since: scene.now, reason: 'EMFILE', partial: true, weighting: HALF } as const;
     scene.tell({ is: 'health', service: 'text', host: 'cp1', health });
     expect(scene.wanted()[0]).to.equal('10.9.0.1:80 5');
+    scene.settle();
     scene.down('cp1');
     expect(scene.held()).to.deep.equal(['cp1']);
+    expect(scene.wanted()[0]).to.equal('10.9.0.1:80 10');
+  });
+
+  it('wants no other weight while one is on its way to the kernel, but for who comes, goes or drains', () => {
+    const scene = running(['cp1', 'cp2', 'cp3']);
+    weigh(scene, HALF, 'cp1');
+    weigh(scene, HALF, 'cp2');
+    weigh(scene, DRAIN, 'cp3');
+    expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 5', '10.9.0.2:80 10', '10.9.0.3:80 0']);
+    expect(scene.server('cp2').weight).to.equal(5);
+    scene.program();
+    scene.read();
+    expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 5', '10.9.0.2:80 5', '10.9.0.3:80 0']);
+    // A write that never comes to its end keeps nobody's weight for longer than the limit.
+    weigh(scene, null, 'cp1');
+    expect(scene.wanted()[0]).to.equal('10.9.0.1:80 5');
+    scene.pass(RECONCILE_LIMIT_MS);
     expect(scene.wanted()[0]).to.equal('10.9.0.1:80 10');
   });
 

@@ -130,6 +130,23 @@ describe('reconcile/reconciler', () => {
     expect(bench.facts).to.have.length(4);
   });
 
+  it('says of which services a reading is what was wanted when it began, though something else is wanted by now', async () => {
+    const bench = await new Bench().running(desired([ONE, TWO]));
+    const less = entry('10.0.0.1', [1]);
+    bench.kernel.fate = ({ do: what }) => (what === 'delete-destination' ? 'hang' : 'done');
+    const begun = bench.kernel.world.clock.now();
+    bench.reconciler.want(desired([less, TWO]));
+    await bench.pass(700);
+    bench.reconciler.want(desired([ONE]));
+    bench.kernel.release();
+    await bench.pass(0);
+    const told = bench.facts.find(({ met }) => met?.at === begun && met.services.has('tcp 10.0.0.1:80'));
+    expect([...(told?.met?.services ?? [])]).to.deep.equal(['tcp 10.0.0.1:80', 'tcp 10.0.0.2:80']);
+    expect([...(told?.ipvs.get('tcp 10.0.0.1:80')?.destinations.keys() ?? [])]).to.deep.equal(['10.9.0.1:80']);
+    expect([...(bench.last.met?.services ?? [])]).to.deep.equal(['tcp 10.0.0.1:80']);
+    expect(bench.last.met?.at).to.equal(begun + 700);
+  });
+
   it('says what it is about to write, claims on disk, then makes the address, the service, its destinations, and reads them back', async () => {
     const bench = new Bench();
     await bench.start();
