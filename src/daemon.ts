@@ -238,6 +238,8 @@ export class Daemon {
 
   #learn(fact: Fact): void {
     if (this.#exited) return;
+    // Two lists in one rest: the runner would not see that a host was gone, and says of one that it has nothing again.
+    if (fact.is === 'pool' && this.#isUnseen(fact.service)) this.#checkWhatPoolsSay();
     this.#news.push(fact);
     if (fact.is === 'kernel') this.#kernelRead();
     this.#soon();
@@ -305,6 +307,12 @@ export class Daemon {
   }
 
   #checked: Facts['services'] | null = null;
+
+  /** The runner has not been told of the list that is known. */
+  #isUnseen(service: string): boolean {
+    const list = this.#facts.services.get(service)?.list ?? null;
+    return list !== null && list !== this.#checked?.get(service)?.list;
+  }
 
   /** The health runner follows the accepted lists. */
   #checkWhatPoolsSay(): void {

@@ -11,6 +11,7 @@ import { decide } from '../../src/decision/decide.ts';
 import { SystemError } from '../../src/lib/errors.ts';
 import type { Bfd, ServedRequest, ServedResponse, Stream, StreamHandlers, World } from '../../src/world/world.ts';
 import { onLo } from '../support/decision-scene.ts';
+import { FakeEtcd } from '../support/fake-etcd.ts';
 import { FakeKernel } from '../support/fake-kernel.ts';
 import { settle } from '../support/fake-world.ts';
 import { scriptedPoll } from '../support/scripted-monitor.ts';
@@ -252,6 +253,35 @@ describe('daemon', () => {
     const rests = decisions.slice(1).map(({ begun }, i) => begun - (decisions[i]?.ended ?? 0));
     expect(Math.min(...rests)).to.be.at.least(100);
     expect(site.destinations('tcp 10.0.0.1:80')).to.include('10.9.0.4:80');
+  });
+
+  it('takes a host that was gone and is back between two decisions for a new one, with an address and checks', async () => {
+    const etcd = new FakeEtcd();
+    const put = (number: number) => etcd.put(`/p/10.9.0.${number}`, '{"weight":10,"pooled":"yes"}');
+    for (const number of [1, 2, 3]) put(number);
+    const source = 'config = etcd://192.0.2.9:2379/p/\nconfig-tls = off\nconfig-etcd-api = v3\n';
+    const site: Site = new Site(configuration().replace('config = file:///pools/text\n', source), {
+      decide: (facts, previous) => {
+        site.kernel.fake.clock.spend(200);
+        return decide(facts, previous);
+      },
+    });
+    site.kernel.fake.reply = ({ url, body }) => {
+      if (url.endsWith('/watch')) return { open: (push) => etcd.watch(body ?? '', push) };
+      const { status, body: text } = etcd.range(body ?? '');
+      return { status, headers: {}, body: new TextEncoder().encode(text) };
+    };
+    await site.running();
+    await site.pass(10);
+    const all = ['10.9.0.1:80', '10.9.0.2:80', '10.9.0.3:80'];
+    // Somewhere in a rest, and between rests.
+    for (let ms = 0; ms < 1000; ms += 70) {
+      await site.pass(20 + ms / 1000);
+      expect(site.destinations('tcp 10.0.0.1:80'), `${ms} ms`).to.have.members(all);
+      etcd.remove(['/p/10.9.0.2']);
+      await site.pass(0.2);
+      put(2);
+    }
   });
 
   it('keeps the sections of a reload when the disk has room again, without another one', async () => {
