@@ -16,6 +16,7 @@ import type { Config, ServiceConfig } from './config/types.ts';
 import { printStatus } from './cli/status.ts';
 import { type ApiSources, apiResponse } from './control/api.ts';
 import { pybalResponse } from './control/pybal-http.ts';
+import { Serving } from './control/serving.ts';
 import type { View } from './control/types.ts';
 import { historyView, makeView, statusText } from './control/view.ts';
 import { decide } from './decision/decide.ts';
@@ -71,6 +72,7 @@ export class Daemon {
   readonly #speaker: Speaker;
   readonly #bfd: BfdClient;
   readonly #reconciler: Reconciler;
+  readonly #serving: Serving;
   readonly #decide: typeof decide;
   readonly #couldNotDepool = new Map<string, number>();
   /** What was learned, and what was not yet. */
@@ -95,7 +97,6 @@ export class Daemon {
   #reloading: Promise<void> = Promise.resolve();
   /** How many there were. */
   #reload = 0;
-  #servers: { readonly key: string; close(): Promise<void> }[] = [];
   /** By path: why what should be there is not. */
   readonly #notWritten = new Map<string, string>();
   /** Why the file was refused when it was last read, and since when it is refused. */
@@ -130,6 +131,7 @@ export class Daemon {
       softwareVersion: `anybal/${options.version}`,
     });
     this.#bfd = new BfdClient(world, (peer, watched) => this.#speaker.pathDown(peer, watched));
+    this.#serving = new Serving(world);
     this.#reconciler = new Reconciler(world, { emit, whereToEdit: (key) => this.#whereToEdit(key) });
   }
 
@@ -208,6 +210,7 @@ export class Daemon {
       checkLateness: this.#health.lateness.histogram(),
       logLinesDropped: this.#options.logLinesDropped?.() ?? 0,
       stateError: [...this.#notWritten.values()][0] ?? null,
+      notServed: this.#serving.missing,
       monitorBugs: this.#health.bugs(),
       configRefused: this.#refused,
     });
@@ -495,27 +498,14 @@ export class Daemon {
 
   #keys: PeerKeys = NO_KEYS;
 
-  /** PyBal's instrumentation port and our socket. Those that stay the same stay open. */
-  async #serve({ global }: Config): Promise<void> {
-    const places = new Map<string, () => Promise<{ close(): Promise<void> }>>();
+  #serve({ global }: Config): Promise<void> {
     const api = (request: ServedRequest): ServedResponse => apiResponse(request, this.#apiSources());
     const pybal = (request: ServedRequest): ServedResponse => pybalResponse(request, this.view());
-    places.set(global.controlSocket, () => this.#world.http.serve({ path: global.controlSocket }, api));
-    for (const address of global.instrumentation ? global.instrumentationAddresses : []) {
-      const at = { address, port: global.instrumentationPort };
-      places.set(`${at.address} port ${at.port}`, () => this.#world.http.serve(at, pybal));
-    }
-    for (const server of this.#servers) if (!places.has(server.key)) await server.close();
-    this.#servers = this.#servers.filter(({ key }) => places.has(key));
-    for (const [key, open] of places) {
-      if (this.#servers.some((server) => server.key === key)) continue;
-      try {
-        const server = await open();
-        this.#servers.push({ key, close: () => server.close() });
-      } catch (error) {
-        this.#log('error', `Cannot serve on ${key}: ${errorText(error)}`);
-      }
-    }
+    const addresses = global.instrumentation ? global.instrumentationAddresses : [];
+    return this.#serving.configure([
+      { at: { path: global.controlSocket }, answer: api },
+      ...addresses.map((address) => ({ at: { address, port: global.instrumentationPort }, answer: pybal })),
+    ]);
   }
 
   /** All that is written is state. Who writes says why it failed and tries again; that it is so is an alarm. */
@@ -550,7 +540,7 @@ export class Daemon {
     await within(clock, STOP_MS, 'stop', Promise.all(parts)).catch((error: unknown) =>
       this.#log('warn', `Not everything ended in time: ${errorText(error)}`),
     );
-    await Promise.all(this.#servers.map((server) => server.close()));
+    await this.#serving.close();
   }
 
   #exit(code: number): void {

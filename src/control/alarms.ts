@@ -6,13 +6,7 @@ import type { Alarm, ServiceView, SourceInput, View } from './types.ts';
 const NOT_WANTED: ReadonlySet<string> = new Set(['bgp-off', 'no-voters']);
 
 /** What every start goes through, and only time can tell from trouble. */
-const STARTING: ReadonlySet<string> = new Set([
-  'kernel-unread',
-  'floor',
-  'not-announced',
-  'bgp-none',
-  'source-missing',
-]);
+const STARTING: ReadonlySet<string> = new Set(['kernel-unread', 'floor', 'bgp-none', 'source-missing']);
 
 /** Causes of a server whose checks have failed on our side: its verdict is frozen, or there was never one. */
 const BLIND: ReadonlySet<string> = new Set(['frozen', 'unknown']);
@@ -34,12 +28,13 @@ export function alarmsOf(view: Omit<View, 'alarms'>, limits: AlarmLimits): reado
     ...kernelAlarms(view, limits.reconcileLimitSeconds),
     ...refusedAlarms(view),
     ...view.services.flatMap(serviceAlarms),
-    ...vipAlarms(view),
+    ...vipAlarms(view, starting),
     ...peerAlarms(view),
     ...limitAlarms(view),
     ...bfdAlarms(view),
     ...quarantineAlarms(view),
     ...stateAlarms(view),
+    ...servingAlarms(view),
     ...monitorAlarms(view),
     ...view.services.flatMap(givenUpAlarms),
   ];
@@ -131,10 +126,16 @@ function noList(service: string, because: string): Alarm {
   return critical('source-missing', `${service}: no server list yet${because}`);
 }
 
-function vipAlarms({ vips }: Omit<View, 'alarms'>): readonly Alarm[] {
+/** One that was announced is not awaited but lost, however young the process is. */
+function vipAlarms({ vips }: Omit<View, 'alarms'>, starting: boolean): readonly Alarm[] {
   return vips
     .filter(({ announced, cause }) => !announced && !NOT_WANTED.has(cause))
-    .map(({ vip, why }) => critical('not-announced', `${vip} is not announced (${why})`));
+    .map(({ vip, why, everAnnounced }) => {
+      const text = `${vip} is not announced (${why})`;
+      return starting && !everAnnounced
+        ? warning('not-announced', `starting: ${text}`)
+        : critical('not-announced', text);
+    });
 }
 
 function peerAlarms({ bgp, peers }: Omit<View, 'alarms'>): readonly Alarm[] {
@@ -169,6 +170,10 @@ function bfdAlarms({ bfd }: Omit<View, 'alarms'>): readonly Alarm[] {
 function stateAlarms({ stateError }: Omit<View, 'alarms'>): readonly Alarm[] {
   if (stateError === null) return [];
   return [warning('state', `State is not kept, a restart will lack it: ${stateError}`)];
+}
+
+function servingAlarms({ notServed }: Omit<View, 'alarms'>): readonly Alarm[] {
+  return notServed.map((why) => warning('not-served', `Nobody can ask anybal there: ${why}`));
 }
 
 function monitorAlarms({ monitorBugs }: Omit<View, 'alarms'>): readonly Alarm[] {

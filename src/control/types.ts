@@ -139,6 +139,8 @@ export interface ViewInputs {
   readonly logLinesDropped: number;
   /** Why something could not be written to the state directory; null when all is kept. */
   readonly stateError: string | null;
+  /** Where anybal can not be asked, and why. */
+  readonly notServed: readonly string[];
   readonly monitorBugs: readonly MonitorBugInput[];
   /** The configuration on disk could not be used when it was read again, since then; null: what runs was read last. */
   readonly configRefused: { readonly why: string; readonly since: Mono } | null;
@@ -222,6 +224,8 @@ export interface VipView {
   readonly vip: string;
   /** As decided: a peer hears it when it has a session, and none in a dry run. */
   readonly announced: boolean;
+  /** It is, or was, announced since this process began. */
+  readonly everAnnounced: boolean;
   /** How many peers with a session have it from us. */
   readonly announcedTo: number;
   readonly cause: string;
@@ -303,6 +307,8 @@ export interface View {
   readonly checkLateness: Histogram;
   readonly logLinesDropped: number;
   readonly stateError: string | null;
+  /** Where anybal can not be asked, and why. */
+  readonly notServed: readonly string[];
   readonly monitorBugs: readonly MonitorBugView[];
   readonly bgp: boolean;
   readonly config: ConfigView | null;

@@ -40,6 +40,7 @@ export function makeView(inputs: ViewInputs): View {
     checkLateness: inputs.checkLateness,
     logLinesDropped: inputs.logLinesDropped,
     stateError: inputs.stateError,
+    notServed: inputs.notServed,
     monitorBugs: inputs.monitorBugs.map(({ lastAt, ...bug }) => ({ ...bug, secondsAgo: seconds(lastAt, now) })),
     bgp: config?.global.bgp ?? false,
     config: config === null ? null : configView(config, inputs),
@@ -156,9 +157,10 @@ function monitorView(check: CheckInput, now: Mono): MonitorView {
 
 function vipViews(decision: Decision, peers: readonly PeerInput[], now: Mono): readonly VipView[] {
   const hears = (vip: string) => peers.filter((peer) => peer.established && peer.families.includes(familyOf(vip)));
-  return [...decision.vips.values()].map(({ vip, announced, cause, services, since }) => ({
+  return [...decision.vips.values()].map(({ vip, announced, everAnnounced, cause, services, since }) => ({
     vip,
     announced,
+    everAnnounced,
     announcedTo: announced ? hears(vip).length : 0,
     cause: cause.code,
     why: cause.text,

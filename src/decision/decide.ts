@@ -91,6 +91,7 @@ function judgeVips(
       cause: yes && stranded ? VIP.missing : cause,
       services: sharing.map(({ name }) => name),
       since: before !== null && before.announced === announced ? before.since : facts.now,
+      everAnnounced: before?.everAnnounced === true || announced,
       missingSince,
     });
   }

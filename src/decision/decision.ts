@@ -86,6 +86,8 @@ export interface VipVerdict {
   readonly services: readonly string[];
   /** Since when it is announced, or withdrawn. */
   readonly since: Mono;
+  /** It is, or was, announced by this process. */
+  readonly everAnnounced: boolean;
   /** Since when the address is missing on the host, as last read; null while it is there. */
   readonly missingSince: Mono | null;
 }

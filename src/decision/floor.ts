@@ -11,6 +11,8 @@ export interface Candidate {
   readonly down: boolean;
   /** Is up and wants no new connections: pooled with weight 0, and so no help to the floor. */
   readonly drains: boolean;
+  /** Listed with weight 0: pooled while it is up, and takes nobody's place. */
+  readonly weightless: boolean;
   /** May be pooled although it is not up. */
   readonly holdable: boolean;
   /** Was pooled by the previous decision, or stands in an adopted table. Of one that drains: and had a weight. */
@@ -35,16 +37,32 @@ export function floorOf(threshold: number, count: number): number {
 export function choosePool(candidates: readonly Candidate[], threshold: number): PoolChoice {
   const floor = floorOf(threshold, candidates.length);
   const pooled = new Set(candidates.filter(({ eligible, up }) => eligible && up).map(({ host }) => host));
-  const taking = candidates.filter(({ eligible, up, drains }) => eligible && up && !drains).length;
-  const spare = candidates.filter(({ eligible, up, drains, holdable }) => eligible && (up ? drains : holdable));
+  const eligible = candidates.filter((candidate) => candidate.eligible);
+  const weighted = eligible.filter(({ weightless }) => !weightless);
+  const weightless = eligible.filter((candidate) => candidate.weightless);
+  const taking = weighted.filter(({ up, drains }) => up && !drains).length;
   const held = new Set(
-    spare
-      .sort(byClaim)
-      .slice(0, Math.max(0, floor - taking))
-      .map(({ host }) => host),
+    first(
+      floor - taking,
+      weighted.filter(({ up, drains, holdable }) => (up ? drains : holdable)),
+    ),
   );
+  // What gets no connections helps only where nobody else is left.
+  const standing = taking + held.size + weightless.filter(({ up }) => up).length;
+  const rest = first(
+    floor - standing,
+    weightless.filter(({ up, holdable }) => !up && holdable),
+  );
+  for (const host of rest) held.add(host);
   for (const host of held) pooled.add(host);
-  return { pooled, held, floor, met: taking + held.size >= floor };
+  return { pooled, held, floor, met: standing + rest.length >= floor };
+}
+
+function first(count: number, spare: readonly Candidate[]): readonly string[] {
+  return [...spare]
+    .sort(byClaim)
+    .slice(0, Math.max(0, count))
+    .map(({ host }) => host);
 }
 
 /**

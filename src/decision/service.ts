@@ -213,13 +213,14 @@ function causeOf(
 
 /** While somebody awaits a first result nobody new is brought in to be held: that result may make it needless. */
 function asCandidate(server: ServerVerdict, before: ServerVerdict | null, allSeen: boolean, now: Mono): Candidate {
-  const { host, enabled, address, stands, drains, holdable, pooled, upSince, upUntil } = server;
+  const { host, enabled, address, listedWeight, stands, drains, holdable, pooled, upSince, upUntil } = server;
   return {
     host,
     eligible: enabled && address !== null,
     up: isUp(stands),
     down: stands === 'down',
     drains,
+    weightless: listedWeight === 0,
     holdable: holdable && (allSeen || pooled),
     wasPooled: pooled && (!drains || before === null || before.weight > 0),
     upForMs: upSince === null ? 0 : (upUntil ?? now) - upSince,

@@ -218,6 +218,7 @@ export async function inputs(
       {
         vip,
         announced: true,
+        everAnnounced: true,
         cause: { code: 'announced', text: '3 destination(s) of weight > 0 in the kernel' },
         services: config.services.filter((service) => service.vip === vip).map(({ name }) => name),
         since: ago(3000),
@@ -278,6 +279,7 @@ export async function inputs(
     },
     logLinesDropped: 0,
     stateError: null,
+    notServed: [],
     monitorBugs: [],
     configRefused: null,
     ...more,

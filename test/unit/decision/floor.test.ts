@@ -25,6 +25,7 @@ function candidate(index: number, is: Partial<Candidate> = {}): Candidate {
     up: true,
     down: is.up === false,
     drains: false,
+    weightless: false,
     holdable: true,
     wasPooled: true,
     upForMs: 1000,
@@ -113,6 +114,7 @@ describe('decision/floor', () => {
       up: false,
       down: true,
       drains: false,
+      weightless: false,
       holdable: true,
       wasPooled: true,
       upForMs: 9,
@@ -126,6 +128,30 @@ describe('decision/floor', () => {
     expect(choose(candidate(1, drains), candidate(2, { eligible: false }), candidate(3)).met).to.equal(true);
   });
 
+  it('holds one that is down and has a weight, whoever else is up without one', () => {
+    const without = { weightless: true };
+    const down = { up: false };
+    const choose = (...servers: Candidate[]) => {
+      const { pooled, held, met } = choosePool(servers, 0.5);
+      return [...[...pooled].sort(), '|', ...held, met];
+    };
+    expect(choose(candidate(1, without), candidate(2, down))).to.deep.equal(['cp01', 'cp02', '|', 'cp02', true]);
+    expect(choose(candidate(1, { ...without, ...down }), candidate(2, down))).to.deep.equal([
+      'cp02',
+      '|',
+      'cp02',
+      true,
+    ]);
+    // Where nobody else is left, what is up is enough; what is not is kept as anybody would be.
+    expect(choose(candidate(1, without), candidate(2, without))).to.deep.equal(['cp01', 'cp02', '|', true]);
+    expect(choose(candidate(1, { ...without, ...down }), candidate(2, { ...down, holdable: false }))).to.deep.equal([
+      'cp01',
+      '|',
+      'cp01',
+      true,
+    ]);
+  });
+
   const arbitraryCandidates = fc
     .array(
       fc.record({
@@ -133,6 +159,7 @@ describe('decision/floor', () => {
         up: fc.boolean(),
         down: fc.boolean(),
         drains: fc.boolean(),
+        weightless: fc.boolean(),
         holdable: fc.boolean(),
         wasPooled: fc.boolean(),
         upForMs: fc.integer({ min: 0, max: 3 }),
@@ -140,7 +167,9 @@ describe('decision/floor', () => {
       { maxLength: 12 },
     )
     .map((list) =>
-      list.map((is, index) => candidate(index, { ...is, down: !is.up && is.down, drains: is.up && is.drains })),
+      list.map((is, index) =>
+        candidate(index, { ...is, down: !is.up && is.down, drains: is.up && is.drains && !is.weightless }),
+      ),
     );
   const arbitraryThreshold = fc.constantFrom(...THRESHOLDS);
 
@@ -154,11 +183,16 @@ describe('decision/floor', () => {
           if (eligible && up) expect(pooled.has(host) && (drains || !held.has(host))).to.equal(true);
           if (held.has(host)) expect((up ? drains : holdable) && pooled.has(host)).to.equal(true);
         }
-        const taking = servers.filter(({ eligible, up, drains }) => eligible && up && !drains).length + held.size;
-        expect(held.size === 0 || taking <= floor).to.equal(true);
-        expect(met).to.equal(taking >= floor);
+        const standing = servers.filter(({ eligible, up, drains }) => eligible && up && !drains).length + held.size;
+        expect(met).to.equal(standing >= floor);
         const possible = servers.filter(({ eligible, up, holdable }) => eligible && (up || holdable)).length;
-        expect(taking).to.be.at.least(Math.min(floor, possible));
+        expect(standing).to.be.at.least(Math.min(floor, possible));
+        const weighted = servers.filter(({ eligible, weightless }) => eligible && !weightless);
+        const taking = weighted.filter(({ up, drains, host }) => (up && !drains) || held.has(host)).length;
+        expect(held.size === 0 || taking <= floor).to.equal(true);
+        // Who gets no connections takes nobody's place.
+        const able = weighted.filter(({ up, holdable }) => up || holdable).length;
+        expect(taking).to.be.at.least(Math.min(floor, able));
         const drained = servers.some(({ eligible, drains, host }) => eligible && drains && !held.has(host));
         expect(drained && servers.some(({ up, host }) => !up && held.has(host))).to.equal(false);
       }),
