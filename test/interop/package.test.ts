@@ -16,6 +16,7 @@ const INPUTS = [
   '.npmrc',
   'debian',
   'docs',
+  'README.md',
   'etc',
   'monitors',
   'package-lock.json',
@@ -101,6 +102,14 @@ describe('interop: the Debian package', function () {
     // For who writes one.
     expect(existsSync(join(home, 'dist/src/health/monitor.d.ts'))).to.equal(true);
     expect(readdirSync(join(root, 'usr/share/doc/anybal/monitors'))).to.deep.equal(['README.md.gz']);
+    // What the manual and README speak of.
+    const documents = readdirSync(join(root, 'usr/share/doc/anybal'), { recursive: true, encoding: 'utf8' });
+    const texts = ['README.md', ...readdirSync(join(CHECKOUT, 'docs')).filter((name) => name.endsWith('.md'))];
+    for (const text of texts)
+      expect(
+        documents.some((name) => name.includes(text)),
+        text,
+      ).to.equal(true);
     const modules = join(home, 'node_modules');
     const files = readdirSync(modules, { recursive: true, encoding: 'utf8' });
     expect(files.filter((name) => /\.d\.[mc]?ts$|\.md$|(^|\/)tests?(\/|$)|musl/i.test(name) && !/license/i.test(name)))

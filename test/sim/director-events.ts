@@ -125,7 +125,7 @@ export const terminate: EventKind = {
     scene.gone(director);
     const { generation } = director.machine;
     director.terminate();
-    // TimeoutStopSec: whoever has not gone by then is killed, which it should not have come to.
+    // As a supervisor does: whoever has not gone by then is killed, which it should not have come to.
     const since = scene.truth.now;
     scene.site.scheduler.at(30_000, () => {
       if (!director.running || director.machine.generation !== generation) return;

@@ -308,12 +308,19 @@ describe('Alarms', () => {
   });
 
   it('tell VIPs that are withdrawn, but not those that nobody wants announced', async () => {
-    const withdrawn = (code: string) =>
-      alarms({}, ({ vips }) => {
+    const withdrawn = (code: string, more: Partial<ViewInputs> = {}, everAnnounced = true) =>
+      alarms(more, ({ vips }) => {
         const verdict = vips.get('10.0.0.1');
-        if (verdict !== undefined) vips.set('10.0.0.1', { ...verdict, announced: false, cause: { code, text: code } });
+        const gone = { announced: false, everAnnounced, cause: { code, text: code } };
+        if (verdict !== undefined) vips.set('10.0.0.1', { ...verdict, ...gone });
       });
     expect(await withdrawn('withdrawn')).to.deep.equal(['critical not-announced']);
+    // Awaited at a start; lost, if it was there already.
+    const young = { startedAt: (NOW - 5_000) as typeof NOW };
+    expect(await withdrawn('withdrawn', young, false)).to.deep.equal(['warning not-announced']);
+    expect(await withdrawn('withdrawn', young)).to.deep.equal(['critical not-announced']);
+    const notServed = ['Cannot serve on 10.0.0.1 port 9090: EADDRNOTAVAIL'];
+    expect(await alarms({ notServed })).to.deep.equal(['warning not-served']);
     expect(await withdrawn('bgp-off')).to.deep.equal([]);
     expect(await withdrawn('no-voters')).to.deep.equal([]);
   });

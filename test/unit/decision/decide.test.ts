@@ -163,6 +163,20 @@ describe('decision: announcing', () => {
       expect(scene.announced).to.deep.equal([VIP]);
     });
 
+    it('keeps one that has a weight when all checks are wrong, though others have none', () => {
+      const scene = announced();
+      scene.list(['cp1', 'cp2 weight 0']);
+      scene.up('cp1', 'cp2');
+      scene.settle();
+      scene.down('cp1');
+      scene.settle();
+      expect(scene.held()).to.deep.equal(['cp1']);
+      scene.down('cp2');
+      scene.settle();
+      expect(scene.wanted()).to.deep.equal(['10.9.0.1:80 10']);
+      expect(scene.announced).to.deep.equal([VIP]);
+    });
+
     it('does not count destinations of weight 0', () => {
       const scene = announced();
       scene.list(['cp1 weight 0', 'cp2 weight 0']);
