@@ -1,6 +1,7 @@
 // One configured peer: a session that dials and one that waits for the peer's call, which of them survives (RFC 4271
-// §6.8), and the routes that the peer should have, replayed whenever a session comes up. When to try again is in retry.ts, what
-// silence may mean in silence.ts, new keys in rekey.ts, what the log is told in peer-log.ts. speaker.ts owns it.
+// §6.8), and the routes that the peer should have, replayed whenever a session comes up. When to try again is in retry.ts, with
+// or without capabilities in plain.ts, what silence may mean in silence.ts, new keys in rekey.ts, what the log is told in
+// peer-log.ts. speaker.ts owns it.
 
 import type { PeerConfig } from '../config/types.ts';
 import type { Route } from '../decision/decision.ts';
@@ -18,6 +19,7 @@ import { encodeMessage } from './message.ts';
 import { hardReset, isLasting, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
 import { PeerLog } from './peer-log.ts';
+import { Plain } from './plain.ts';
 import { Rekey } from './rekey.ts';
 import { Retry } from './retry.ts';
 import { type PrefixLimits, type Prepared, prepare } from './rib.ts';
@@ -107,8 +109,7 @@ export class Peer {
   #stopped = false;
   /** The last attempt to connect was left out for a call of the peer's. */
   #yielded = false;
-  /** The peer refuses an OPEN with capabilities (RFC 5492 §3). */
-  #plain = false;
+  readonly #plain: Plain;
   #keys: TcpKeys;
   readonly #rekey: Rekey;
 
@@ -123,6 +124,7 @@ export class Peer {
       streams: () => this.#all.flatMap(({ stream }) => stream ?? []),
       log: (level, text) => this.#log.say(level, text, this.#leadingSide()),
     });
+    this.#plain = new Plain(config.families);
     this.#retry = new Retry(world, () => this.#again());
     this.#silence = new Silence(world.clock, context.drops, () => ({
       protection: this.#protection,
@@ -326,7 +328,7 @@ export class Peer {
           holdTimeSeconds,
           families,
           peerAs,
-          offers: this.#offers(),
+          offers: { ...this.#offers(), none: this.#plain.open(side) },
         }),
         collision: (agreed, on, patient) => this.#collision(side, agreed, on, patient),
         stateChanged: (from, to) => this.#stateChanged(side, from, to),
@@ -393,7 +395,7 @@ export class Peer {
       restarted: !this.served,
       forwarding: this.served || this.#context.forwarded(),
     };
-    return { none: this.#plain, gracefulRestart: mode === 'off' ? null : restart, hostname, softwareVersion };
+    return { gracefulRestart: mode === 'off' ? null : restart, hostname, softwareVersion };
   }
 
   #collision(side: Side, agreed: Negotiated, on: 'open' | 'keepalive', patient: boolean): Collision {
@@ -458,15 +460,14 @@ export class Peer {
   #ended(side: Side, cause: Cause): void {
     const upForMs = this.#upSide === side ? this.#context.world.clock.now() - this.#since : null;
     if (upForMs !== null) this.#gone(cause);
+    const refused = this.#plain.ended(side, cause);
     if (cause.is !== 'stopped') {
       // A call may be answered by another TTL than what follows it.
       const text = `${describeCause(cause)}${upForMs === null ? this.#silence.cause : ''}`;
       this.#log.complain(text, side);
       this.#retry.failed();
-      if (refusesCapabilities(cause) && !this.#plain) {
-        this.#plain = true;
-        this.#log.say('warn', 'The peer takes no capabilities: trying without', side);
-      } else if (isProtocolError(cause)) this.#retry.damp(upForMs);
+      if (refused) this.#log.say('warn', 'The peer takes no capabilities: trying once without', side);
+      else if (isProtocolError(cause)) this.#retry.damp(upForMs);
     }
     if (this.#stopped) return;
     if (side === 'passive' && !this.#retry.damped) this.#sessions.passive.start();
@@ -518,11 +519,6 @@ export class Peer {
 
 function limitsOf({ maximumPrefixes }: PeerConfig): PrefixLimits {
   return { total: null, 4: maximumPrefixes, 6: maximumPrefixes };
-}
-
-/** RFC 5492 §3: 2/4 from a speaker that knows no capabilities. */
-function refusesCapabilities(cause: Cause): boolean {
-  return cause.is === 'received' && cause.notification.code === 2 && cause.notification.subcode === 4;
 }
 
 /** Turn away a connection with a reason, without ever becoming a session. */
