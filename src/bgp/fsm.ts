@@ -172,7 +172,10 @@ function openSent(config: FsmConfig, state: State, event: Event): Step {
     }
     case 'open': {
       const { agreed } = event;
-      return [{ is: 'OpenConfirm', agreed }, [{ do: 'send', message: 'keepalive' }, ...holdTimers(config, agreed)]];
+      // deliberate: RFC 4271 §8.2.2 has no HoldTimer here where the hold time is zero, and so no end for a peer that falls
+      // silent before its KEEPALIVE. The one of our OPEN runs on until the session is up.
+      const timers = [...armHold(agreed), ...armKeepalive(config, agreed)];
+      return [{ is: 'OpenConfirm', agreed }, [{ do: 'send', message: 'keepalive' }, ...timers]];
     }
     default:
       return leave(event, 'fsmOpenSent');
@@ -192,7 +195,7 @@ function openConfirm(config: FsmConfig, state: State & { is: 'OpenConfirm' }, ev
     case 'keepalive':
       return [
         { is: 'Established', agreed: state.agreed },
-        [...armHold(state.agreed), { do: 'up', agreed: state.agreed }],
+        [...holdInSession(state.agreed), { do: 'up', agreed: state.agreed }],
       ];
     default:
       return leave(event, 'fsmOpenConfirm');
@@ -309,11 +312,9 @@ function open(): Action[] {
   ];
 }
 
-/** RFC 4271 §4.2: a hold time of zero means that nobody counts. */
-function holdTimers(config: FsmConfig, agreed: Negotiated): Action[] {
-  return agreed.holdTimeSeconds === 0
-    ? [{ do: 'disarm', timer: 'hold' }]
-    : [...armHold(agreed), ...armKeepalive(config, agreed)];
+/** RFC 4271 §4.2: a hold time of zero means that in a session nobody counts. */
+function holdInSession(agreed: Negotiated): Action[] {
+  return agreed.holdTimeSeconds === 0 ? [{ do: 'disarm', timer: 'hold' }] : armHold(agreed);
 }
 
 function armHold(agreed: Negotiated): Action[] {

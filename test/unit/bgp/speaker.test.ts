@@ -675,6 +675,16 @@ describe('bgp/speaker: a scripted peer', () => {
     expect(status(director)).to.include({ established: true, side: 'passive' });
   });
 
+  it('that wants no hold time and falls silent before its KEEPALIVE is not waited for for ever', async () => {
+    const { net, director, script } = await scripted();
+    const peer = script();
+    peer.open({ holdTimeSeconds: 0 });
+    await net.run(230);
+    expect(status(director).state).to.equal('OpenConfirm');
+    await net.run(11);
+    expect(peer.notifications).to.deep.equal(['4/0']);
+  });
+
   it('is left at once, silently, when it sends a NOTIFICATION', async () => {
     const { net, director, script } = await established();
     const peer = script();
