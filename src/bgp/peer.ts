@@ -71,6 +71,8 @@ export interface PeerStatus {
   readonly prefixesSent: number;
   /** Wanted, and kept back because the peer takes no more. */
   readonly prefixesKeptBack: number;
+  /** Our OPEN on this connection had none, because the peer has refused them. */
+  readonly withoutCapabilities: boolean;
   /** What the peer's OPEN offered, and who it says it is; empty and null before. */
   readonly peerCapabilities: readonly string[];
   readonly peerHostname: string | null;
@@ -284,6 +286,7 @@ export class Peer {
       families: agreed?.families ?? [],
       prefixesSent: session.prefixesSent,
       prefixesKeptBack: session.prefixesKeptBack,
+      withoutCapabilities: this.#plain.said(side),
       peerCapabilities: agreed?.peerCapabilities ?? [],
       peerHostname: agreed?.peerHostname ?? null,
       peerSoftware: agreed?.peerSoftware ?? null,
@@ -429,7 +432,11 @@ export class Peer {
       holdTimeSeconds: agreed.holdTimeSeconds,
     });
     for (const family of this.#config.families) {
-      if (!agreed.families.includes(family)) this.#log.say('warn', `The peer did not offer IPv${family} unicast`, side);
+      if (agreed.families.includes(family)) continue;
+      const why = this.#plain.said(side)
+        ? 'The peer has refused all capabilities, and with them'
+        : 'The peer did not offer';
+      this.#log.say('warn', `${why} IPv${family} unicast`, side);
     }
     // With BFD somebody else watches; without it a router would follow the routes of a dead director for long.
     const unwatched = agreed.holdTimeSeconds === 0 && this.#config.holdTimeSeconds !== 0 && this.#config.bfd === null;
@@ -460,11 +467,12 @@ export class Peer {
   #ended(side: Side, cause: Cause): void {
     const upForMs = this.#upSide === side ? this.#context.world.clock.now() - this.#since : null;
     if (upForMs !== null) this.#gone(cause);
+    const plain = this.#plain.said(side);
     const refused = this.#plain.ended(side, cause);
     if (cause.is !== 'stopped') {
       // A call may be answered by another TTL than what follows it.
       const text = `${describeCause(cause)}${upForMs === null ? this.#silence.cause : ''}`;
-      this.#log.complain(text, side);
+      this.#log.complain(plain ? `${text} (our OPEN was without capabilities)` : text, side);
       this.#retry.failed();
       if (refused) this.#log.say('warn', 'The peer takes no capabilities: trying once without', side);
       else if (isProtocolError(cause)) this.#retry.damp(upForMs);

@@ -1,6 +1,6 @@
 // `anybal status`: asks the daemon for its View and prints it for a person, what is wrong first. Called by main.ts.
 
-import type { Alarm, CheckHistory, KernelView, ServerView, ServiceView, View } from '../control/types.ts';
+import type { Alarm, CheckHistory, KernelView, PeerView, ServerView, ServiceView, View } from '../control/types.ts';
 import { printEndpoint } from '../lib/address.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import { escaped } from '../log/format.ts';
@@ -150,8 +150,13 @@ function peerRows({ peers }: View): readonly (readonly string[])[] {
     `AS ${peer.localAs} to ${peer.remoteAs ?? '?'}`,
     `${peer.state} for ${duration(peer.forSeconds)}`,
     `${peer.prefixesSent} routes${peer.prefixesKeptBack === 0 ? '' : `, ${peer.prefixesKeptBack} TOO MANY`}`,
-    peer.lastError ?? [peer.peerHostname, peer.peerSoftware].filter((word) => word !== null).join(', '),
+    peer.lastError ?? aboutPeer(peer),
   ]);
+}
+
+function aboutPeer({ withoutCapabilities, peerHostname, peerSoftware }: PeerView): string {
+  const words = [withoutCapabilities ? 'without capabilities' : null, peerHostname, peerSoftware];
+  return words.filter((word) => word !== null).join(', ');
 }
 
 function bfdRows({ bfd }: View): readonly (readonly string[])[] {

@@ -88,6 +88,8 @@ export interface PeerInput {
   /** Wanted, and kept back because the peer takes no more. */
   readonly prefixesKeptBack: number;
   readonly holdTimeSeconds: number | null;
+  /** This connection goes without any of ours: the peer has refused them. */
+  readonly withoutCapabilities: boolean;
   /** Names of what the peer's OPEN offered, and who it says it is. */
   readonly peerCapabilities: readonly string[];
   readonly peerHostname: string | null;
@@ -248,6 +250,8 @@ export interface PeerView {
   /** Wanted, and kept back because the peer takes no more. */
   readonly prefixesKeptBack: number;
   readonly holdTimeSeconds: number | null;
+  /** This connection goes without any of ours: the peer has refused them. */
+  readonly withoutCapabilities: boolean;
   /** Names of what the peer's OPEN offered, and who it says it is. */
   readonly peerCapabilities: readonly string[];
   readonly peerHostname: string | null;

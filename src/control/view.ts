@@ -171,7 +171,8 @@ function vipViews(decision: Decision, peers: readonly PeerInput[], now: Mono): r
 
 function peerView({ since, ...peer }: PeerInput, now: Mono): PeerView {
   const { name, address, localAddress, localAs, remoteAs, state, side, established, lastError } = peer;
-  const { prefixesSent, prefixesKeptBack, holdTimeSeconds, peerCapabilities, peerHostname, peerSoftware } = peer;
+  const { prefixesSent, prefixesKeptBack, holdTimeSeconds, withoutCapabilities } = peer;
+  const { peerCapabilities, peerHostname, peerSoftware } = peer;
   return {
     name,
     address,
@@ -185,6 +186,7 @@ function peerView({ since, ...peer }: PeerInput, now: Mono): PeerView {
     holdTimeSeconds,
     prefixesSent,
     prefixesKeptBack,
+    withoutCapabilities,
     peerCapabilities,
     peerHostname,
     peerSoftware,

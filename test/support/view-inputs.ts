@@ -160,6 +160,7 @@ export function peer(is: Partial<PeerInput> = {}): PeerInput {
     prefixesSent: 2,
     prefixesKeptBack: 0,
     holdTimeSeconds: 9,
+    withoutCapabilities: false,
     peerCapabilities: ['multiprotocol', 'as4'],
     peerHostname: null,
     peerSoftware: null,

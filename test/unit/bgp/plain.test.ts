@@ -71,14 +71,19 @@ describe('bgp/plain: a router that refuses capabilities', () => {
   });
 
   it('has all of them again after one that it had refused by mistake', async () => {
-    const { net, calls, status, last } = await answering((peer, _call, count) => (count === 1 ? refuse : greet)(peer));
+    const { net, director, calls, status, last } = await answering((peer, _call, count) =>
+      (count === 1 ? refuse : greet)(peer),
+    );
     await net.until(() => status().established, 5);
-    expect(status().families).to.deep.equal([4]);
+    expect(status()).to.deep.include({ families: [4], withoutCapabilities: true });
+    expect(director.lines().join('\n'))
+      .to.include('The peer has refused all capabilities, and with them IPv6 unicast')
+      .and.not.include('did not offer');
     lose(last());
     await net.until(() => !status().established, 5);
     await net.until(() => status().established, 5);
     expect(calls).to.deep.equal(['full', 'plain', 'full']);
-    expect(status().families).to.deep.equal([4, 6]);
+    expect(status()).to.deep.include({ families: [4, 6], withoutCapabilities: false });
   });
 
   for (const [how, end] of [
@@ -93,12 +98,13 @@ describe('bgp/plain: a router that refuses capabilities', () => {
     ['refused as the one before it', refuse],
   ] as const) {
     it(`is offered them again after an attempt without that was ${how}`, async () => {
-      const { net, calls, status } = await answering(
+      const { net, director, calls, status } = await answering(
         (peer, call, count) => (count === 1 ? refuse : call === 'plain' ? end : greet)(peer),
         { localAs: 4_200_000_001 },
       );
       await net.until(() => status().established, 30);
       expect(calls).to.deep.equal(['full', 'plain', 'full']);
+      expect(director.lines().filter((line) => line.endsWith('(our OPEN was without capabilities)'))).to.have.length(1);
     });
   }
 

@@ -134,6 +134,13 @@ Kernel
     expect(printStatus(view)).to.match(/cp1 .* weight 5 of 10 .* up, weight 5 instead of 10 \(Agent: 50%\)$/m);
   });
 
+  it('says of a session without capabilities that it is one', async () => {
+    const view = makeView(
+      await inputs(() => {}, { peers: [peer({ withoutCapabilities: true, peerHostname: 'cr1' })] }),
+    );
+    expect(printStatus(view)).to.match(/192\.0\.2\.1 .* 2 routes {2}without capabilities, cr1$/m);
+  });
+
   it('in a dry run announces nothing', async () => {
     const dry = await inputs();
     const { reconciler } = dry;
