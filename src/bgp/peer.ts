@@ -14,7 +14,7 @@ import { describeCause, isProtocolError } from './cause.ts';
 import { collide, type Side, survivor } from './collision.ts';
 import { type Counters, newCounters } from './counters.ts';
 import type { Drops, Protection } from './drops.ts';
-import type { Cause, State, StateName } from './fsm.ts';
+import type { Cause, FsmConfig, State, StateName } from './fsm.ts';
 import { encodeMessage } from './message.ts';
 import { hardReset, isLasting, type Notification, notification } from './notification.ts';
 import type { Negotiated, Offers } from './open.ts';
@@ -170,6 +170,8 @@ export class Peer {
   reconfigure(config: PeerConfig): void {
     const before = this.#config;
     this.#config = config;
+    const same = before.dscp === config.dscp && before.sendHoldSeconds === config.sendHoldSeconds;
+    if (!same && this.#upSide !== null) this.#tuneSession(this.#upSide);
     if (before.maximumPrefixes === config.maximumPrefixes) return;
     for (const session of this.#all) session.limit();
     this.#sayKeptBack();
@@ -306,15 +308,10 @@ export class Peer {
   #newSession(side: Side): Session {
     const { world } = this.#context;
     const { address, port, localAddress, localAs, peerAs, holdTimeSeconds, families } = this.#config;
-    const { connectTimeoutSeconds, keepaliveSeconds, sendHoldSeconds } = this.#config;
     return new Session(
       world,
       {
-        passive: side === 'passive',
-        // With TCP-MD5 or a dropped SYN nobody says no (RFC 4271 §8, ConnectRetryTime).
-        connectRetrySeconds: connectTimeoutSeconds,
-        keepaliveSeconds,
-        sendHoldSeconds,
+        fsm: () => this.#fsmConfig(side),
         limits: () => limitsOf(this.#config),
         deferred: () => this.#config.gracefulRestart === 'restart' && !this.#context.complete(),
         connect: () => ({
@@ -344,6 +341,17 @@ export class Peer {
       },
       this.#counters,
     );
+  }
+
+  #fsmConfig(side: Side): FsmConfig {
+    const { connectTimeoutSeconds, keepaliveSeconds, sendHoldSeconds } = this.#config;
+    // With TCP-MD5 or a dropped SYN nobody says no (RFC 4271 §8, ConnectRetryTime).
+    return {
+      passive: side === 'passive',
+      connectRetrySeconds: connectTimeoutSeconds,
+      keepaliveSeconds,
+      sendHoldSeconds,
+    };
   }
 
   /** Throws ENOKEY: without its key nothing may be said to this peer. */
@@ -443,7 +451,7 @@ export class Peer {
     if (unwatched)
       this.#log.say('warn', 'The peer wants no hold time: it would not notice when this director dies', side);
     this.#sessions[side === 'active' ? 'passive' : 'active'].dump();
-    this.#givePatience(side);
+    this.#tuneSession(side);
     // They may have changed while the connection was made.
     if (this.#keys.ao !== null) this.#rekey.set(this.#keys.ao);
     this.#context.onPeerState(this.name, { established: true, since: this.#since });
@@ -452,14 +460,17 @@ export class Peer {
     this.#sayKeptBack();
   }
 
-  /** The kernel also counts the time for which the peer does not read; on that RFC 9687 has the last word. 0: the system's. */
-  #givePatience(side: Side): void {
-    const { holdTimeSeconds, sendHoldSeconds } = this.#config;
+  /**
+   * What a connection that is up has as it is configured now. The kernel also counts the time for which the peer does not read; on
+   * that RFC 9687 has the last word. 0: the system's.
+   */
+  #tuneSession(side: Side): void {
+    const { holdTimeSeconds, sendHoldSeconds, dscp } = this.#config;
     const seconds = sendHoldSeconds === 0 ? 0 : Math.max(holdTimeSeconds, sendHoldSeconds);
     try {
-      this.#sessions[side].stream?.tune?.({ userTimeoutMs: seconds * 1000 });
+      this.#sessions[side].stream?.tune?.({ userTimeoutMs: seconds * 1000, dscp });
     } catch (error) {
-      this.#log.say('warn', `The connection keeps its time limit: ${errorText(error)}`, side);
+      this.#log.say('warn', `The connection keeps its time limit and DSCP: ${errorText(error)}`, side);
     }
   }
 

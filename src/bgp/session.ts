@@ -26,7 +26,9 @@ export interface SessionWorld {
   readonly streams: Streams;
 }
 
-export interface SessionConfig extends FsmConfig {
+export interface SessionConfig {
+  /** As it is now: timers that run keep their time. */
+  fsm(): FsmConfig;
   /** For each attempt. Throws a SystemError: there is no way to dial as wanted. */
   connect(): ConnectOptions;
   /** How many of our prefixes the peer takes. */
@@ -218,7 +220,7 @@ export class Session {
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
         const from = this.#state;
-        const [to, actions] = step(this.#config, from, next);
+        const [to, actions] = step(this.#config.fsm(), from, next);
         this.#state = to;
         if (from.is !== to.is) this.#hooks.stateChanged(from, to);
         for (const action of actions) this.#perform(action);

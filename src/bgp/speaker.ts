@@ -287,7 +287,10 @@ function sessionIdentity(peer: PeerConfig, { routerId }: SpeakerConfig): string 
   // Everything but what reconfigure() takes over, and what is in the routes anyway.
   const { place, connectRetrySeconds, password, maximumPrefixes, gracefulShutdownSeconds, bfd, ...session } = peer;
   const { asPath, prepends, med, localPref, communities, largeCommunities, extendedCommunities, ...fixed } = session;
-  const { linkBandwidth, nextHopIpv4, nextHopIpv6, tcpAoFile, ...identity } = fixed;
+  const { linkBandwidth, nextHopIpv4, nextHopIpv6, tcpAoFile, dscp, ...timed } = fixed;
+  const { connectTimeoutSeconds, keepaliveSeconds, sendHoldSeconds, gracefulRestartSeconds, ...identity } = timed;
+  // Only with `restart` our OPEN says it.
+  const restart = identity.gracefulRestart === 'restart' ? gracefulRestartSeconds : null;
   // A key can be changed in a session, but not given to one, nor taken away.
-  return JSON.stringify([identity, routerId, password === null, tcpAoFile === null]);
+  return JSON.stringify([identity, restart, routerId, password === null, tcpAoFile === null]);
 }

@@ -26,9 +26,9 @@ const SETTINGS: readonly ((peer: PeerConfig, i: number) => PeerConfig | null)[] 
   (peer, i) => ({ ...peer, localAs: 64_600 + i }),
   (peer) => ({ ...peer, families: peer.families.length === 2 ? [4] : [4, 6] }),
   (peer, i) => ({ ...peer, gracefulRestart: 'restart', gracefulRestartSeconds: 1 + i }),
-  (peer, i) => ({ ...peer, connectRetrySeconds: 1 + (i % 5) }),
+  (peer, i) => ({ ...peer, connectRetrySeconds: 1 + (i % 5), connectTimeoutSeconds: 1 + i, keepaliveSeconds: 1 + i }),
   (peer, i) => ({ ...peer, med: i, communities: [i], prepends: i % 3, maximumPrefixes: 1_000 + i }),
-  (peer, i) => ({ ...peer, gracefulShutdownSeconds: i % 5 }),
+  (peer, i) => ({ ...peer, gracefulShutdownSeconds: i % 5, sendHoldSeconds: 480 + i, dscp: i % 64 }),
   // Its password is another one, which readKeys() finds in its file.
   (peer) => ({ ...peer }),
 ];

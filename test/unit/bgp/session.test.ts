@@ -66,10 +66,7 @@ function establishedSession() {
   const session = new Session(
     { clock, random: () => 0.5, streams: { connect: never, secure: never, listen: never } },
     {
-      passive: true,
-      connectRetrySeconds: 5,
-      keepaliveSeconds: null,
-      sendHoldSeconds: null,
+      fsm: () => ({ passive: true, connectRetrySeconds: 5, keepaliveSeconds: null, sendHoldSeconds: null }),
       connect: () => stream.remote,
       limits: () => NO_LIMITS,
       deferred: () => false,

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { PeerConfig } from '../../../src/config/types.ts';
 import { Knife } from '../../../src/lib/cut.ts';
 import { notification } from '../../../src/bgp/notification.ts';
-import type { Stream } from '../../../src/world/world.ts';
+import type { Stream, TcpOptions } from '../../../src/world/world.ts';
 import type { Host } from '../../sim/network.ts';
 import { BgpNet, type Node, peerConfig, route, Script } from '../../support/bgp-net.ts';
 
@@ -429,6 +429,57 @@ describe('bgp/speaker: configuration by difference', () => {
     await net.run(10);
     expect(wire).to.deep.equal(['director>192.0.2.1 type 3 6/3']);
     expect(director.speaker.status()).to.have.length(2);
+  });
+
+  it('gives a session that is up what needs no new one', async () => {
+    const net = new BgpNet();
+    const router = net.node('router', [ROUTER], true);
+    let tuned: TcpOptions = {};
+    const director = net.node('director', [DIRECTOR], false, {
+      stream: (options) => {
+        tuned = { ...tuned, ...options };
+      },
+    });
+    await router.configure({ peers: [directorPeer({ holdTimeSeconds: 90 })] });
+    const before = routerPeer({
+      holdTimeSeconds: 90,
+      keepaliveSeconds: 30,
+      sendHoldSeconds: 480,
+      gracefulRestart: 'helper',
+    });
+    await director.configure({ peers: [before] });
+    await net.until(() => up(director), 5);
+    const sent = async (seconds: number) => {
+      const { messagesOut } = status(director).counters;
+      await net.run(seconds);
+      return status(director).counters.messagesOut - messagesOut;
+    };
+    expect(await sent(60)).to.be.within(2, 3);
+    expect(tuned).to.include({ dscp: before.dscp, userTimeoutMs: 480_000 });
+    const changes = {
+      keepaliveSeconds: 2,
+      sendHoldSeconds: 600,
+      dscp: 10,
+      connectTimeoutSeconds: 9,
+      gracefulRestartSeconds: 7,
+    };
+    await director.configure({ peers: [{ ...before, ...changes }] });
+    expect(tuned).to.include({ dscp: 10, userTimeoutMs: 600_000 });
+    await net.run(30);
+    expect(await sent(60)).to.be.within(29, 41);
+    // More than a third of the hold time is never waited.
+    await director.configure({ peers: [{ ...before, keepaliveSeconds: 90 }] });
+    await net.run(300);
+    expect(director.states).to.deep.equal(['cr1 up']);
+    expect(status(director).counters.established).to.equal(1);
+  });
+
+  it('ends one for the time of a graceful restart where the peer was told of it', async () => {
+    const { net, director } = await pair({ gracefulRestart: 'restart' });
+    await net.until(() => up(director), 5);
+    await director.configure({ peers: [routerPeer({ gracefulRestart: 'restart', gracefulRestartSeconds: 7 })] });
+    await net.until(() => up(director), 5);
+    expect(director.states).to.deep.equal(['cr1 up', 'cr1 down', 'cr1 up']);
   });
 
   it('goes on without a listener whose port is taken, and says so', async () => {
