@@ -11,10 +11,15 @@ export interface Named {
   readonly port: number;
 }
 
+/** So many different ones are remembered. */
+const COMPLAINTS = 16;
+
 export class PeerLog {
   readonly #log: Log;
   readonly #peer: Named;
   #lastError: string | null = null;
+  /** Said since a session came up, oldest first. */
+  readonly #complaints = new Set<string>();
   /** Of this session. */
   readonly #refused = new Set<string>();
   #malformed = false;
@@ -44,8 +49,18 @@ export class PeerLog {
   }
 
   complain(text: string, side: Side): void {
-    if (text !== this.#lastError) this.say('warn', text, side);
+    this.warnOnce(text, side);
     this.#lastError = text;
+  }
+
+  /** Once until a session comes up: a router may fail in two ways by turns. */
+  warnOnce(text: string, side: Side): void {
+    if (this.#complaints.has(text)) return;
+    // What a NOTIFICATION says is the peer's, and may be another text each time.
+    const [oldest] = this.#complaints;
+    if (oldest !== undefined && this.#complaints.size >= COMPLAINTS) this.#complaints.delete(oldest);
+    this.#complaints.add(text);
+    this.say('warn', text, side);
   }
 
   /** Without a word, and only if nothing else is known. */
@@ -55,6 +70,7 @@ export class PeerLog {
 
   sessionUp(): void {
     this.#lastError = null;
+    this.#complaints.clear();
     this.#malformed = false;
   }
 

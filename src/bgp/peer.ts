@@ -485,7 +485,7 @@ export class Peer {
       const text = `${describeCause(cause)}${upForMs === null ? this.#silence.cause : ''}`;
       this.#log.complain(plain ? `${text} (our OPEN was without capabilities)` : text, side);
       this.#retry.failed();
-      if (refused) this.#log.say('warn', 'The peer takes no capabilities: trying once without', side);
+      if (refused) this.#log.warnOnce('The peer takes no capabilities: trying once without', side);
       else if (isProtocolError(cause)) this.#retry.damp(upForMs);
     }
     if (this.#stopped) return;

@@ -214,6 +214,34 @@ describe('bgp/speaker: reconnecting', () => {
     expect(director.lines()).to.have.length.below(8);
   });
 
+  it('says once of each way in which a router fails that it fails so, until a session comes up', async () => {
+    const net = new BgpNet();
+    const director = net.node('director', [DIRECTOR]);
+    const router = net.network.host('router', [ROUTER]);
+    let calls = 0;
+    let works = false;
+    net.network.listen(router, director.life, { address: ROUTER, port: 179 }, (stream: Stream) => {
+      calls++;
+      const script = new Script(stream);
+      if (!works) return stream.close(calls % 2 === 0 ? 'rst' : 'fin');
+      script.open({ holdTimeSeconds: 0 });
+      script.say({ is: 'keepalive' });
+      director.life.after(1000, () => stream.close('rst'));
+    });
+    const warnings = () => director.log.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    await director.configure({ peers: [routerPeer()] });
+    await net.run(60);
+    expect(calls).to.be.above(5);
+    const both = ['Connection failed: closed by the peer', 'Connection failed: ECONNRESET'];
+    expect(warnings()).to.deep.equal(both);
+    expect(both).to.include(status(director).lastError);
+    works = true;
+    await net.until(() => up(director), 10);
+    works = false;
+    await net.run(60);
+    expect(warnings().filter((text) => text === both[0])).to.have.length(2);
+  });
+
   it('waits no longer than it is told to between tries', async () => {
     const net = new BgpNet();
     const director = net.node('director', [DIRECTOR]);
