@@ -39,7 +39,8 @@ export class Session {
   #config: BfdSessionConfig;
   #state: State;
   #since: Mono;
-  #lastError: string | null = null;
+  /** Of what comes or of what is sent, until that works again. */
+  #lastError: { readonly of: 'receive' | 'send'; readonly text: string } | null = null;
   readonly #timers = new Map<Timer, () => void>();
 
   constructor(world: SessionWorld, config: BfdSessionConfig, discriminator: number, handlers: SessionHandlers) {
@@ -75,12 +76,13 @@ export class Session {
     const judged = verify(packet, bytes, this.#config.auth, this.#state.receiveSequence, this.#world.digest);
     if (typeof judged === 'string') return this.discard(judged);
     this.counters.packetsIn++;
+    if (this.#lastError?.of === 'receive') this.#lastError = null;
     this.#do({ on: 'packet', packet, sequence: judged.sequence });
   }
 
   discard(reason: Discard): void {
     this.counters.discarded++;
-    this.#lastError = `packet discarded: ${DISCARDS[reason]}`;
+    this.#lastError = { of: 'receive', text: `packet discarded: ${DISCARDS[reason]}` };
   }
 
   /** RFC 5880 §6.8.15: the other side must not rely on us, whatever it says, until `release`. */
@@ -135,7 +137,7 @@ export class Session {
       detectionMs: us === null ? null : us / 1000,
       auth: auth?.type ?? null,
       counters: { ...this.counters },
-      lastError: this.#lastError,
+      lastError: this.#lastError?.text ?? null,
     };
   }
 
@@ -194,9 +196,10 @@ export class Session {
     try {
       this.#handlers.send(sign(packet, this.#config.auth, sequence, this.#world.digest));
       this.counters.packetsOut++;
+      if (this.#lastError?.of === 'send') this.#lastError = null;
     } catch (error) {
       this.counters.sendErrors++;
-      this.#lastError = errorText(error);
+      this.#lastError = { of: 'send', text: errorText(error) };
     }
   }
 

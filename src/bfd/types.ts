@@ -89,6 +89,6 @@ export interface BfdStatus {
   readonly detectionMs: number | null;
   readonly auth: AuthType | null;
   readonly counters: Readonly<BfdCounters>;
-  /** Why packets were last discarded or not sent; for people. */
+  /** Why packets were last discarded or not sent, until some are taken or sent again; for people. */
   readonly lastError: string | null;
 }

@@ -1,6 +1,15 @@
 // `anybal status`: asks the daemon for its View and prints it for a person, what is wrong first. Called by main.ts.
 
-import type { Alarm, CheckHistory, KernelView, PeerView, ServerView, ServiceView, View } from '../control/types.ts';
+import type {
+  Alarm,
+  BfdView,
+  CheckHistory,
+  KernelView,
+  PeerView,
+  ServerView,
+  ServiceView,
+  View,
+} from '../control/types.ts';
 import { printEndpoint } from '../lib/address.ts';
 import { errorText, SystemError } from '../lib/errors.ts';
 import { escaped } from '../log/format.ts';
@@ -166,9 +175,15 @@ function bfdRows({ bfd }: View): readonly (readonly string[])[] {
     transmitMs === null ? 'sends nothing' : `every ${transmitMs} ms`,
     detectionMs === null ? 'never heard of' : `detects in ${detectionMs} ms`,
     `${counters.downs} downs`,
-    state === 'Up' ? '' : `${diagnostic}; the peer says: ${remote?.diagnostic ?? 'nothing'}`,
+    state === 'Up' ? '' : downWhy(diagnostic, remote),
     state === 'Up' ? '' : (lastError ?? ''),
   ]);
+}
+
+/** RFC 5882 §3.2: AdminDown is somebody's wish. */
+function downWhy(diagnostic: string, remote: BfdView['remote']): string {
+  if (remote?.state === 'AdminDown') return 'AdminDown: taken down by the administrator of the peer';
+  return `${diagnostic}; the peer says: ${remote === null ? 'nothing' : `${remote.state}, ${remote.diagnostic}`}`;
 }
 
 function kernelRows(kernel: KernelView): readonly (readonly string[])[] {

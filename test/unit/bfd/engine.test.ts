@@ -171,6 +171,9 @@ describe('BFD engine', () => {
       expect(a.status(B).counters.discarded).to.equal(1);
       expect(a.status(B).lastError).to.equal('packet discarded: My Discriminator is zero');
       expect(a.status(B).state).to.equal('Up');
+      // The next one is right.
+      await net.run(1);
+      expect(a.status(B).lastError).to.equal(null);
     });
   });
 

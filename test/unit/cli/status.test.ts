@@ -141,6 +141,19 @@ Kernel
     expect(printStatus(view)).to.match(/192\.0\.2\.1 .* 2 routes {2}without capabilities, cr1$/m);
   });
 
+  it('does not take maintenance of the peer for a failure of BFD', async () => {
+    const remote = { ...bfdSession().remote, diagnostic: 'No Diagnostic' };
+    const printed = async (state: 'AdminDown' | 'Down') => {
+      const down = bfdSession({ state: 'Down', diagnostic: 'Neighbor Signaled Session Down' });
+      if (down.remote === null) throw new Error('no remote');
+      return printStatus(
+        makeView(await inputs(() => {}, { bfd: [{ ...down, remote: { ...down.remote, ...remote, state } }] })),
+      );
+    };
+    expect(await printed('AdminDown')).to.match(/ 3 downs {2}AdminDown: taken down by the administrator of the peer$/m);
+    expect(await printed('Down')).to.match(/ {2}Neighbor Signaled Session Down; the peer says: Down, No Diagnostic$/m);
+  });
+
   it('in a dry run announces nothing', async () => {
     const dry = await inputs();
     const { reconciler } = dry;
