@@ -39,6 +39,12 @@ stands for another key of the section.
 Lists are written as in Python:
 .BR "[ 'a', 'b' ]" .
 .PP
+A peer is known by the name of its section: under another name it is another peer, with a session of its own.
+A session is ended and begun again for what the OPENs say (AS numbers, router id, hold time, families, graceful restart),
+for its addresses, port, TTL and
+.BR passive ,
+and for a first key or none; for all else it is not.
+.PP
 A section that can not be used is named with its line and runs on as it was last good; the others are not affected.
 .BR "anybal check" " tells what is wrong with a file before it is used."
 Options that no version of PyBal is named for are anybal's own.`;

@@ -144,7 +144,7 @@ export const SESSION_OPTIONS = [
     max: 65_535,
     default: null,
     example: '480',
-    doc: 'A peer that reads nothing for so many seconds is left (RFC 9687); 0: never. Without it: twice the hold time, at least 480.',
+    doc: 'A peer that leaves us no room to send for so many seconds is left (RFC 9687); 0: never. What fits into the buffers on the way is not noticed. Without it: twice the hold time, at least 480.',
   },
   {
     name: 'connect-retry',

@@ -29,7 +29,7 @@ export function printExample(modules: readonly MonitorModule[]): string {
     '',
     '[global]',
     ...GLOBAL_OPTIONS.map((row) => option(row)),
-    heading('A BGP peer with settings of its own. The section may come any number of times.'),
+    heading('A BGP peer with settings of its own, any number of times. Under another name it is another peer.'),
     '#[peer 192.0.2.1]',
     ...PEER_OPTIONS.map((row) => option(row)),
     heading('A service. The name in the brackets is the name of its pool.'),
