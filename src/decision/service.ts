@@ -128,7 +128,9 @@ function standing(
   const health: ServerHealth | null =
     facts.config.monitors.length === 0 ? UNMONITORED : (facts.health.get(host) ?? null);
   const is = health?.is ?? 'unknown';
-  const known = before !== null && (before.stands === 'up' || before.stands === 'down' || before.unknownSince !== null);
+  // A verdict is about an address: what is new there is not taken for up.
+  const known =
+    before?.address === address && (before.stands === 'up' || before.stands === 'down' || before.unknownSince !== null);
   const unknownSince = is === 'unknown' && known ? (before.unknownSince ?? now) : null;
   const stands = standsFor(facts, is, before, address, unknownSince, now);
   const upNow = stands === 'up';

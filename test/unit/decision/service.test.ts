@@ -392,6 +392,20 @@ describe('decision: the pool of a service', () => {
       expect(scene.server('cp1').stands).to.equal('up');
     });
 
+    it('does not take a server for up at an address where nothing is known of it', () => {
+      const nothing = { is: 'health', service: 'text', host: 'cp1', health: null } as const;
+      for (const between of [true, false]) {
+        const scene = running(['cp1', 'cp2', 'cp3']);
+        const lost = [scene.address('cp1', null), nothing];
+        if (between) expect(scene.tell(...lost) && scene.pooled()).to.deep.equal(['cp2', 'cp3']);
+        scene.tell(...lost, scene.address('cp1', '10.9.0.99'));
+        expect(scene.server('cp1').stands).to.equal('unknown');
+        expect(scene.pooled()).to.deep.equal(['cp2', 'cp3']);
+        scene.up('cp1');
+        expect(scene.pooled()).to.deep.equal(['cp1', 'cp2', 'cp3']);
+      }
+    });
+
     it('still believes results that it has', () => {
       const scene = running(['cp1', 'cp2', 'cp3']);
       scene.unknown('cp1', 'cp2');
