@@ -87,13 +87,14 @@ export class HealthRunner {
 
   /**
    * The resolver's answer for a host. The first address is used at once. Another one is checked first and replaces the old
-   * one when it is up, or at once if the old one is not up. Null keeps the last. May come before the host is configured, but not
-   * before a configuration without it.
+   * one when it is up, or at once if the old one is not up and nobody who is up has the new one. Null keeps the one in use
+   * until another host is to have it and is up there. No two hosts of a service may be given one address at a time. May come
+   * before the host is configured, but not before a configuration without it.
    */
   candidate(service: string, host: string, address: string | null): void {
     let candidates = this.#candidates.get(service);
     if (candidates === undefined) this.#candidates.set(service, (candidates = new Map<string, string | null>()));
-    if (address !== null || !candidates.has(host)) candidates.set(host, address);
+    candidates.set(host, address);
     this.#services.get(service)?.candidate(host, address);
   }
 

@@ -27,33 +27,62 @@ export class Server implements Reworded {
 
   candidate(address: string | null): void {
     if (address === null) {
+      this.#giveUp();
       if (this.#current === null && !this.#toldNoAddress) this.#tellAddress(null);
       return;
     }
     if (address === (this.#next ?? this.#current)?.address) return;
-    this.#next?.stop();
-    this.#try(null);
+    this.#giveUp();
     if (address === this.#current?.address) return;
-    if (this.#current === null || !this.#current.standsUp) {
+    if (this.#mayHurryTo(address)) {
       this.#use(new Probe(this, address));
     } else {
-      this.service.log(
-        'info',
-        `Server ${this.host} has a new address ${address}, checking it before it replaces ${this.#current.address}`,
-      );
+      const rival = this.service.places.user(address);
+      const there = rival === undefined ? '' : `, where ${rival.host} still is`;
+      const first = this.#current === null ? 'it first' : `it before it replaces ${this.#current.address}`;
+      this.service.log('info', `Server ${this.host} has a new address ${address}${there}, checking ${first}`);
       const next = new Probe(this, address);
       this.#try(next);
       this.onTransition(next);
     }
   }
 
+  /** The address that is being tried out, if it is this one, is to be somebody else's. */
+  spare(address: string): void {
+    if (address === this.#next?.address) this.#giveUp();
+  }
+
+  /** The address in use is not this server's any more: on to the next one, or to none. */
+  leave(why: string): void {
+    if (this.#next !== null && !this.service.places.isServing(this.#next.address)) return this.#use(this.#next);
+    this.service.log('warn', `Server ${this.host} has no address any more: ${this.#current?.address} ${why}`);
+    this.#letGo();
+  }
+
   /** The VIP's family changed: the address is of the wrong one. */
   forgetAddress(): void {
-    this.stop();
+    this.#giveUp();
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    const before = this.#current;
+    this.service.around.rewording.forget(this);
+    before?.stop();
     this.#current = this.#health = null;
-    this.#try(null);
     this.#tellAddress(null);
     this.#emitHealth(null);
+    this.service.places.move(this, before, null);
+  }
+
+  /** What it waited for may have come. */
+  hurry(): void {
+    if (this.#next !== null && this.#mayHurryTo(this.#next.address)) this.#use(this.#next);
+  }
+
+  /** Nothing that is up is lost by it. */
+  #mayHurryTo(address: string): boolean {
+    return this.#current?.standsUp !== true && !this.service.places.isServing(address);
   }
 
   syncMonitors(): void {
@@ -67,7 +96,8 @@ export class Server implements Reworded {
   onTransition(probe: Probe): void {
     if (probe === this.#current) {
       this.#tellHealth();
-      if (this.#next !== null && !this.#current.standsUp) this.#use(this.#next);
+      this.hurry();
+      this.service.places.changed(probe.address);
     } else if (probe === this.#next && probe.combined(null).is === 'up') {
       this.#use(probe);
     }
@@ -90,6 +120,15 @@ export class Server implements Reworded {
     for (const probe of [this.#current, this.#next]) if (probe !== null) yield* probe.checks;
   }
 
+  get isUp(): boolean {
+    return this.#current?.standsUp === true;
+  }
+
+  /** The one that is being tried out. */
+  get nextAddress(): string | null {
+    return this.#next?.address ?? null;
+  }
+
   isCandidate(probe: Probe): boolean {
     return probe === this.#next;
   }
@@ -100,11 +139,18 @@ export class Server implements Reworded {
     this.#next?.stop();
   }
 
+  /** After it was stopped. */
+  vacate(): void {
+    this.service.places.tries(this, false);
+    this.service.places.move(this, this.#current, null);
+  }
+
   #use(probe: Probe): void {
     const before = this.#current;
     this.#current = probe;
     this.#try(null);
     before?.stop();
+    this.service.places.move(this, before, probe);
     if (before !== null) {
       this.service.log('info', `Server ${this.host} is now at ${probe.address} (was ${before.address})`);
     }
@@ -112,10 +158,16 @@ export class Server implements Reworded {
     this.#tellHealth();
   }
 
+  #giveUp(): void {
+    this.#next?.stop();
+    this.#try(null);
+  }
+
   /** What leads there has to be made before it can be checked. */
   #try(probe: Probe | null): void {
     if (probe === this.#next) return;
     this.#next = probe;
+    this.service.places.tries(this, probe !== null);
     const address = probe?.address ?? null;
     this.service.around.emit({ is: 'candidate', service: this.service.config.name, host: this.host, address });
   }

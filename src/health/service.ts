@@ -13,6 +13,7 @@ import { Instance, type MonitorToRun, type SharedInstances } from './instance.ts
 import type { MonitorModule } from './monitor.ts';
 import type { Lateness } from './lateness.ts';
 import { pathName } from './pair.ts';
+import { Places } from './places.ts';
 import type { Rewording } from './rewording.ts';
 import { Server } from './server.ts';
 import type { Ticks } from './ticks.ts';
@@ -55,6 +56,7 @@ export interface ServiceMonitor extends MonitorToRun {
 export class Service {
   readonly #around: Surroundings;
   readonly #servers = new Map<string, Server>();
+  readonly places = new Places();
   #config: ServiceConfig;
   #hosts: readonly PoolHost[] = [];
   #monitors = new Map<string, ServiceMonitor>();
@@ -101,6 +103,8 @@ export class Service {
     if (monitorsChanged) for (const server of this.#servers.values()) server.syncMonitors();
     this.#release(replaced);
     if (before.family !== config.family) for (const server of this.#servers.values()) server.forgetAddress();
+    // A server that is the VIP itself would be a loop.
+    if (before.vip !== config.vip) this.places.bar(config.vip, 'is the VIP');
   }
 
   #updateMonitors(wanted: readonly MonitorToRun[], restartAll: boolean): boolean {
@@ -134,6 +138,7 @@ export class Service {
       if (listed.has(host)) continue;
       server.stop();
       this.#servers.delete(host);
+      server.vacate();
     }
     for (const pooled of hosts) {
       const known = this.#servers.get(pooled.host);
@@ -144,7 +149,7 @@ export class Service {
       const server = new Server(this, pooled.host, pooled.weight);
       this.#servers.set(pooled.host, server);
       const address = candidates.get(pooled.host);
-      if (address !== undefined) server.candidate(address);
+      if (address !== undefined) this.candidate(pooled.host, address);
     }
   }
 
@@ -153,7 +158,9 @@ export class Service {
   }
 
   candidate(host: string, address: string | null): void {
-    this.#servers.get(host)?.candidate(address);
+    const server = this.#servers.get(host);
+    if (server !== undefined && address !== null) this.places.reserve(address, server);
+    server?.candidate(address);
   }
 
   stop(): void {

@@ -45,6 +45,11 @@ export class Claims {
     return holder === host ? { address, rival: null } : { address: null, rival: holder };
   }
 
+  /** Who has this address. */
+  holder(address: string): string | undefined {
+    return this.#holders.get(address);
+  }
+
   /** Answers those that wanted the same address: one of them has it now. */
   #drop(host: string): readonly string[] {
     const address = this.#resolved.get(host) ?? null;

@@ -25,8 +25,9 @@ export class Pools {
   readonly #ending = new Set<Promise<void>>();
 
   /**
-   * `onCandidate` is called after the `pool` fact that names the host, then whenever its address changes; null: it has none
-   * (not resolved, or another host of the service has it). Nothing is called for hosts that left the list.
+   * `onCandidate` is called after the `pool` fact that names the host, then whenever its address changes; null: DNS says
+   * none that it may use (not resolved, or another host of the service has it, or it is the VIP). So no two hosts of a service
+   * are given one address at a time. Nothing is called for hosts that left the list.
    */
   constructor(
     world: World,

@@ -3,6 +3,7 @@
 
 import type { ServiceConfig } from '../config/types.ts';
 import type { Fact, PoolHost } from '../decision/facts.ts';
+import { familyOf } from '../lib/address.ts';
 import { Knife } from '../lib/cut.ts';
 import { equal } from '../lib/equal.ts';
 import { type Complaint, errorText, printComplaint } from '../lib/errors.ts';
@@ -77,6 +78,8 @@ export class ServicePool {
   readonly #follows = new Map<string, () => void>();
   /** As last told to onCandidate. */
   readonly #told = new Map<string, Claim>();
+  /** Where hosts stay that may not use what DNS says of them: the address that they had, until another host may use it. */
+  readonly #kept = new Map<string, string>();
   /** Every host of a list was looked up, once. */
   #initialized = false;
   /** From disk, by hosts of which nothing else is known yet. */
@@ -271,6 +274,7 @@ export class ServicePool {
       unfollow();
       this.#follows.delete(host);
       this.#told.delete(host);
+      this.#kept.delete(host);
     }
     this.#pass(this.#claims.list(names));
     for (const host of names) if (!this.#follows.has(host)) this.#followOne(host);
@@ -283,7 +287,7 @@ export class ServicePool {
     const unfollow = this.#context.resolver.follow(host, this.#config.family, known, (address) => {
       // A server that is the VIP itself would be a loop.
       const own = address === this.#config.vip;
-      if (own) this.#log('error', `Server ${host} resolves to the VIP ${address}: treated as unresolved`);
+      if (own) this.#log('error', `Server ${host} resolves to the VIP ${address}: ${without(this.#keepable(host))}`);
       this.#pass(claims.set(host, own ? null : address));
     });
     this.#follows.set(host, unfollow);
@@ -294,6 +298,7 @@ export class ServicePool {
     const earlier = [...this.#follows.values()];
     this.#follows.clear();
     this.#claims = new Claims();
+    for (const host of [...this.#kept.keys()]) if (this.#keepable(host) === null) this.#kept.delete(host);
     if (this.#guard.published && this.#guard.accepted !== null) this.#follow(this.#guard.accepted);
     for (const unfollow of earlier) unfollow();
   }
@@ -310,12 +315,15 @@ export class ServicePool {
     ];
     for (const { host, claim } of ordered) {
       const before = this.#told.get(host);
+      const kept = claim.address === null ? this.#keepable(host) : null;
       this.#told.set(host, claim);
+      this.#keep(host, kept);
       if (claim.rival !== null) {
-        this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: treated as unresolved`);
+        this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: ${without(kept)}`);
       }
       if (before !== undefined && before.address === claim.address) continue;
       if (claim.address !== null) {
+        for (const [other, address] of [...this.#kept]) if (address === claim.address) this.#keep(other, null);
         if (claim.address !== this.#knownAddresses.get(host)) this.#keeper.soon();
         this.#knownAddresses.delete(host);
       }
@@ -327,8 +335,22 @@ export class ServicePool {
     this.#context.world.log({ level: 'info', system: 'pybal', text });
   }
 
+  /** The address that a host stays at when it may not use what DNS says; null: it has none that is still its own. */
+  #keepable(host: string): string | null {
+    const had = this.#told.get(host)?.address ?? this.#kept.get(host) ?? null;
+    const { vip, family } = this.#config;
+    if (had === null || had === vip || familyOf(had) !== family) return null;
+    return (this.#claims.holder(had) ?? host) === host ? had : null;
+  }
+
+  #keep(host: string, address: string | null): void {
+    if (address === null) this.#kept.delete(host);
+    else this.#kept.set(host, address);
+  }
+
   #unresolved(): ReadonlySet<string> {
-    return new Set([...this.#told].filter(([, claim]) => claim.address === null).map(([host]) => host));
+    const nowhere = ([host, { address }]: [string, Claim]) => address === null && !this.#kept.has(host);
+    return new Set([...this.#told].filter(nowhere).map(([host]) => host));
   }
 
   async #restore(): Promise<void> {
@@ -361,6 +383,11 @@ export class ServicePool {
   #log(level: LogLevel, text: string): void {
     this.#context.world.log({ level, system: this.#name, text });
   }
+}
+
+/** What becomes of a host that may not use what DNS says of it. */
+function without(kept: string | null): string {
+  return kept === null ? 'treated as unresolved' : `keeping ${kept}`;
 }
 
 function sameClaim(a: Claim, b: Claim | undefined): boolean {

@@ -56,6 +56,11 @@ export function lab(over: Partial<World> = {}, pathTo?: (service: ServiceConfig,
   return { fake, facts, runner, configure, told };
 }
 
+/** One for each server. */
+export function addressAt(index: number): string {
+  return `10.1.${index >> 8}.${index & 255}`;
+}
+
 /** What the kernel has for a path to `address`. */
 export function fakeMark(mark: number, address: string): IpvsEntry {
   const destination = {

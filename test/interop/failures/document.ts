@@ -28,7 +28,9 @@ the server says on connections that came about. "A process that stands still" ha
 with PyBal; the kernel answers a ping for a process that stands still; a page without end has proven that somebody serves it.
 
 A failure of DNS comes before all of this: a server whose name is unknown, or not answered for, is asked at the address that it had;
-one that never had any is not asked, nor pooled, and the log says so. Monitors that look names up themselves have lines of their own.
+one that never had any is not asked, nor pooled, and the log says so. One whose name leads to the address of another server of
+the service, or to the virtual IP, keeps the address that it had until that becomes somebody else's: no two share one.
+Monitors that look names up themselves have lines of their own.
 
 ${sections.join('\n')}`;
 }

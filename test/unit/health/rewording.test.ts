@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Fact } from '../../../src/decision/facts.ts';
 import type { Health } from '../../../src/health/monitor.ts';
 import { MOST_PATIENCE, REWORDING_MS } from '../../../src/health/rewording.ts';
-import { lab } from '../../support/health-lab.ts';
+import { addressAt, lab } from '../../support/health-lab.ts';
 import { scriptedPoll } from '../../support/scripted-monitor.ts';
 
 /** Some servers that are checked every `interval` seconds, and the health that is told of them in each second. */
@@ -15,7 +15,7 @@ async function servers(count: number, interval: number, first: Health) {
   };
   answers(() => first);
   configure([module], { hosts });
-  for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+  for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
   await fake.clock.advance(1000);
   facts.length = 0;
   const told = async (seconds: number) => {

@@ -6,7 +6,7 @@ import type { Cut, Health, StreamHandlers, Target, Tools } from '../../../src/he
 import { HealthRunner, missingMonitor } from '../../../src/health/runner.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
-import { lab } from '../../support/health-lab.ts';
+import { addressAt, lab } from '../../support/health-lab.ts';
 
 describe('HealthRunner without a module', () => {
   it('knows nothing of the server, and says why', async () => {
@@ -209,7 +209,7 @@ describe('HealthRunner with a monitor that throws where nobody catches', () => {
     const check = (tools: Tools) => async (_: unknown, cut: Cut) =>
       tools.run(command, cut).then(() => ({ is: 'up' as const }));
     configure([{ ...poll, create: (_: unknown, tools: Tools) => ({ check: check(tools) }) }], { hosts });
-    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(60_000);
     const waiting = runner.status().filter(({ last }) => last === 'unknown: too many checks at once');
     expect(waiting).to.have.length(5);

@@ -6,7 +6,7 @@ import type { MonitorModule } from '../../../src/health/monitor.ts';
 import { HealthRunner } from '../../../src/health/runner.ts';
 import { settle } from '../../support/fake-world.ts';
 import { scriptedPoll } from '../../support/scripted-monitor.ts';
-import { lab } from '../../support/health-lab.ts';
+import { addressAt, lab } from '../../support/health-lab.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 
 describe('HealthRunner when configuration changes', () => {
@@ -14,7 +14,7 @@ describe('HealthRunner when configuration changes', () => {
     const { fake, runner, configure, told } = lab();
     const kept = scriptedPoll('Kept');
     configure([kept.module], { hosts: ['cp1', 'cp2'] });
-    for (const host of ['cp1', 'cp2', 'cp3']) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of ['cp1', 'cp2', 'cp3'].entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(5000);
     const before = runner.status().find(({ host }) => host === 'cp1');
     const said = told().length;
@@ -22,7 +22,7 @@ describe('HealthRunner when configuration changes', () => {
     expect(runner.status().find(({ host }) => host === 'cp1')).to.deep.equal(before);
     expect(runner.status().map(({ host }) => host)).to.deep.equal(['cp1', 'cp3']);
     await fake.clock.advance(1000);
-    expect(told().slice(said)).to.deep.equal(['cp3 @10.0.0.9', 'cp3 up']);
+    expect(told().slice(said)).to.deep.equal([`cp3 @${addressAt(2)}`, 'cp3 up']);
     expect(kept.script.created).to.equal(1);
   });
 
@@ -47,7 +47,7 @@ describe('HealthRunner when configuration changes', () => {
     const hosts = ['cp1', 'cp2'];
     const warned = () => fake.lines.filter((line) => /cannot tell the health|can tell again/.test(line));
     configure([module], { hosts, options: { url: 'a' } });
-    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(1000);
     script.auto = () => ({ is: 'unknown', reason: 'ENETUNREACH' });
     await fake.clock.advance(20_000);
@@ -71,7 +71,7 @@ describe('HealthRunner when configuration changes', () => {
     const warned = () => fake.lines.filter((line) => /cannot tell the health|can tell again/.test(line));
     script.auto = () => ({ is: 'unknown', reason: 'ENETUNREACH' });
     configure([module], { hosts: ['cp1', 'cp2', 'cp3'], options: { url: 'a' } });
-    for (const host of ['cp1', 'cp2', 'cp3']) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of ['cp1', 'cp2', 'cp3'].entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(1000);
     configure([module], { hosts: ['cp1', 'cp2'], options: { url: 'b' } });
     configure([module], { hosts: ['cp1', 'cp2'], options: { url: 'c' } });

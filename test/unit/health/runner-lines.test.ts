@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import type { MonitorModule } from '../../../src/health/monitor.ts';
 import { scriptedPoll, scriptedWatch } from '../../support/scripted-monitor.ts';
-import { lab } from '../../support/health-lab.ts';
+import { addressAt, lab } from '../../support/health-lab.ts';
 
 describe('the lines of a monitor in the log', () => {
   const hosts = Array.from({ length: 1000 }, (_, i) => `cp${i}`);
@@ -19,7 +19,7 @@ describe('the lines of a monitor in the log', () => {
   const setUp = (lines: (host: string) => number) => {
     const it = lab();
     it.configure([writing(lines)], { hosts });
-    for (const host of hosts) it.runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) it.runner.candidate('text_80', host, addressAt(i));
     const written = () => it.fake.lines.filter((line) => line.includes('line ')).length;
     const leftOut = () =>
       it.fake.lines.flatMap((line) => /Chatty writes too much: (\d+) line\(s\) left out/.exec(line)?.[1] ?? []);

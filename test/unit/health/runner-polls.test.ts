@@ -7,7 +7,7 @@ import { HealthRunner } from '../../../src/health/runner.ts';
 import type { CommandResult } from '../../../src/world/world.ts';
 import { settle } from '../../support/fake-world.ts';
 import { scriptedPoll } from '../../support/scripted-monitor.ts';
-import { lab } from '../../support/health-lab.ts';
+import { addressAt, lab } from '../../support/health-lab.ts';
 import { fakeSelf } from '../../support/fake-self.ts';
 
 describe('HealthRunner with polls', () => {
@@ -64,7 +64,7 @@ describe('HealthRunner with polls', () => {
       const { fake, runner, configure } = lab();
       const { module, asked } = scriptedPoll('A');
       configure([module], { hosts });
-      for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+      for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
       await fake.clock.advance(1001);
       const first = asked.map(({ at }) => at);
       expect(first).to.have.length.at.least(200);
@@ -281,7 +281,7 @@ describe('HealthRunner with polls', () => {
     };
     const hosts = Array.from({ length: 40 }, (_, i) => `cp${i}`);
     configure([module], { hosts });
-    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(1100);
     expect(ends).to.have.length(15);
     for (const end of ends.splice(0)) end();

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { HealthRunner } from '../../../src/health/runner.ts';
 import { scriptedPoll } from '../../support/scripted-monitor.ts';
-import { lab } from '../../support/health-lab.ts';
+import { addressAt, lab } from '../../support/health-lab.ts';
 
 describe('HealthRunner and what it says', () => {
   it('counts how late each check starts', async () => {
@@ -48,7 +48,7 @@ describe('HealthRunner and what it says', () => {
     const { module, script } = scriptedPoll('A');
     const hosts = ['cp1', 'cp2', 'cp3'];
     configure([module], { hosts });
-    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(1000);
     const said = fake.lines.length;
     script.auto = () => ({ is: 'unknown', reason: 'EMFILE' });

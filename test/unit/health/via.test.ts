@@ -5,7 +5,7 @@ import type { Poll } from '../../../src/health/monitor.ts';
 import type { ConnectOptions, Stream } from '../../../src/world/world.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { FakeWorld } from '../../support/fake-world.ts';
-import { fakeMark, lab } from '../../support/health-lab.ts';
+import { addressAt, fakeMark, lab } from '../../support/health-lab.ts';
 
 const VIP = '10.0.0.1';
 const FOUND = fakeMark(1000, '10.0.0.9');
@@ -172,7 +172,7 @@ describe('A service whose monitors go through the path', () => {
     const { fake, runner, configure, told, readings } = stage(() => broken);
     const hosts = Array.from({ length: 50 }, (_, i) => `cp${i}`);
     configure([CONNECT], { via: 'path', hosts });
-    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(2000);
     expect(told().filter((fact) => fact.endsWith(' up'))).to.have.length(50);
     const first = readings();
@@ -202,7 +202,7 @@ describe('A service whose monitors go through the path', () => {
     );
     const hosts = Array.from({ length: 50 }, (_, i) => `cp${i}`);
     configure([CONNECT], { via: 'path', hosts });
-    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(3500);
     expect(told().filter((fact) => fact.endsWith(' up'))).to.have.length(50);
     expect(readings()).to.be.within(1, 3);
@@ -222,7 +222,7 @@ describe('A service whose monitors go through the path', () => {
     );
     const hosts = Array.from({ length: 40 }, (_, i) => `cp${i}`);
     configure([CONNECT], { via: 'path', hosts });
-    for (const host of hosts) runner.candidate('text_80', host, '10.0.0.9');
+    for (const [i, host] of hosts.entries()) runner.candidate('text_80', host, addressAt(i));
     await fake.clock.advance(25_000);
     broken = true;
     await fake.clock.advance(15_000);

@@ -303,6 +303,55 @@ describe('pools', () => {
       expect(daemon.candidates.at(-1)).to.equal('text cp2 10.0.0.2');
     });
 
+    it('a host that moves to the address of another one: it keeps its own until that is somebody else’s.', async () => {
+      const unresolved = () => daemon.pools.status().get('text')?.unresolved;
+      fake.write('/pools/text', line('cp1') + line('cp2'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      fake.dns.set('4 cp2', ['10.0.0.3']);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(1000);
+      fake.dns.set('4 cp2', ['10.0.0.2']);
+      await fake.clock.advance(70_000);
+      expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the address of cp1: keeping 10.0.0.3');
+      expect(unresolved()).to.deep.equal([]);
+      fake.dns.set('4 cp2', ['10.0.0.1']);
+      await fake.clock.advance(70_000);
+      expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the VIP 10.0.0.1: keeping 10.0.0.3');
+      expect(unresolved()).to.deep.equal([]);
+      fake.dns.set('4 cp3', ['10.0.0.3']);
+      fake.write('/pools/text', line('cp1') + line('cp2') + line('cp3'));
+      await fake.clock.advance(5000);
+      expect(daemon.candidates.slice(2)).to.deep.equal(['text cp2 null', 'text cp3 10.0.0.3']);
+      expect(unresolved()).to.deep.equal(['cp2']);
+    });
+
+    it('two hosts that change places: each gets the other’s address, of which it is told one at a time.', async () => {
+      fake.write('/pools/text', line('cp1') + line('cp2'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      fake.dns.set('4 cp2', ['10.0.0.3']);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(1000);
+      fake.dns.set('4 cp1', ['10.0.0.3']);
+      await fake.clock.advance(70_000);
+      fake.dns.set('4 cp2', ['10.0.0.2']);
+      await fake.clock.advance(70_000);
+      const told = ['text cp1 null', 'text cp2 10.0.0.2', 'text cp1 10.0.0.3'];
+      expect(daemon.candidates.slice(2)).to.deep.equal(told);
+      expect(daemon.pools.status().get('text')?.unresolved).to.deep.equal([]);
+    });
+
+    it('a host whose address becomes the VIP.', async () => {
+      fake.write('/pools/text', line('cp1') + line('cp2'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      fake.dns.set('4 cp2', ['10.0.0.3']);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(1000);
+      daemon.pools.configure([serviceConfig({ vip: '10.0.0.3' })], SETTINGS);
+      expect(daemon.candidates.slice(2)).to.deep.equal(['text cp2 null']);
+      expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the VIP 10.0.0.3: treated as unresolved');
+      expect(daemon.pools.status().get('text')?.unresolved).to.deep.equal(['cp2']);
+    });
+
     it('a host that resolves to the VIP itself.', async () => {
       fake.write('/pools/text', line('cp1') + line('10.0.0.2'));
       fake.dns.set('4 cp1', ['10.0.0.1']);
