@@ -402,7 +402,7 @@ export const SERVICE_OPTIONS = [
     min: 0,
     max: 3600,
     default: 0,
-    doc: 'How long a server that comes into the pool while the service runs takes to its weight: a tenth of it at once, then nine steps. For schedulers that share by weight (wrr, wlc, lblc, lblcr, sed, nq); weights below 10 take fewer steps. 0 (PyBal): all at once.',
+    doc: 'How long a server that comes into the pool while the service runs takes to its weight: a tenth of it at once, then nine steps. For schedulers that share by weight (wrr, wlc, lblc, lblcr, sed, nq); weights below 10 take fewer steps. Not beside a server that is down and held by depool-threshold. 0 (PyBal): all at once.',
   },
   {
     name: 'admin-floor',

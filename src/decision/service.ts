@@ -43,6 +43,8 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
     .map((server) => placed(server, choice, facts.health.get(server.host)?.weighting))
     .map((server) => {
       const was = before.get(server.host);
+      // Beside one that is held and may be dead, whoever is up is needed as he is.
+      if (choice.held.size > 0 && !server.held) return server;
       const enters = !roundOpen && was?.pooled !== true && !takesTraffic(facts, server.address);
       return slowStart(server, enters ? now : (was?.startsSince ?? null), config.slowStartSeconds, now);
     });

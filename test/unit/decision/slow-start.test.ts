@@ -88,6 +88,27 @@ describe('slow start', () => {
     expect([scene.held(), weightOf(scene, '10.9.0.4')]).to.deep.equal([[], 10]);
   });
 
+  it('does not begin, and ends, beside one that is held: who is up is needed', () => {
+    const scene = running({ depoolThreshold: 0.5 });
+    scene.down('cp1', 'cp2', 'cp3');
+    scene.settle();
+    expect(scene.held()).to.have.length(2);
+    scene.up('cp4');
+    expect(scene.held()).to.have.length(1);
+    expect(weightOf(scene, '10.9.0.4')).to.equal(10);
+    scene.settle();
+    scene.up('cp1', 'cp2', 'cp3');
+    expect(scene.held()).to.deep.equal([]);
+    expect(weightOf(scene, '10.9.0.4')).to.equal(10);
+    const other = running({ depoolThreshold: 0.5 });
+    other.up('cp4');
+    expect(weightOf(other, '10.9.0.4')).to.equal(1);
+    other.settle();
+    other.down('cp1', 'cp2', 'cp3');
+    other.settle();
+    expect([other.held().length, weightOf(other, '10.9.0.4')]).to.deep.equal([1, 10]);
+  });
+
   it('goes on by its time while the server is held or cannot be judged: no weight goes down on the way up', () => {
     const scene = running({ depoolThreshold: 0.75 });
     scene.up('cp4');
