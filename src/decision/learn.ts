@@ -31,6 +31,14 @@ export function keyOf(service: ServiceConfig): ServiceKey {
   return serviceKey(service.protocol, service.vip, service.port);
 }
 
+/**
+ * Another service under a name that was used before, by its place in the world and by its source: whoever puts the names of two
+ * sections in each other's place must not have the servers of one behind the other's VIP.
+ */
+export function isAnother(before: ServiceConfig, after: ServiceConfig): boolean {
+  return keyOf(before) !== keyOf(after) && before.source !== after.source;
+}
+
 /** Maps that were made while the facts of one call are folded: nobody else has seen them yet, so they may be changed. */
 type Fresh = Set<ReadonlyMap<string, unknown>>;
 
@@ -87,7 +95,7 @@ function learnConfiguration(facts: Facts, config: Config): Facts {
   const services = new Map<string, ServiceFacts>();
   for (const service of config.services) {
     const known = facts.services.get(service.name);
-    if (known === undefined) {
+    if (known === undefined || isAnother(known.config, service)) {
       services.set(service.name, newService(facts, service));
     } else if (keyOf(known.config) !== keyOf(service)) {
       const { since, kernel, inDoubt, adopted } = newService(facts, service);

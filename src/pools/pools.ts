@@ -3,6 +3,7 @@
 
 import type { ServiceConfig } from '../config/types.ts';
 import type { Fact } from '../decision/facts.ts';
+import { isAnother } from '../decision/learn.ts';
 import { inTime } from '../lib/in-time.ts';
 import type { World } from '../world/world.ts';
 import { Resolver } from './resolve.ts';
@@ -44,8 +45,12 @@ export class Pools {
     for (const [name, pool] of [...this.#pools]) if (!wanted.has(name)) this.#end(name, pool);
     for (const service of services) {
       const pool = this.#pools.get(service.name);
-      if (pool !== undefined) pool.configure(service, settings.stateDirectory);
-      else this.#pools.set(service.name, new ServicePool(this.#context, service, settings.stateDirectory));
+      if (pool !== undefined && !isAnother(pool.config, service)) {
+        pool.configure(service, settings.stateDirectory);
+        continue;
+      }
+      if (pool !== undefined) this.#end(service.name, pool);
+      this.#pools.set(service.name, new ServicePool(this.#context, service, settings.stateDirectory));
     }
   }
 

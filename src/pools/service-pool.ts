@@ -94,6 +94,10 @@ export class ServicePool {
     this.#loop = this.#start(this.#life, true);
   }
 
+  get config(): ServiceConfig {
+    return this.#config;
+  }
+
   /** Another reading of the same section. The list stays in force; another URL, or way to reach it, starts another source. */
   configure(config: ServiceConfig, stateDirectory: string): void {
     const before = this.#config;

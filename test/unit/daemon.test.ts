@@ -255,6 +255,27 @@ describe('daemon', () => {
     expect(site.destinations('tcp 10.0.0.1:80')).to.include('10.9.0.4:80');
   });
 
+  it('puts nobody behind the VIP of another section when two of them change names', async () => {
+    const site = new Site({ more: TLS });
+    site.kernel.fake.write('/pools/text', pool(1, 2, 4, 5, 6));
+    await site.running();
+    const servers = () => ['tcp 10.0.0.1:80', 'tcp 10.0.0.2:443'].map((key) => [...site.destinations(key)].sort());
+    const before = [['10.9.0.1:80', '10.9.0.2:80', '10.9.0.4:80', '10.9.0.5:80', '10.9.0.6:80'], ['10.9.0.3:443']];
+    expect(servers()).to.deep.equal(before);
+    const names: Readonly<Record<string, string>> = { '[text]': '[tls]', '[tls]': '[text]' };
+    const swapped = configuration({ more: TLS }).replace(/^\[t\w+\]$/gm, (name) => names[name] ?? name);
+    site.kernel.fake.write(CONF, swapped);
+    site.daemon.hangUp();
+    for (let seconds = 0; seconds < 60; seconds += 0.5) {
+      await site.pass(0.5);
+      expect(servers(), `after ${seconds} s`).to.deep.equal(before);
+    }
+    expect(site.daemon.view().services.map(({ name, source }) => [name, source?.state])).to.deep.equal([
+      ['tls', 'current'],
+      ['text', 'current'],
+    ]);
+  });
+
   it('takes a host that was gone and is back between two decisions for a new one, with an address and checks', async () => {
     const etcd = new FakeEtcd();
     const put = (number: number) => etcd.put(`/p/10.9.0.${number}`, '{"weight":10,"pooled":"yes"}');
