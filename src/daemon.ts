@@ -292,7 +292,7 @@ export class Daemon {
     for (const [peer, routes] of decision.desired.routes) {
       if (previous?.desired.routes.get(peer) !== routes) this.#speaker.set(peer, routes);
     }
-    if ([...decision.services.values()].every(({ firstRound }) => firstRound)) this.#speaker.complete();
+    if (isComplete(decision)) this.#speaker.complete();
     this.#reconciler.want(decision.desired);
     this.#cancelWake();
     this.#cancelWake =
@@ -588,6 +588,17 @@ export class Daemon {
   #log(level: 'info' | 'warn' | 'error' | 'critical', text: string): void {
     this.#world.log({ level, system: 'pybal', text });
   }
+}
+
+/**
+ * Every service has said what it will. One that waits for the kernel to be as wanted may have a route to come, for a while.
+ */
+function isComplete({ services, config, at }: Decision): boolean {
+  const isSaid = ({ firstRound, differsSince, basis }: ServiceVerdict): boolean => {
+    const waitSeconds = basis.config.startGraceSeconds + config.global.reconcileLimitSeconds;
+    return firstRound && (differsSince === null || at - basis.since >= waitSeconds * 1000);
+  };
+  return [...services.values()].every(isSaid);
 }
 
 function hasErrors({ complaints }: Config): boolean {

@@ -62,6 +62,8 @@ const pool = (...numbers: readonly number[]): string =>
 /** A router at the other end of a stream: says OPEN and KEEPALIVE, and counts what it hears. */
 class FakeRouter {
   readonly heard: string[] = [];
+  /** How much of it was heard before the first End-of-RIB (RFC 4724 §2). */
+  heardBeforeEnd: number | null = null;
   #handlers: StreamHandlers | null = null;
   readonly stream: Stream = {
     local: { address: '192.0.2.10', port: 40_000 },
@@ -89,6 +91,7 @@ class FakeRouter {
       const withdrawn = ((body[0] ?? 0) << 8) | (body[1] ?? 0);
       if (withdrawn > 0) this.heard.push('withdraw');
       else if (body.length > 4) this.heard.push('announce');
+      else this.heardBeforeEnd ??= this.heard.length;
     } else if (type === 4) this.#say(encodeMessage({ is: 'keepalive' }));
     else if (type === 3) this.heard.push(`notification ${body[0]}/${body[1]}`);
   }
@@ -253,6 +256,14 @@ describe('daemon', () => {
     const rests = decisions.slice(1).map(({ begun }, i) => begun - (decisions[i]?.ended ?? 0));
     expect(Math.min(...rests)).to.be.at.least(100);
     expect(site.destinations('tcp 10.0.0.1:80')).to.include('10.9.0.4:80');
+  });
+
+  it('says that this is all only after what the kernel had to be changed for', async () => {
+    const site = new Site({ global: 'bgp-graceful-restart = restart' });
+    await site.running();
+    const [router] = site.routers;
+    expect(router?.heard).to.deep.equal(['announce']);
+    expect(router?.heardBeforeEnd).to.equal(1);
   });
 
   it('puts nobody behind the VIP of another section when two of them change names', async () => {
