@@ -45,20 +45,19 @@ function judgeServices(facts: Facts, previous: Decision | null, reconcileLimitMs
   const verdicts = new Map<string, ServiceVerdict>();
   for (const [name, known] of facts.services) {
     const before = previous?.services.get(name) ?? null;
-    const same = before !== null && before.key === keyOf(known.config) ? before : null;
+    const key = keyOf(known.config);
+    const same = before?.key === key ? before : atKey(previous, key);
     const settled = same !== null && same.basis === known && facts.now < same.wakeAt;
-    verdicts.set(
-      name,
-      settled
-        ? same
-        : decideService(known, same, {
-            now: facts.now,
-            reconcileLimitMs,
-            metAt: facts.kernel.met.get(keyOf(known.config)) ?? null,
-          }),
-    );
+    const metAt = facts.kernel.met.get(key) ?? null;
+    verdicts.set(name, settled ? same : decideService(known, same, { now: facts.now, reconcileLimitMs, metAt }));
   }
   return verdicts;
+}
+
+/** What was there under another name: who renames a section has no new service. */
+function atKey(previous: Decision | null, key: ServiceKey): ServiceVerdict | null {
+  for (const verdict of previous?.services.values() ?? []) if (verdict.key === key) return verdict;
+  return null;
 }
 
 function judgeVips(

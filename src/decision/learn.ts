@@ -3,6 +3,7 @@
 
 import { equal } from '../lib/equal.ts';
 import { type ServiceKey, serviceKey } from '../ipvs/table.ts';
+import { isAnother } from '../config/identity.ts';
 import type { Config, ServiceConfig } from '../config/types.ts';
 import type { Mono } from '../world/world.ts';
 import type { Fact, Facts, KernelFacts, ServiceFacts } from './facts.ts';
@@ -29,14 +30,6 @@ const NONE: ReadonlySet<string> = new Set();
 
 export function keyOf(service: ServiceConfig): ServiceKey {
   return serviceKey(service.protocol, service.vip, service.port);
-}
-
-/**
- * Another service under a name that was used before, by its place in the world and by its source: whoever puts the names of two
- * sections in each other's place must not have the servers of one behind the other's VIP.
- */
-export function isAnother(before: ServiceConfig, after: ServiceConfig): boolean {
-  return keyOf(before) !== keyOf(after) && before.source !== after.source;
 }
 
 /** Maps that were made while the facts of one call are folded: nobody else has seen them yet, so they may be changed. */

@@ -26,10 +26,10 @@ interface Timing {
   readonly metAt: Mono | null;
 }
 
-/** `previous` is this service's verdict in the previous decision, under the same key; null if it had none. */
+/** `previous` is the verdict in the previous decision under the same key, perhaps of another name; null if there was none. */
 export function decideService(facts: ServiceFacts, previous: ServiceVerdict | null, timing: Timing): ServiceVerdict {
   const { config, list } = facts;
-  if (list === null) return undecided(facts, previous);
+  if (list === null) return undecided(facts, previous, timing);
   const { now } = timing;
   const before = new Map(previous?.servers.map((server) => [server.host, server]));
   const roundOpen = previous?.firstRound !== true;
@@ -56,7 +56,6 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   const settled = !late || !weighs(facts.kernel, previous?.desired ?? null);
   const staying = [...draining.values(), ...unplaced];
   const desired = desiredEntry(config, servers, staying, previous?.desired ?? null, settled);
-  const equalNow = facts.kernel !== null && !facts.inDoubt && sameEntry(facts.kernel, desired);
   const verdict = {
     name: config.name,
     key: keyOf(config),
@@ -72,13 +71,12 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
     desired,
     draining,
     lingering: null,
-    verifiedOnce: previous?.verifiedOnce === true || equalNow,
-    differsSince: equalNow ? null : laterOf(previous?.differsSince ?? now, timing.metAt),
+    ...readBack(facts, desired, previous, timing),
     basis: facts,
   };
   const wakeTimes = [
     firstRound ? Number.POSITIVE_INFINITY : graceEnds,
-    verdict.differsSince === null ? Number.POSITIVE_INFINITY : verdict.differsSince + timing.reconcileLimitMs,
+    lateFrom(verdict, timing),
     ...[...draining.values()].map(({ until }) => until),
     ...servers.map((server) => freezeEnds(server, config)),
     ...servers.map((server) => nextStep(server, config.slowStartSeconds, now)),
@@ -90,8 +88,37 @@ export function decideService(facts: ServiceFacts, previous: ServiceVerdict | nu
   };
 }
 
-/** Nothing is known of the pool: leave the kernel's entry alone. */
-function undecided(facts: ServiceFacts, previous: ServiceVerdict | null): ServiceVerdict {
+/** How the kernel's entry is, beside what is wanted of it. */
+function readBack(
+  facts: ServiceFacts,
+  desired: IpvsEntry,
+  previous: ServiceVerdict | null,
+  { now, metAt }: Timing,
+): Pick<ServiceVerdict, 'verifiedOnce' | 'differsSince'> {
+  const equalNow = facts.kernel !== null && !facts.inDoubt && sameEntry(facts.kernel, desired);
+  return {
+    verifiedOnce: previous?.verifiedOnce === true || equalNow,
+    differsSince: equalNow ? null : laterOf(previous?.differsSince ?? now, metAt),
+  };
+}
+
+/** When it will differ for too long. */
+function lateFrom({ differsSince }: Pick<ServiceVerdict, 'differsSince'>, { reconcileLimitMs }: Timing): number {
+  return differsSince === null ? Number.POSITIVE_INFINITY : differsSince + reconcileLimitMs;
+}
+
+/**
+ * Nothing is known of the pool: leave the kernel's entry alone. What was decided of it under another name stands, as verdicts on
+ * servers do that nobody can ask.
+ */
+function undecided(facts: ServiceFacts, previous: ServiceVerdict | null, timing: Timing): ServiceVerdict {
+  const { name, bgp, freezeLimitSeconds } = facts.config;
+  const standsUntil = facts.since + freezeLimitSeconds * 1000;
+  if (previous !== null && previous.desired !== null && bgp && timing.now < standsUntil) {
+    const verdict = { ...previous, name, ...readBack(facts, previous.desired, previous, timing), basis: facts };
+    const late = lateFrom(verdict, timing);
+    if (late > timing.now) return { ...verdict, wakeAt: Math.min(standsUntil, late) };
+  }
   return {
     name: facts.config.name,
     key: keyOf(facts.config),

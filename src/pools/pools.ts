@@ -1,9 +1,9 @@
 // The pools of all services: where servers come from. Built once by the daemon, told of each configuration, and stopped at
 // the end. It emits `pool` facts; the addresses of hosts go to `onCandidate`, whose owner decides when a server moves.
 
+import { isAnother } from '../config/identity.ts';
 import type { ServiceConfig } from '../config/types.ts';
 import type { Fact } from '../decision/facts.ts';
-import { isAnother } from '../decision/learn.ts';
 import { inTime } from '../lib/in-time.ts';
 import type { World } from '../world/world.ts';
 import { Resolver } from './resolve.ts';

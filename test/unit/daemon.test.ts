@@ -277,14 +277,37 @@ describe('daemon', () => {
     const swapped = configuration({ more: TLS }).replace(/^\[t\w+\]$/gm, (name) => names[name] ?? name);
     site.kernel.fake.write(CONF, swapped);
     site.daemon.hangUp();
+    const heard = [...site.heard];
     for (let seconds = 0; seconds < 60; seconds += 0.5) {
       await site.pass(0.5);
       expect(servers(), `after ${seconds} s`).to.deep.equal(before);
+      expect(site.heard, `after ${seconds} s`).to.deep.equal(heard);
     }
     expect(site.daemon.view().services.map(({ name, source }) => [name, source?.state])).to.deep.equal([
       ['tls', 'current'],
       ['text', 'current'],
     ]);
+  });
+
+  it('keeps route and servers of a section that gets another name, and for as long as verdicts stand if its list does not come', async () => {
+    for (const [list, stays] of [
+      ['/pools/text', true],
+      ['/pools/none', false],
+    ] as const) {
+      const site = await new Site({ text: 'freeze-limit = 100' }).running();
+      expect(site.heard).to.deep.equal(['announce']);
+      const before = site.destinations('tcp 10.0.0.1:80');
+      await site.reload(
+        configuration({ text: 'freeze-limit = 100' }).replace('[text]', '[web]').replace('/pools/text', list),
+      );
+      await site.pass(80);
+      expect(site.heard).to.deep.equal(['announce']);
+      await site.pass(80);
+      expect(site.heard).to.deep.equal(stays ? ['announce'] : ['announce', 'withdraw']);
+      expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(before);
+      const [service] = site.daemon.view().services;
+      expect([service?.name, service?.up]).to.deep.equal(['web', stays ? 2 : 0]);
+    }
   });
 
   it('takes a host that was gone and is back between two decisions for a new one, with an address and checks', async () => {

@@ -76,11 +76,11 @@ const MAY_RUN: Readonly<Record<string, readonly string[]>> = {
   'src/vip': ['src/netlink', 'src/ffi', 'src/ipvs/memory.ts'],
   'src/config': ['src/ipvs/table.ts'],
   // The guard refuses what would break the floor: the rule is the decision's own.
-  'src/pools': ['src/config/literal.ts', 'src/decision/floor.ts'],
+  'src/pools': ['src/config/literal.ts', 'src/config/identity.ts', 'src/decision/floor.ts'],
   'src/health': [],
   'src/bgp': [],
   'src/bfd': [],
-  'src/decision': ['src/ipvs/table.ts'],
+  'src/decision': ['src/ipvs/table.ts', 'src/config/identity.ts'],
   'src/reconcile': ['src/ipvs/table.ts', 'src/ipvs/ipvsadm.ts', 'src/vip/addresses.ts'],
   'src/control': [],
   'src/cli': ['src/log/format.ts'],
