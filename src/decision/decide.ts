@@ -46,7 +46,7 @@ function judgeServices(facts: Facts, previous: Decision | null, reconcileLimitMs
   for (const [name, known] of facts.services) {
     const before = previous?.services.get(name) ?? null;
     const key = keyOf(known.config);
-    const same = before?.key === key ? before : atKey(previous, key);
+    const same = before?.key === key ? before : underAnotherName(previous, known.config);
     const settled = same !== null && same.basis === known && facts.now < same.wakeAt;
     const metAt = facts.kernel.met.get(key) ?? null;
     verdicts.set(name, settled ? same : decideService(known, same, { now: facts.now, reconcileLimitMs, metAt }));
@@ -54,9 +54,11 @@ function judgeServices(facts: Facts, previous: Decision | null, reconcileLimitMs
   return verdicts;
 }
 
-/** What was there under another name: who renames a section has no new service. */
-function atKey(previous: Decision | null, key: ServiceKey): ServiceVerdict | null {
-  for (const verdict of previous?.services.values() ?? []) if (verdict.key === key) return verdict;
+/** Who renames a section has no new service: it is where it was, and its servers come from where they came from. */
+function underAnotherName(previous: Decision | null, config: ServiceConfig): ServiceVerdict | null {
+  const key = keyOf(config);
+  for (const verdict of previous?.services.values() ?? [])
+    if (verdict.key === key && verdict.basis.config.source === config.source) return verdict;
   return null;
 }
 

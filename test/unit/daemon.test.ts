@@ -290,16 +290,12 @@ describe('daemon', () => {
   });
 
   it('keeps route and servers of a section that gets another name, and for as long as verdicts stand if its list does not come', async () => {
-    for (const [list, stays] of [
-      ['/pools/text', true],
-      ['/pools/none', false],
-    ] as const) {
+    for (const stays of [true, false]) {
       const site = await new Site({ text: 'freeze-limit = 100' }).running();
       expect(site.heard).to.deep.equal(['announce']);
       const before = site.destinations('tcp 10.0.0.1:80');
-      await site.reload(
-        configuration({ text: 'freeze-limit = 100' }).replace('[text]', '[web]').replace('/pools/text', list),
-      );
+      if (!stays) site.kernel.fake.write('/pools/text', '<html>');
+      await site.reload(configuration({ text: 'freeze-limit = 100' }).replace('[text]', '[web]'));
       await site.pass(80);
       expect(site.heard).to.deep.equal(['announce']);
       await site.pass(80);
@@ -308,6 +304,21 @@ describe('daemon', () => {
       const [service] = site.daemon.view().services;
       expect([service?.name, service?.up]).to.deep.equal(['web', stays ? 2 : 0]);
     }
+  });
+
+  it('keeps what the kernel has for a section of another name and another source until its own servers are up', async () => {
+    const site = await new Site().running();
+    const before = site.destinations('tcp 10.0.0.1:80');
+    site.poll.script.auto = null;
+    site.kernel.fake.write(CONF, configuration().replace('[text]', '[web]').replace('/pools/text', '/pools/tls'));
+    site.daemon.hangUp();
+    await site.pass(0.5);
+    expect(site.daemon.view().services[0]?.servers.map(({ host }) => host)).to.deep.equal(['10.9.0.3']);
+    expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(before);
+    site.poll.script.auto = () => ({ is: 'up' });
+    await site.pass(20);
+    expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(['10.9.0.3:80']);
+    expect(site.heard.at(-1)).to.equal('announce');
   });
 
   it('takes a host that was gone and is back between two decisions for a new one, with an address and checks', async () => {
