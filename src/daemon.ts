@@ -590,9 +590,7 @@ export class Daemon {
   }
 }
 
-/**
- * Every service has said what it will. One that waits for the kernel to be as wanted may have a route to come, for a while.
- */
+/** Every service has said what it will. One that waits for the kernel to be as wanted may have a route to come, for a while. */
 function isComplete({ services, config, at }: Decision): boolean {
   const isSaid = ({ firstRound, differsSince, basis }: ServiceVerdict): boolean => {
     const waitSeconds = basis.config.startGraceSeconds + config.global.reconcileLimitSeconds;

@@ -42,13 +42,13 @@ export class Serving {
   }
 
   #soon(): Promise<void> {
-    this.#cancelRetry();
     const open = () => this.#open();
     this.#work = this.#work.then(open, open);
     return this.#work;
   }
 
   async #open(): Promise<void> {
+    this.#cancelRetry();
     const wanted = this.#wanted;
     for (const name of this.#missing.keys()) if (!wanted.has(name)) this.#missing.delete(name);
     for (const [name, server] of this.#servers) {
@@ -57,7 +57,6 @@ export class Serving {
       await server.close();
     }
     for (const [name, place] of wanted) if (!this.#servers.has(name)) await this.#openOne(name, place);
-    this.#cancelRetry();
     if (this.#missing.size > 0) this.#cancelRetry = this.#world.clock.at(RETRY_MS, () => void this.#soon());
   }
 

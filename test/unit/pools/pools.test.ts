@@ -303,13 +303,18 @@ describe('pools', () => {
       expect(daemon.candidates.at(-1)).to.equal('text cp2 10.0.0.2');
     });
 
-    it('a host that moves to the address of another one: it keeps its own until that is somebody else’s.', async () => {
-      const unresolved = () => daemon.pools.status().get('text')?.unresolved;
+    /** cp1 at 10.0.0.2, cp2 at 10.0.0.3. */
+    async function two(): Promise<void> {
       fake.write('/pools/text', line('cp1') + line('cp2'));
       fake.dns.set('4 cp1', ['10.0.0.2']);
       fake.dns.set('4 cp2', ['10.0.0.3']);
       daemon.pools.configure([serviceConfig()], SETTINGS);
       await fake.clock.advance(1000);
+    }
+
+    it('a host that moves to the address of another one: it keeps its own until that is somebody else’s.', async () => {
+      const unresolved = () => daemon.pools.status().get('text')?.unresolved;
+      await two();
       fake.dns.set('4 cp2', ['10.0.0.2']);
       await fake.clock.advance(70_000);
       expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the address of cp1: keeping 10.0.0.3');
@@ -326,11 +331,7 @@ describe('pools', () => {
     });
 
     it('two hosts that change places: each gets the other’s address, of which it is told one at a time.', async () => {
-      fake.write('/pools/text', line('cp1') + line('cp2'));
-      fake.dns.set('4 cp1', ['10.0.0.2']);
-      fake.dns.set('4 cp2', ['10.0.0.3']);
-      daemon.pools.configure([serviceConfig()], SETTINGS);
-      await fake.clock.advance(1000);
+      await two();
       fake.dns.set('4 cp1', ['10.0.0.3']);
       await fake.clock.advance(70_000);
       fake.dns.set('4 cp2', ['10.0.0.2']);
@@ -341,11 +342,7 @@ describe('pools', () => {
     });
 
     it('a host whose address becomes the VIP.', async () => {
-      fake.write('/pools/text', line('cp1') + line('cp2'));
-      fake.dns.set('4 cp1', ['10.0.0.2']);
-      fake.dns.set('4 cp2', ['10.0.0.3']);
-      daemon.pools.configure([serviceConfig()], SETTINGS);
-      await fake.clock.advance(1000);
+      await two();
       daemon.pools.configure([serviceConfig({ vip: '10.0.0.3' })], SETTINGS);
       expect(daemon.candidates.slice(2)).to.deep.equal(['text cp2 null']);
       expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the VIP 10.0.0.3: treated as unresolved');
