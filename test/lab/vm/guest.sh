@@ -16,6 +16,9 @@ case $cwd/ in /var/tmp/*) ;; *) mount -t tmpfs -o mode=1777 tmp /var/tmp ;; esac
 mkdir -p /run/lock /run/netns
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind /.vm/modules /lib/modules # modprobe and the kernel's own loading work
+for processor in /sys/devices/system/cpu/cpu[0-9]*/online; do
+  if [ "$(<"$processor")" = 0 ]; then echo 1 >"$processor"; fi
+done
 ip link set lo up
 hostname lab
 
@@ -28,6 +31,7 @@ exec >"$port" 2>&1 </dev/null
 mapfile -d '' -t environment </.vm/run/environment
 mapfile -d '' -t command </.vm/run/command
 export VM_OUT=/.vm/run/out "${environment[@]}"
+: >/.vm/run/began
 cd "$cwd" && "${command[@]}"
 code=$?
 echo "$code" >/.vm/run/exit.part
