@@ -510,8 +510,9 @@ export class Laws {
         (destination) => destination.weight > 0 && this.#evidence.hostOf(service, destination) === host,
       );
       if (kept === undefined) return;
+      // Whoever gets no connections takes nobody's place in the floor.
       const others = [...(table?.values() ?? [])].flatMap((destination) => {
-        const other = this.#evidence.hostOf(service, destination);
+        const other = destination.weight > 0 ? this.#evidence.hostOf(service, destination) : null;
         return other !== null && this.#evidence.isFirm(director, service, other) ? [other] : [];
       });
       if (others.length < this.#evidence.floor(director, service) || others.length === 0) return;

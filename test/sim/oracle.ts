@@ -113,17 +113,31 @@ function poolProblems(director: Director, truth: Truth, service: ServicePlan): s
   for (const entry of up)
     if (!take(entry, weightOf(service, entry)))
       problems.push(`${entry.host} of ${service.name} is up and not in the kernel`);
-  const held = down.filter((entry) => take(entry, entry.weight));
-  const mayHold = Math.max(0, floor - up.length);
-  if (held.length > mayHold) {
-    problems.push(`${service.name} holds ${held.map(({ host }) => host).join(', ')}: ${mayHold} would do`);
-  }
-  if (held.length < mayHold) {
-    const missing = down.filter((entry) => !held.includes(entry) && couldBeHeld(director, truth, service, entry.host));
-    if (missing.length > 0) problems.push(`${service.name} is below its floor, and ${missing[0]?.host} is not held`);
-  }
+  // Whoever gets no connections takes nobody's place in the floor, and is held only where nobody else can be.
+  const places = (entries: readonly PoolEntry[], taken: number): number => {
+    const held = entries.filter((entry) => take(entry, entry.weight));
+    const mayHold = Math.max(0, floor - taken);
+    if (held.length > mayHold) {
+      problems.push(`${service.name} holds ${held.map(({ host }) => host).join(', ')}: ${mayHold} would do`);
+    }
+    if (held.length < mayHold) {
+      const missing = entries.find(
+        (entry) => !held.includes(entry) && couldBeHeld(director, truth, service, entry.host),
+      );
+      if (missing !== undefined) problems.push(`${service.name} is below its floor, and ${missing.host} is not held`);
+    }
+    return taken + held.length;
+  };
+  const [takingUp, weightlessUp] = partition(up, ({ weight }) => weight > 0);
+  const [takingDown, weightlessDown] = partition(down, ({ weight }) => weight > 0);
+  const taking = places(takingDown, takingUp.length);
+  places(weightlessDown, taking + weightlessUp.length);
   for (const key of left.keys()) problems.push(`${key} of ${service.name} is in the kernel, and nobody wants it`);
   return problems;
+}
+
+function partition<T>(all: readonly T[], has: (each: T) => boolean): readonly [readonly T[], readonly T[]] {
+  return [all.filter((each) => has(each)), all.filter((each) => !has(each))];
 }
 
 /** It was up, and known to be, since it is on the list. */
