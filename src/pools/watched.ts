@@ -105,8 +105,9 @@ export class WatchedSource implements Source {
     const { clock, random } = this.#world;
     if (!this.#changed && this.#watch.ended === 'no') await this.#news(this.#feed.verifyMs * (0.8 + random() / 5), cut);
     if (this.#changed) await this.#settle(afresh ? DOUBTED_QUIET_MS : QUIET_MS, cut);
-    // Of a store that always changes, too, something might be missed.
-    const due = clock.now() - this.#provedAt >= PROVED_FOR * this.#feed.verifyMs;
+    // Of a store that always changes, too, something might be missed; and of one that is put right the second half may never
+    // come, if this is the moment in which the network fails.
+    const due = afresh || clock.now() - this.#provedAt >= PROVED_FOR * this.#feed.verifyMs;
     if (cut.aborted || (this.#changed && !due)) return;
     if (this.#watch.ended !== 'no') await clock.sleep(this.#pauseMs(), cut);
     const { ended } = this.#watch;

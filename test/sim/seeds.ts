@@ -13,5 +13,10 @@ export const FINDINGS: readonly Finding[] = [
   { seed: 40138, hours: 2, found: 'a VIP was announced by a reading older than a write that hung' },
   { seed: 80000, hours: 1, found: 'a start used the address on disk although the host had moved' },
   { seed: 80262, hours: 1.5, found: 'a server was blamed for a path that somebody had taken out of the kernel' },
+  {
+    seed: 910055,
+    hours: 0.2,
+    found: 'half of a list that was put right key by key was believed when the network failed',
+  },
   { seed: 20, hours: 0.5, found: 'a pool was emptied by a filter that hides its name' },
 ];

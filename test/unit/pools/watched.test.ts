@@ -73,4 +73,30 @@ describe('A source that is watched', () => {
     expect(lists).to.be.at.least(2);
     life.abort();
   });
+
+  it('believes a watch, while its list is doubted, only what the store confirms', async () => {
+    let tell = (_host: string): void => {};
+    let verify: Feed['verify'] = async () => true;
+    const filled = source({
+      list: async () => ({ entries: new Map(), at: '1' }),
+      watch(_at, onChange, cut) {
+        tell = (host) => onChange([[host, server(host)]], '2');
+        return new Promise((resolve) => void cut.onAbort(() => resolve('on')));
+      },
+      verify: (...asked) => verify(...asked),
+    });
+    const life = new Knife();
+    expect(await within(0, filled.ask(false, life))).to.deep.equal({ is: 'entries', entries: [] });
+    const asked = filled.ask(true, life);
+    verify = async () => {
+      throw new SystemError('ETIMEDOUT', 'GET');
+    };
+    tell('cp1');
+    expect(await within(5000, asked)).to.include({ is: 'failed' });
+    await within(0, filled.ask(true, life));
+    verify = async () => true;
+    tell('cp1');
+    expect(await within(5000, filled.ask(true, life))).to.deep.equal({ is: 'entries', entries: [server('cp1')] });
+    life.abort();
+  });
 });
