@@ -364,7 +364,7 @@ export class Laws {
     const since = this.#truth.healthAgo(director.name, service, noticeMs(service));
     return [...entry.destinations.values()].some((destination) => {
       const host = this.#evidence.hostOf(service, destination);
-      return host !== null && this.#truth.wasUp(director.name, service.name, host, since);
+      return host !== null && this.#truth.wasUp(director.name, service, host, since);
     });
   }
 

@@ -51,6 +51,9 @@ interface Seen {
   lastUp: number;
   /** Start of its last time up. */
   lastUpFrom: number;
+  /** The checks that pass, and when others last did. */
+  good: readonly MonitorName[];
+  readonly lastGood: Map<MonitorName, number>;
 }
 
 export interface DirectorView {
@@ -234,8 +237,8 @@ export class Truth {
       service.via === 'server' || NOT_ON_PATH.includes(monitor) || server.host.takes(service.forward);
     // Whoever writes a document has ways of his own.
     const reached = (monitor: MonitorName): boolean => monitor === 'File' || (reachable && through(monitor));
-    const good = service.monitors.filter((monitor) => reached(monitor) && server.isUpFor(monitor)).length;
-    const up = good >= service.needed;
+    const good = service.monitors.filter((monitor) => reached(monitor) && server.isUpFor(monitor));
+    const up = good.length >= service.needed;
     const key = `${director.name} ${service.name} ${server.plan.host}`;
     const seen = this.#seen.get(key);
     if (seen === undefined) {
@@ -246,9 +249,13 @@ export class Truth {
         lastDown: up ? never : this.now,
         lastUp: up ? this.now : never,
         lastUpFrom: up ? this.now : never,
+        good,
+        lastGood: new Map(),
       });
       return;
     }
+    for (const monitor of seen.good) if (!good.includes(monitor)) seen.lastGood.set(monitor, this.now);
+    seen.good = good;
     if (seen.up === up) return;
     if (seen.up) seen.lastUp = this.now;
     else {
@@ -271,9 +278,15 @@ export class Truth {
     return seen === undefined || !seen.up || seen.lastDown >= since;
   }
 
-  wasUp(director: string, service: string, host: string, since: number): boolean {
-    const seen = this.#seen.get(`${director} ${service} ${host}`);
-    return seen !== undefined && (seen.up || seen.lastUp >= since);
+  /** Could it count as up, by what each of its checks may have seen since then? They do not look at the same moment. */
+  wasUp(director: string, { name, monitors, needed }: ServicePlan, host: string, since: number): boolean {
+    const seen = this.#seen.get(`${director} ${name} ${host}`);
+    if (seen === undefined) return false;
+    const never = Number.NEGATIVE_INFINITY;
+    const good = monitors.filter(
+      (monitor) => seen.good.includes(monitor) || (seen.lastGood.get(monitor) ?? never) >= since,
+    );
+    return good.length >= needed;
   }
 
   /** For how long it has been down without a break; 0: it is up, ms. */
