@@ -102,6 +102,8 @@ export class Daemon {
   /** Why the file was refused when it was last read, and since when it is refused. */
   #refused: { readonly why: string; readonly since: Mono } | null = null;
   #stopping = false;
+  /** No route leads here any more, and nothing is decided. */
+  #closing = false;
   #exited = false;
 
   constructor(outside: World, options: DaemonOptions) {
@@ -273,7 +275,7 @@ export class Daemon {
     try {
       this.#checkWhatPoolsSay();
       // Adoption needs to know what the kernel had before anything is wanted of it.
-      if (this.#facts.kernel.verifiedAt !== null && !this.#stopping) this.#decideNow();
+      if (this.#facts.kernel.verifiedAt !== null && !this.#closing) this.#decideNow();
     } catch (error) {
       // A decision that cannot be made must not leave routes standing (law 10): let the supervisor start us afresh.
       this.#log('critical', `A bug in anybal: ${stackText(error)}`);
@@ -525,15 +527,15 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     const { clock } = this.#world;
-    this.#cancelWake();
     this.#cancelKeeping();
-    const peers = this.#facts.config?.peers ?? [];
+    // Packets still come for as long as the routers need: until then servers fail, recover and are edited as ever.
     await this.#speaker.leave();
-    for (const { name } of peers) this.#speaker.set(name, []);
-    const announced = [...(this.#decision?.vips.values() ?? [])].filter((vip) => vip.announced);
-    for (const { vip } of announced)
-      this.#world.log({ level: 'warn', system: 'bgp', text: `Withdrawing ${vip}: exiting` });
-    if (announced.length > 0) await clock.sleep((this.#facts.config?.global.withdrawWaitSeconds ?? 0) * 1000);
+    const announced = [...(this.#decision?.vips.values() ?? [])].some((vip) => vip.announced);
+    this.#learn({ is: 'exiting' });
+    this.#act();
+    if (announced) await clock.sleep((this.#facts.config?.global.withdrawWaitSeconds ?? 0) * 1000);
+    this.#closing = true;
+    this.#cancelWake();
     await this.#speaker.stop();
     await this.#bfd.stop();
     const parts = [this.#reconciler.stop(), this.#health.stop(), this.#pools.stop()];

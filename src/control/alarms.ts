@@ -130,8 +130,9 @@ function noList(service: string, because: string): Alarm {
 function vipAlarms({ vips }: Omit<View, 'alarms'>, starting: boolean): readonly Alarm[] {
   return vips
     .filter(({ announced, cause }) => !announced && !NOT_WANTED.has(cause))
-    .map(({ vip, why, everAnnounced }) => {
+    .map(({ vip, why, cause, everAnnounced }) => {
       const text = `${vip} is not announced (${why})`;
+      if (cause === 'exiting') return warning('not-announced', text);
       return starting && !everAnnounced
         ? warning('not-announced', `starting: ${text}`)
         : critical('not-announced', text);

@@ -44,6 +44,7 @@ export const VOTE = {
 
 export const VIP = {
   off: cause('bgp-off', 'bgp is off'),
+  exiting: cause('exiting', 'exiting'),
   announced: (why: string) => cause('announced', why),
   withdrawn: (why: string) => cause('withdrawn', why),
   noVoters: cause('no-voters', 'no service of this VIP has a vote'),

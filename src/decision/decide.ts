@@ -82,7 +82,7 @@ function judgeVips(
     const missingSince = present ? null : (before?.missingSince ?? facts.now);
     const stranded =
       (before?.announced !== true && !present) || (missingSince !== null && facts.now - missingSince >= limitMs);
-    const barred = config.global.bgp ? unverifiable(facts, limitMs) : VIP.off;
+    const barred = !config.global.bgp ? VIP.off : facts.exiting ? VIP.exiting : unverifiable(facts, limitMs);
     const { yes, cause } =
       barred !== null ? { yes: false, cause: barred } : tally(sharing, services, before?.announced === true);
     const announced = yes && !stranded;

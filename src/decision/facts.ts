@@ -72,6 +72,8 @@ export type Fact =
   /** These entries are about to be written: until the next `kernel` fact without error what was read of them is old. */
   | { readonly is: 'writing'; readonly services: ReadonlySet<ServiceKey>; readonly vips: ReadonlySet<string> }
   | { readonly is: 'peer'; readonly peer: string; readonly state: PeerState }
+  /** This process is about to end: no route of ours may lead here any more. */
+  | { readonly is: 'exiting' }
   | { readonly is: 'time'; readonly now: Mono };
 
 export interface ServiceFacts {
@@ -109,4 +111,5 @@ export interface Facts {
   readonly services: ReadonlyMap<string, ServiceFacts>;
   readonly kernel: KernelFacts;
   readonly peers: ReadonlyMap<string, PeerState>;
+  readonly exiting: boolean;
 }

@@ -23,6 +23,7 @@ export function nothingKnown(now: Mono): Facts {
       vipsInDoubt: NONE,
     },
     peers: new Map(),
+    exiting: false,
   };
 }
 
@@ -76,6 +77,8 @@ function learnOne(facts: Facts, fact: Fact, fresh: Fresh): Facts {
       return learnWriting(facts, fact);
     case 'peer':
       return { ...facts, peers: withEntry(facts.peers, fact.peer, fact.state, fresh) };
+    case 'exiting':
+      return { ...facts, exiting: true };
     case 'time':
       return { ...facts, now: fact.now };
     default:

@@ -582,6 +582,52 @@ describe('daemon', () => {
       expect([...site.served.keys()]).to.deep.equal([]);
     });
 
+    it('and looks after its servers until no router sends it anything more', async () => {
+      const site = await new Site({ global: 'bgp-graceful-shutdown-wait = 30\nwithdraw-wait = 20' }).running();
+      site.daemon.terminate();
+      site.poll.script.auto = ({ host }) => (host === '10.9.0.1' ? { is: 'down', reason: 'gone' } : { is: 'up' });
+      await site.pass(12);
+      expect(site.destinations('tcp 10.0.0.1:80')).to.deep.equal(['10.9.0.2:80']);
+      expect(site.heard).not.to.include('withdraw');
+      await site.pass(20);
+      expect(site.heard.at(-1)).to.equal('withdraw');
+      site.poll.script.auto = () => ({ is: 'up' });
+      await site.pass(10);
+      expect(site.destinations('tcp 10.0.0.1:80')).to.have.length(2);
+      expect(site.heard.at(-1)).to.equal('withdraw');
+      expect(site.exits).to.deep.equal([]);
+      await site.pass(20);
+      expect(site.exits).to.deep.equal([0]);
+    });
+
+    it('and has no route any more while it waits, nor says so', async () => {
+      const site = await new Site().running();
+      expect(site.daemon.view().vips[0]).to.include({ announced: true });
+      site.daemon.terminate();
+      await site.pass(1);
+      const { vips, alarms } = site.daemon.view();
+      expect(vips[0]).to.include({ announced: false, cause: 'exiting' });
+      expect(alarms).to.deep.include({
+        level: 'warning',
+        code: 'not-announced',
+        text: '10.0.0.1 is not announced (exiting)',
+      });
+      expect(site.lines('warn')).to.include('Withdrawing 10.0.0.1: exiting');
+    });
+
+    it('with its routes withdrawn at once when no server is left meanwhile', async () => {
+      const site = await new Site({
+        global: 'bgp-graceful-shutdown-wait = 30',
+        text: 'announce = healthy',
+      }).running();
+      site.daemon.terminate();
+      await site.pass(1);
+      expect(site.heard).not.to.include('withdraw');
+      site.poll.script.auto = () => ({ is: 'down', reason: 'gone' });
+      await site.pass(12);
+      expect(site.heard.at(-1)).to.equal('withdraw');
+    });
+
     it('at once when it is told twice', async () => {
       const site = await new Site().running();
       site.daemon.terminate();
