@@ -434,7 +434,9 @@ export const SERVICE_OPTIONS = [
     min: 0,
     max: 1,
     default: 0.5,
-    doc: 'A list that still has a smaller share of the servers of the last one is suspect and held back, and so is an empty one.',
+    doc:
+      'A list that still has a smaller share of the servers of the last one, or is so much shorter than one within ' +
+      'pool-shrink-confirm was, is suspect and held back, and so is an empty one.',
   },
   {
     name: 'pool-shrink-confirm',

@@ -1,6 +1,6 @@
 // Which list of servers is in force, whatever the source says. Pure. A list is suspect that is empty, or has left too many
-// servers out, whether others have come in their place or not: it is accepted only after it was served unchanged for a
-// while, or by hand. One that only grows takes nothing away and is not. Unparsable data is never accepted, half a list
+// servers out, at once or one by one, whether others have come in their place or not: it is accepted only after it was served
+// unchanged for a while, or by hand. One that only grows takes nothing away and is not. Unparsable data is never accepted, half a list
 // included. With admin-floor, a list that takes the pool below its floor is refused. Driven by service-pool.ts.
 
 import type { PoolHost } from '../decision/facts.ts';
@@ -40,6 +40,8 @@ export interface GuardState {
   readonly confirmedAt: Mono | null;
   /** The list in force is another source's: nobody expects its servers to be in this one's. */
   readonly ofAnother: boolean;
+  /** Longer lists that were in force lately, and until when that counts: the latest and shortest last. */
+  readonly lately: readonly { readonly servers: number; readonly until: Mono }[];
 }
 
 /** What is wrong with a source. */
@@ -80,6 +82,7 @@ export const initialGuard: GuardState = {
   failing: null,
   confirmedAt: null,
   ofAnother: false,
+  lately: [],
 };
 
 /** A source that has been failing for this long makes its list stale. */
@@ -148,7 +151,8 @@ function served(config: GuardConfig, before: GuardState, event: Served): GuardSt
 
   const suspicion = suspicionOf(config, state, event);
   const refusal = refusalOf(config, state.accepted, event);
-  if (suspicion === null && refusal === null) return accept(config, state, event, said);
+  if (suspicion === null && refusal === null)
+    return accept(config, state, event, said, latelyAfter(config, state, event));
 
   const pending = pendingAfter(state.pending, event, suspicion, refusal);
   const confirmed = pending.servedMs >= config.poolShrinkConfirmSeconds * 1000;
@@ -164,17 +168,36 @@ function served(config: GuardConfig, before: GuardState, event: Served): GuardSt
 }
 
 /** Why this list must wait, or null. */
-function suspicionOf(config: GuardConfig, { accepted, ofAnother }: GuardState, event: Served): string | null {
+function suspicionOf(config: GuardConfig, state: GuardState, event: Served): string | null {
+  const { accepted, ofAnother } = state;
   const have = accepted?.length ?? 0;
   const got = event.hosts.length;
+  const [longest] = latelyAt(state, event.at);
   if (got === 0) return have === 0 ? 'the list is empty' : `the list is empty, ${have} servers in the last one`;
   if (got < config.poolShrinkLimit * have) return `the list shrank from ${have} to ${got} servers`;
+  // Whoever deletes one server after the other leaves as few as who deletes them at once.
+  if (longest !== undefined && got < have && got < config.poolShrinkLimit * longest.servers) {
+    const within = `within ${config.poolShrinkConfirmSeconds} s`;
+    return `the list shrank from ${longest.servers} to ${got} servers ${within}`;
+  }
   const listed = new Set(event.hosts.map((host) => host.host));
   const kept = (accepted ?? []).filter((host) => listed.has(host.host)).length;
   // What is not there is not there: that others are does not make it the pool that it was.
   return !ofAnother && kept < config.poolShrinkLimit * have
     ? `the list has ${kept} of the last one's ${have} servers`
     : null;
+}
+
+function latelyAt({ lately }: GuardState, at: Mono): GuardState['lately'] {
+  return lately.filter(({ until }) => at < until);
+}
+
+/** A list that was believed after a doubt is what the next one is compared with, and nothing before it. */
+function latelyAfter(config: GuardConfig, state: GuardState, event: Omit<Served, 'on'>): GuardState['lately'] {
+  const servers = state.accepted?.length ?? 0;
+  if (servers <= event.hosts.length) return latelyAt(state, event.at);
+  const until = (event.at + config.poolShrinkConfirmSeconds * 1000) as Mono;
+  return [...latelyAt(state, event.at).filter((one) => one.servers > servers), { servers, until }];
 }
 
 /** Why admin-floor forbids this list, or null. An edit of a pool that is below its floor already may improve it. */
@@ -220,6 +243,7 @@ function accept(
   state: GuardState,
   event: Omit<Served, 'on'>,
   said: readonly GuardAction[],
+  lately: GuardState['lately'] = [],
 ): GuardStep {
   const first = !state.published;
   const { hosts } = event;
@@ -242,6 +266,7 @@ function accept(
       failing: null,
       confirmedAt: event.at,
       ofAnother: false,
+      lately,
     },
     actions,
   ];

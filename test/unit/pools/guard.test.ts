@@ -117,6 +117,31 @@ describe('pool guard', () => {
     expect(moved().serve(others.slice(0, 1)).note).to.equal('suspect: the list shrank from 4 to 1 servers');
   });
 
+  it('A list that lost too many servers one by one is suspect, too.', () => {
+    const guard = new Guard();
+    for (const count of [10, 9, 8, 7, 6, 5]) guard.serve(hosts(count));
+    expect(guard.inForce).to.have.length(5);
+    for (const count of [4, 3, 2, 1, 0]) guard.serve(hosts(count));
+    expect(guard.inForce).to.have.length(5);
+    guard.serve(hosts(4));
+    expect(guard.note).to.equal('suspect: the list shrank from 10 to 4 servers within 60 s');
+    // What was believed is the measure then.
+    expect(guard.accept().inForce).to.have.length(4);
+    expect(guard.serve(hosts(2)).inForce).to.have.length(2);
+    expect(guard.serve(hosts(1)).inForce).to.have.length(2);
+    expect(guard.serve(hosts(1), 60).inForce).to.have.length(1);
+  });
+
+  it('A list that loses its servers slowly, or has had as few before, is not suspect.', () => {
+    const slow = new Guard();
+    for (const count of [10, 8, 6, 4, 3, 2]) slow.serve(hosts(count), 40);
+    expect(slow.inForce).to.have.length(2);
+    const back = new Guard();
+    for (const count of [10, 16, 8]) back.serve(hosts(count));
+    expect(back.inForce).to.have.length(8);
+    expect(back.serve([...hosts(4), ...hosts(12).slice(8)]).inForce).to.have.length(8);
+  });
+
   it('A list that only grows takes nothing away, and is taken at once.', () => {
     expect(new Guard().serve(hosts(1)).serve(hosts(5000)).inForce).to.have.length(5000);
   });
