@@ -2,7 +2,8 @@
 // one failed. Used by service-pool.ts.
 
 import { errorText } from '../lib/errors.ts';
-import type { Wall, World } from '../world/world.ts';
+import type { World } from '../world/world.ts';
+import { showUrl } from '../lib/url.ts';
 import { writeLastGood, type LastGood } from './last-good.ts';
 
 const SAVE_DELAY_MS = 1000;
@@ -10,15 +11,22 @@ const SAVE_RETRY_MS = 60_000;
 /** How old the date on disk may get while the list stays the same. */
 const SAVE_AGAIN_MS = 3_600_000;
 
+/** Where a list is, and what says whether that is the present one. */
+export interface Kept extends Pick<LastGood, 'url' | 'goodAt'> {
+  readonly path: string;
+}
+
 /** What should be on disk, and where; null: nothing yet. */
 export type Snapshot = () => { readonly path: string; readonly list: LastGood } | null;
 
 export class Keeper {
   readonly #world: Pick<World, 'clock' | 'files' | 'log'>;
   readonly #snapshot: Snapshot;
-  /** The date that is on disk. */
-  #savedAt: Wall | null = null;
+  /** What is on disk, or on its way there. */
+  #kept: Kept | null = null;
   #cancel: (() => void) | null = null;
+  /** The last write has failed, and `#cancel` is of the next try. */
+  #failed = false;
   #writing: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -27,25 +35,34 @@ export class Keeper {
     this.#snapshot = snapshot;
   }
 
-  /** This date was read from disk. */
-  found(goodAt: Wall): void {
-    this.#savedAt = goodAt;
+  /** This was read from disk. */
+  found(kept: Kept): void {
+    this.#kept = kept;
   }
 
   /** What should be on disk has changed. */
   soon(): void {
+    if (this.#failed) this.#rest();
     this.#in(SAVE_DELAY_MS);
   }
 
-  /** The list on disk was good at this time, too. */
-  refresh(goodAt: Wall): void {
-    if (this.#savedAt !== null && goodAt - this.#savedAt > SAVE_AGAIN_MS) this.soon();
+  /** The list on disk was good at this time, too; it may belong elsewhere now, or be of another source. */
+  refresh(now: Kept): void {
+    const kept = this.#kept;
+    if (kept === null) return;
+    const other = kept.path !== now.path || showUrl(kept.url) !== showUrl(now.url);
+    if (other || now.goodAt - kept.goodAt > SAVE_AGAIN_MS) this.#in(SAVE_DELAY_MS);
+  }
+
+  /** Try at once what has failed. */
+  again(): void {
+    if (this.#failed) this.#write();
   }
 
   /** Resolves when the last state is on disk, or could not be written. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#cancel !== null || this.#snapshot()?.list.goodAt !== this.#savedAt) this.#write();
+    if (this.#cancel !== null || this.#snapshot()?.list.goodAt !== this.#kept?.goodAt) this.#write();
     await this.#writing;
   }
 
@@ -53,21 +70,26 @@ export class Keeper {
     this.#cancel ??= this.#world.clock.at(delayMs, () => this.#write());
   }
 
-  #write(): void {
+  #rest(): void {
     this.#cancel?.();
     this.#cancel = null;
+    this.#failed = false;
+  }
+
+  #write(): void {
+    this.#rest();
     const snapshot = this.#snapshot();
     if (snapshot === null) return;
     const { path, list } = snapshot;
+    this.#kept = { path, url: list.url, goodAt: list.goodAt };
     this.#writing = this.#writing
       .then(() => writeLastGood(this.#world.files, path, list))
-      .then(() => {
-        this.#savedAt = list.goodAt;
-      })
       .catch((thrown: unknown) => {
         const text = `last good list is not kept: ${errorText(thrown)}`;
         this.#world.log({ level: 'error', system: list.service, text });
-        if (!this.#closed) this.#in(SAVE_RETRY_MS);
+        if (this.#closed || this.#cancel !== null) return;
+        this.#failed = true;
+        this.#in(SAVE_RETRY_MS);
       });
   }
 }

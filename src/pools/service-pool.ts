@@ -103,6 +103,8 @@ export class ServicePool {
     const before = this.#config;
     this.#config = config;
     this.#stateDirectory = stateDirectory;
+    this.#keeper.again();
+    this.#refresh();
     if (before.family !== config.family || before.vip !== config.vip) this.#resolveAgain();
     const moved = before.source !== config.source;
     const reached = ({ sourceAccess, family, realPort }: ServiceConfig) => [sourceAccess, family, realPort];
@@ -359,19 +361,28 @@ export class ServicePool {
 
   async #restore(): Promise<void> {
     const { files } = this.#context.world;
-    const path = lastGoodPath(this.#stateDirectory, this.#name);
+    const path = this.#path();
     const kept = await readLastGood(files, path, this.#name, this.#config.source);
     if (kept === null) return;
     if (typeof kept === 'string') return this.#log('warn', `last good list ${path} is not used: ${kept}`);
     this.#good = { at: kept.goodAt, url: this.#config.source };
-    this.#keeper.found(kept.goodAt);
+    this.#keeper.found({ path, url: kept.url, goodAt: kept.goodAt });
     this.#knownAddresses = new Map(kept.addresses);
     this.#tell({ on: 'restored', hosts: kept.hosts });
   }
 
   #confirmed(): void {
     this.#good = { at: this.#context.world.clock.wall(), url: this.#config.source };
-    this.#keeper.refresh(this.#good.at);
+    this.#refresh();
+  }
+
+  #refresh(): void {
+    if (this.#good === null || this.#guard.accepted === null) return;
+    this.#keeper.refresh({ path: this.#path(), url: this.#good.url, goodAt: this.#good.at });
+  }
+
+  #path(): string {
+    return lastGoodPath(this.#stateDirectory, this.#name);
   }
 
   #lastGood() {
@@ -380,8 +391,7 @@ export class ServicePool {
     const addresses = new Map(this.#knownAddresses);
     for (const [host, { address }] of this.#told) if (address !== null) addresses.set(host, address);
     const { at: goodAt, url } = this.#good;
-    const path = lastGoodPath(this.#stateDirectory, this.#name);
-    return { path, list: { service: this.#name, url, goodAt, hosts: accepted, addresses } };
+    return { path: this.#path(), list: { service: this.#name, url, goodAt, hosts: accepted, addresses } };
   }
 
   #log(level: LogLevel, text: string): void {

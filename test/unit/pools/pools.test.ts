@@ -502,6 +502,56 @@ describe('pools', () => {
       await pools.stop();
     });
 
+    /** The process is killed: nothing more is written. */
+    const killed = async () => {
+      const before = new Map(fake.disk);
+      await daemon.pools.stop();
+      fake.disk.clear();
+      for (const [each, file] of before) fake.disk.set(each, file);
+    };
+
+    it('A source that has moved and serves the same list is the one that the list on disk is of.', async () => {
+      const moved = { source: 'file:///pools/new' };
+      fake.write('/pools/text', line('10.0.0.2'));
+      fake.write('/pools/new', line('10.0.0.2'));
+      await start();
+      daemon.pools.configure([serviceConfig(moved)], SETTINGS);
+      await fake.clock.advance(6000);
+      await killed();
+      fake.disk.delete('/pools/new');
+      await start(moved);
+      expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
+    });
+
+    it('Another state directory gets the list at once.', async () => {
+      fake.write('/pools/text', line('10.0.0.2'));
+      await start();
+      daemon.pools.configure([serviceConfig()], { ...SETTINGS, stateDirectory: '/elsewhere' });
+      await fake.clock.advance(2000);
+      expect(fake.text('/elsewhere/pools/text.json')).to.contain('10.0.0.2');
+    });
+
+    it('What could not be written is tried again at a reload, and when there is something else to write.', async () => {
+      const { replace } = fake.files;
+      let tries = 0;
+      fake.files.replace = () => {
+        tries++;
+        return Promise.reject(new SystemError('ENOTDIR', 'write'));
+      };
+      fake.write('/pools/text', line('10.0.0.2'));
+      await start();
+      expect(tries).to.equal(1);
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await settle();
+      expect(tries, 'at the reload').to.equal(2);
+      await fake.clock.advance(10_000);
+      expect(tries, 'while nothing changes').to.equal(2);
+      fake.files.replace = replace;
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3'));
+      await fake.clock.advance(5000);
+      expect(fake.text(path)).to.contain('10.0.0.3');
+    });
+
     it('Names of services cannot leave the folder.', async () => {
       fake.write('/pools/text', line('10.0.0.2'));
       daemon.pools.configure([serviceConfig({ name: '../../etc/passwd' }), serviceConfig({ name: '..' })], SETTINGS);
