@@ -26,7 +26,9 @@ interface Name {
   readonly knife: Knife;
   readonly listeners: Set<AddressListener>;
   /** Its address in an earlier life. */
-  readonly known: string | null;
+  known: string | null;
+  /** Ends the patience with DNS. */
+  patient: () => void;
   /** Undefined: no lookup has ended yet, and patience has not either. */
   address: string | null | undefined;
 }
@@ -63,11 +65,19 @@ export class Resolver {
     const key = `${family} ${host}`;
     let name = this.#names.get(key);
     if (name === undefined) {
-      const before = known !== null && unusable(known, family) === null ? known : null;
-      name = { host, family, knife: new Knife(), listeners: new Set(), known: before, address: undefined };
+      name = {
+        host,
+        family,
+        knife: new Knife(),
+        listeners: new Set(),
+        known: null,
+        patient: () => {},
+        address: undefined,
+      };
       this.#names.set(key, name);
       this.#start(name);
     }
+    if (known !== null && unusable(known, family) === null) this.#remember(name, known);
     const followed = name;
     followed.listeners.add(listener);
     if (followed.address !== undefined) listener(followed.address);
@@ -85,6 +95,14 @@ export class Resolver {
     await Promise.all(this.#loops);
   }
 
+  /** Also when somebody else follows it already who knew nothing. */
+  #remember(name: Name, known: string): void {
+    if (name.known !== null || typeof name.address === 'string') return;
+    name.known = known;
+    if (name.address === null) this.#tell(name, known);
+    else name.patient = this.#world.clock.at(PATIENCE_MS, () => this.#tell(name, name.address ?? known));
+  }
+
   #start(name: Name): void {
     const loop = this.#run(name).finally(() => this.#loops.delete(loop));
     this.#loops.add(loop);
@@ -92,12 +110,10 @@ export class Resolver {
 
   async #run(name: Name): Promise<void> {
     const { clock } = this.#world;
-    const impatient =
-      name.known === null ? null : clock.at(PATIENCE_MS, () => this.#tell(name, name.address ?? name.known));
     let failures = 0;
     while (!name.knife.aborted) {
       const answer = await this.#lookup(name);
-      impatient?.();
+      name.patient();
       if (name.knife.aborted) return;
       failures = typeof answer === 'string' ? failures + 1 : 0;
       try {

@@ -121,6 +121,26 @@ describe('resolver', () => {
     expect(told).to.deep.equal([]);
   });
 
+  it('An address that only a later follower knows is used for all, at once when DNS has failed already.', async () => {
+    follow('cp1');
+    await fake.clock.advance(0);
+    expect(told).to.deep.equal([null]);
+    follow('cp1', 4, '10.0.0.3');
+    expect(told).to.deep.equal([null, '10.0.0.3', '10.0.0.3']);
+    await fake.clock.advance(10_000);
+    expect(told).to.have.length(3);
+  });
+
+  it('An address that only a later follower knows is used while DNS hangs.', async () => {
+    fake.dns.set('4 cp1', 'hang');
+    follow('cp1');
+    await fake.clock.advance(5000);
+    follow('cp1', 4, '10.0.0.3');
+    expect(told).to.deep.equal([]);
+    await fake.clock.advance(1100);
+    expect(told).to.deep.equal(['10.0.0.3', '10.0.0.3']);
+  });
+
   it('A name that several services list is looked up once, and no more when the last one lets go.', async () => {
     fake.dns.set('4 cp1', ['10.0.0.3']);
     const first = follow('cp1');
