@@ -3,7 +3,6 @@
 
 import type { ServiceConfig } from '../config/types.ts';
 import type { Fact, PoolHost } from '../decision/facts.ts';
-import { familyOf } from '../lib/address.ts';
 import { Knife } from '../lib/cut.ts';
 import { equal } from '../lib/equal.ts';
 import { type Complaint, errorText, printComplaint } from '../lib/errors.ts';
@@ -17,7 +16,7 @@ import { lastGoodPath, readLastGood } from './last-good.ts';
 import { changeLines } from './lines.ts';
 import { openSource } from './open.ts';
 import { parsePool, readEntries, type ParsedPool } from './parse.ts';
-import type { Resolver } from './resolve.ts';
+import { unusable, type Resolver } from './resolve.ts';
 import { POLL_MS, type Source } from './source.ts';
 
 export interface PoolStatus {
@@ -283,6 +282,10 @@ export class ServicePool {
       this.#kept.delete(host);
     }
     this.#pass(this.#claims.list(names));
+    for (const host of names) {
+      const had = this.#follows.has(host) ? null : this.#had(host);
+      if (had !== null) this.#claims.expect(host, had);
+    }
     for (const host of names) if (!this.#follows.has(host)) this.#followOne(host);
     this.#knownAddresses = new Map([...this.#knownAddresses].filter(([host]) => listed.has(host)));
   }
@@ -322,7 +325,9 @@ export class ServicePool {
     for (const { host, claim } of ordered) {
       const before = this.#told.get(host);
       const kept = claim.address === null ? this.#keepable(host) : null;
+      const known = this.#knownAddresses.get(host);
       this.#told.set(host, claim);
+      this.#knownAddresses.delete(host);
       this.#keep(host, kept);
       if (claim.rival !== null) {
         this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: ${without(kept)}`);
@@ -330,10 +335,10 @@ export class ServicePool {
       if (before !== undefined && before.address === claim.address) continue;
       if (claim.address !== null) {
         for (const [other, address] of [...this.#kept]) if (address === claim.address) this.#keep(other, null);
-        if (claim.address !== this.#knownAddresses.get(host)) this.#keeper.soon();
-        this.#knownAddresses.delete(host);
+        if (claim.address !== known) this.#keeper.soon();
       }
-      this.#context.onCandidate(this.#name, host, claim.address);
+      // One that is kept is there already, but at the start.
+      this.#context.onCandidate(this.#name, host, claim.address ?? (before === undefined ? kept : null));
     }
     if (this.#initialized || this.#told.size !== this.#guard.accepted?.length) return;
     this.#initialized = true;
@@ -341,12 +346,17 @@ export class ServicePool {
     this.#context.world.log({ level: 'info', system: 'pybal', text });
   }
 
+  /** Where a host was last, here or in an earlier life; null: nowhere, or where no server of this service can be. */
+  #had(host: string): string | null {
+    const had = this.#told.get(host)?.address ?? this.#kept.get(host) ?? this.#knownAddresses.get(host) ?? null;
+    const { vip, family } = this.#config;
+    return had === null || had === vip || unusable(had, family) !== null ? null : had;
+  }
+
   /** The address that a host stays at when it may not use what DNS says; null: it has none that is still its own. */
   #keepable(host: string): string | null {
-    const had = this.#told.get(host)?.address ?? this.#kept.get(host) ?? null;
-    const { vip, family } = this.#config;
-    if (had === null || had === vip || familyOf(had) !== family) return null;
-    return (this.#claims.holder(had) ?? host) === host ? had : null;
+    const had = this.#had(host);
+    return had !== null && (this.#claims.holder(had) ?? host) === host ? had : null;
   }
 
   #keep(host: string, address: string | null): void {
@@ -388,7 +398,7 @@ export class ServicePool {
   #lastGood() {
     const { accepted } = this.#guard;
     if (accepted === null || this.#good === null) return null;
-    const addresses = new Map(this.#knownAddresses);
+    const addresses = new Map([...this.#knownAddresses, ...this.#kept]);
     for (const [host, { address }] of this.#told) if (address !== null) addresses.set(host, address);
     const { at: goodAt, url } = this.#good;
     return { path: this.#path(), list: { service: this.#name, url, goodAt, hosts: accepted, addresses } };

@@ -44,6 +44,35 @@ describe('addresses within a service', () => {
     }
   });
 
+  it('A host that had an address is waited for: nobody else gets it before that one has said where it is.', () => {
+    for (const [answer, holder] of [
+      [ONE, 'b'],
+      ['10.0.0.2', 'a'],
+      [null, 'a'],
+    ] as const) {
+      const claims = claimsOf(['a', 'b']);
+      claims.expect('b', ONE);
+      expect(claims.set('a', ONE)).to.deep.equal(['a']);
+      expect([claims.get('a'), claims.get('b')]).to.deep.equal([undefined, undefined]);
+      expect(claims.set('b', answer)).to.have.members(['a', 'b']);
+      expect(claims.holder(ONE)).to.equal(holder);
+      expect(claims.get('a')?.address).to.equal(holder === 'a' ? ONE : null);
+    }
+    const claims = claimsOf(['a', 'b']);
+    claims.expect('b', ONE);
+    claims.set('a', ONE);
+    expect(claims.list(['a'])).to.deep.equal(['a']);
+    expect(claims.get('a')).to.deep.equal({ address: ONE, rival: null });
+  });
+
+  it('When many leave at once, those that stay are named once.', () => {
+    const gone = Array.from({ length: 500 }, (_, index) => `gone${index}`);
+    const claims = claimsOf([...gone, 'a', 'b']);
+    for (const host of [...gone, 'b', 'a']) claims.set(host, ONE);
+    expect(claims.list(['a', 'b'])).to.deep.equal(['a', 'b']);
+    expect(claims.get('a')).to.deep.equal({ address: ONE, rival: null });
+  });
+
   it('No address is given twice or wasted, nobody loses one to another, and every change is told.', () => {
     const all = ['a', 'b', 'c', 'd'];
     const act = fc.oneof(

@@ -341,6 +341,14 @@ describe('pools', () => {
       expect(daemon.pools.status().get('text')?.unresolved).to.deep.equal([]);
     });
 
+    it('another VIP, while two hosts resolve to one address: it stays whose it was.', async () => {
+      await two();
+      fake.dns.set('4 cp1', ['10.0.0.3']);
+      await fake.clock.advance(70_000);
+      daemon.pools.configure([serviceConfig({ vip: '10.0.0.201' })], SETTINGS);
+      expect(daemon.candidates.slice(2)).to.deep.equal(['text cp1 null']);
+    });
+
     it('a host whose address becomes the VIP.', async () => {
       await two();
       daemon.pools.configure([serviceConfig({ vip: '10.0.0.3' })], SETTINGS);
@@ -550,6 +558,55 @@ describe('pools', () => {
       fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3'));
       await fake.clock.advance(5000);
       expect(fake.text(path)).to.contain('10.0.0.3');
+    });
+
+    /** cp1 at .2, cp2 at .3; then DNS says of cp1 that it is where cp2 is. */
+    const mistaken = async () => {
+      fake.write('/pools/text', line('cp1') + line('cp2'));
+      fake.dns.set('4 cp1', ['10.0.0.2']);
+      fake.dns.set('4 cp2', ['10.0.0.3']);
+      await start();
+      fake.dns.set('4 cp1', ['10.0.0.3']);
+      await fake.clock.advance(70_000);
+    };
+
+    it('A host that was kept at its old address is there after a restart, and takes nobody else’s.', async () => {
+      await mistaken();
+      fake.write('/pools/text', line('cp1') + line('cp2') + line('10.0.0.9'));
+      await fake.clock.advance(5000);
+      await killed();
+      fake.logged.length = 0;
+      await start();
+      expect(daemon.candidates).to.have.members(['text cp1 10.0.0.2', 'text cp2 10.0.0.3', 'text 10.0.0.9 10.0.0.9']);
+      expect(fake.lines).to.include('[text] ERROR: Server cp1 resolves to the address of cp2: keeping 10.0.0.2');
+      expect(fake.text(path)).to.contain('10.0.0.2');
+      // The mistake is mended; until then another host may have come there.
+      fake.dns.set('4 cp3', ['10.0.0.2']);
+      fake.write('/pools/text', line('cp1') + line('cp2') + line('cp3'));
+      await fake.clock.advance(5000);
+      expect(daemon.candidates.at(-1)).to.equal('text cp3 10.0.0.2');
+      expect(daemon.pools.status().get('text')?.unresolved).to.deep.equal(['cp1']);
+      fake.dns.set('4 cp1', ['10.0.0.4']);
+      await fake.clock.advance(70_000);
+      expect(daemon.candidates.at(-1)).to.equal('text cp1 10.0.0.4');
+    });
+
+    it('Hosts that changed places between two lives have each other’s address at the start.', async () => {
+      await mistaken();
+      await killed();
+      fake.dns.set('4 cp2', ['10.0.0.2']);
+      fake.logged.length = 0;
+      await start();
+      expect(daemon.candidates).to.have.members(['text cp1 10.0.0.3', 'text cp2 10.0.0.2']);
+      expect(fake.lines.filter((text) => text.includes('resolves to the address'))).to.deep.equal([]);
+    });
+
+    it('An address is that of the host that had it, however late its name is resolved.', async () => {
+      await mistaken();
+      await killed();
+      fake.dns.set('4 cp2', 'hang');
+      await start();
+      expect(daemon.candidates).to.have.members(['text cp1 10.0.0.2', 'text cp2 10.0.0.3']);
     });
 
     it('Names of services cannot leave the folder.', async () => {
