@@ -116,7 +116,9 @@ function sourceAlarms(service: string, source: SourceInput): readonly Alarm[] {
 function currentAlarms(service: string, { servers, unreadable }: SourceInput): readonly Alarm[] {
   const [first] = unreadable;
   if (first !== undefined)
-    return [warning('source-entries', `${service}: the server list has entries that are not used: ${first}`)];
+    return [
+      warning('source-entries', `${service}: the server list has entries that can not be used as they are: ${first}`),
+    ];
   // Somebody said that it is right. It is worth a word all the same, also where nothing is announced.
   return servers === 0 ? [warning('source-empty', `${service}: its server list is empty, nobody serves it`)] : [];
 }

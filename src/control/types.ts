@@ -64,7 +64,7 @@ export interface SourceInput {
   /** More of `state`, in words. */
   readonly note: string | null;
   readonly lastError: string | null;
-  /** Entries of its data that had to be left out, each with its place. */
+  /** Entries of its data that had to be left out, each with its place, and hosts that may not use what DNS says of them. */
   readonly unreadable: readonly string[];
   /** All that is wrong with its data, likewise. */
   readonly complaints: readonly string[];

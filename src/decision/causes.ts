@@ -6,7 +6,7 @@ const cause = (code: string, text: string): Cause => ({ code, text });
 
 export const SERVER = {
   disabled: cause('disabled', 'disabled in the pool list'),
-  unresolved: cause('unresolved', 'no usable address of the family of the VIP'),
+  unresolved: cause('unresolved', 'no address of the family of the VIP that it may use'),
   up: cause('up', 'up'),
   weighted: (weight: number, listed: number, reason: string) =>
     cause('weighted', `up, weight ${weight} instead of ${listed} (${reason})`),

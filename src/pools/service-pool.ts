@@ -38,7 +38,10 @@ export interface PoolStatus {
   readonly pending: { readonly servers: number; readonly reason: string; readonly servedSeconds: number } | null;
   /** Hosts in force that have no address to use. */
   readonly unresolved: readonly string[];
-  /** Entries of the data last served that had to be left out, each with its place; the first of them if they are many. */
+  /**
+   * Entries of the data last served that had to be left out, each with its place, and hosts that may not use what DNS says of
+   * them; the first of them if they are many.
+   */
   readonly unreadable: readonly string[];
   /** All that is wrong with it, likewise. */
   readonly complaints: readonly string[];
@@ -79,6 +82,8 @@ export class ServicePool {
   readonly #told = new Map<string, Claim>();
   /** Where hosts stay that may not use what DNS says of them: the address that they had, until another host may use it. */
   readonly #kept = new Map<string, string>();
+  /** Hosts that resolve to the VIP. */
+  readonly #own = new Set<string>();
   /** Every host of a list was looked up, once. */
   #initialized = false;
   /** From disk, by hosts of which nothing else is known yet. */
@@ -136,7 +141,9 @@ export class ServicePool {
     const trouble = troubleOf(this.#guard, clock.now());
     const inForce = published ? accepted : null;
     const complaints = this.#served?.complaints ?? [];
-    const shown = (list: readonly Complaint[]) => list.slice(0, SHOWN_COMPLAINTS).map(printComplaint);
+    const misled = [...this.#told.keys()].flatMap((host) => this.#misled(host) ?? []);
+    const shown = (list: readonly Complaint[]) =>
+      [...list.slice(0, SHOWN_COMPLAINTS).map(printComplaint), ...misled].slice(0, SHOWN_COMPLAINTS);
     return {
       url: showUrl(this.#config.source),
       state: trouble?.is ?? (inForce === null ? 'waiting' : 'current'),
@@ -280,6 +287,7 @@ export class ServicePool {
       this.#follows.delete(host);
       this.#told.delete(host);
       this.#kept.delete(host);
+      this.#own.delete(host);
     }
     this.#pass(this.#claims.list(names));
     for (const host of names) {
@@ -296,6 +304,8 @@ export class ServicePool {
     const unfollow = this.#context.resolver.follow(host, this.#config.family, known, (address) => {
       // A server that is the VIP itself would be a loop.
       const own = address === this.#config.vip;
+      if (own) this.#own.add(host);
+      else this.#own.delete(host);
       if (own) this.#log('error', `Server ${host} resolves to the VIP ${address}: ${without(this.#keepable(host))}`);
       this.#pass(claims.set(host, own ? null : address));
     });
@@ -306,6 +316,7 @@ export class ServicePool {
   #resolveAgain(): void {
     const earlier = [...this.#follows.values()];
     this.#follows.clear();
+    this.#own.clear();
     this.#claims = new Claims();
     for (const host of [...this.#kept.keys()]) if (this.#keepable(host) === null) this.#kept.delete(host);
     if (this.#guard.published && this.#guard.accepted !== null) this.#follow(this.#guard.accepted);
@@ -329,9 +340,8 @@ export class ServicePool {
       this.#told.set(host, claim);
       this.#knownAddresses.delete(host);
       this.#keep(host, kept);
-      if (claim.rival !== null) {
-        this.#log('error', `Server ${host} resolves to the address of ${claim.rival}: ${without(kept)}`);
-      }
+      const misled = claim.rival === null ? null : this.#misled(host);
+      if (misled !== null) this.#log('error', misled);
       if (before !== undefined && before.address === claim.address) continue;
       if (claim.address !== null) {
         for (const [other, address] of [...this.#kept]) if (address === claim.address) this.#keep(other, null);
@@ -362,6 +372,14 @@ export class ServicePool {
   #keep(host: string, address: string | null): void {
     if (address === null) this.#kept.delete(host);
     else this.#kept.set(host, address);
+  }
+
+  /** Why a host may not use what DNS says of it, and what becomes of it; null: it may. */
+  #misled(host: string): string | null {
+    const rival = this.#told.get(host)?.rival ?? null;
+    if (rival === null && !this.#own.has(host)) return null;
+    const to = rival === null ? `the VIP ${this.#config.vip}` : `the address of ${rival}`;
+    return `Server ${host} resolves to ${to}: ${without(this.#kept.get(host) ?? null)}`;
   }
 
   #unresolved(): ReadonlySet<string> {

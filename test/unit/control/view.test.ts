@@ -270,7 +270,7 @@ describe('Alarms', () => {
     expect(await alarms({ sources: new Map([['text_80', entries]]) })).to.deep.equal(['warning source-entries']);
     const [said] = makeView(await inputs(undefined, { sources: new Map([['text_80', entries]]) })).alarms;
     expect(said?.text).to.match(
-      /: the server list has entries that are not used: http:\/\/x\/:3: Bad configuration line$/,
+      /: the server list has entries that can not be used as they are: http:\/\/x\/:3: Bad configuration line$/,
     );
     const empty = { ...current, servers: 0 };
     expect(await alarms({ sources: new Map([['text_80', empty]]) })).to.deep.equal(['warning source-empty']);

@@ -314,20 +314,32 @@ describe('pools', () => {
 
     it('a host that moves to the address of another one: it keeps its own until that is somebody else’s.', async () => {
       const unresolved = () => daemon.pools.status().get('text')?.unresolved;
+      const told = () => {
+        const status = daemon.pools.status().get('text');
+        expect(status?.complaints).to.deep.equal(status?.unreadable);
+        return status?.unreadable;
+      };
       await two();
+      expect(told()).to.deep.equal([]);
       fake.dns.set('4 cp2', ['10.0.0.2']);
       await fake.clock.advance(70_000);
+      expect(told()).to.deep.equal(['Server cp2 resolves to the address of cp1: keeping 10.0.0.3']);
       expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the address of cp1: keeping 10.0.0.3');
       expect(unresolved()).to.deep.equal([]);
       fake.dns.set('4 cp2', ['10.0.0.1']);
       await fake.clock.advance(70_000);
       expect(fake.lines).to.include('[text] ERROR: Server cp2 resolves to the VIP 10.0.0.1: keeping 10.0.0.3');
+      expect(told()).to.deep.equal(['Server cp2 resolves to the VIP 10.0.0.1: keeping 10.0.0.3']);
       expect(unresolved()).to.deep.equal([]);
       fake.dns.set('4 cp3', ['10.0.0.3']);
       fake.write('/pools/text', line('cp1') + line('cp2') + line('cp3'));
       await fake.clock.advance(5000);
       expect(daemon.candidates.slice(2)).to.deep.equal(['text cp2 null', 'text cp3 10.0.0.3']);
       expect(unresolved()).to.deep.equal(['cp2']);
+      expect(told()).to.deep.equal(['Server cp2 resolves to the VIP 10.0.0.1: treated as unresolved']);
+      fake.dns.set('4 cp2', ['10.0.0.4']);
+      await fake.clock.advance(70_000);
+      expect(told()).to.deep.equal([]);
     });
 
     it('two hosts that change places: each gets the other’s address, of which it is told one at a time.', async () => {
