@@ -73,6 +73,7 @@ const world: World = {
     read: async (path) => content(path),
     stat: async (path) => ({
       mtimeMs: path === '/pool' ? changedAt : 0,
+      ctimeMs: path === '/pool' ? changedAt : 0,
       size: content(path).length,
       inode: 1,
       mode: 0o100644,

@@ -82,7 +82,7 @@ const world: World = {
   ...closed,
   files: {
     read: async (path) => content(path),
-    stat: async (path) => ({ mtimeMs: 0, size: content(path).length, inode: 1, mode: 0o100644 }),
+    stat: async (path) => ({ mtimeMs: 0, ctimeMs: 0, size: content(path).length, inode: 1, mode: 0o100644 }),
     replace: async () => {},
   },
   // A router that refuses.

@@ -1,4 +1,4 @@
-// A pool in a file (`file:///etc/pybal/pools/text`): looked at each second, read when its size, time or inode changed. It may
+// A pool in a file (`file:///etc/pybal/pools/text`): looked at each second, read when its size, times or inode changed. It may
 // vanish and come back.
 
 import type { Cut } from '../lib/cut.ts';
@@ -70,5 +70,8 @@ class FileSource implements Source {
 }
 
 function sameStat(a: FileStat | null, b: FileStat): boolean {
-  return a !== null && a.mtimeMs === b.mtimeMs && a.size === b.size && a.inode === b.inode;
+  if (a === null) return false;
+  // The one that nobody can set: `touch -r` and `cp -p` bring back the other.
+  const sameTimes = a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs;
+  return sameTimes && a.size === b.size && a.inode === b.inode;
 }

@@ -1,4 +1,4 @@
-// A pool behind HTTP or HTTPS: asked each second with a conditional GET, the next time only when the last one has ended.
+// A pool behind HTTP or HTTPS: asked each second, by its ETag if it has one, the next time only when the last one has ended.
 // Failures back off with jitter. Redirects are failures: a pool must not move by the word of a web server.
 
 import type { SourceAccess } from '../config/types.ts';
@@ -12,6 +12,8 @@ import { MAX_POOL_BYTES } from './parse.ts';
 import { backOffMs, POLL_MS, sameBytes, SETTLE_MS, type Answer, type Source } from './source.ts';
 
 const TIMEOUT_MS = 5000;
+/** A tag may lie, as one made of size and time does: so often all of it is asked for. */
+const WHOLE_MS = 60_000;
 
 type HttpWorld = Pick<World, 'clock' | 'files' | 'http'>;
 
@@ -24,8 +26,10 @@ class HttpSource implements Source {
   readonly #url: string;
   readonly #access: SourceAccess;
   readonly #files: AccessFiles;
-  /** RFC 9110 §8.8: of the last content, for the next question. */
-  #validators: Readonly<Record<string, string>> = {};
+  /** Of the last content, for the next question. A date is none: of an older file put back it says "not modified". */
+  #etag: string | null = null;
+  /** When all of it was last served. */
+  #wholeAt: Mono | null = null;
   #bytes: Uint8Array | null = null;
   #changedAt: Mono | null = null;
 
@@ -37,8 +41,7 @@ class HttpSource implements Source {
   }
 
   async ask(afresh: boolean, cut: Cut): Promise<Answer> {
-    const settled = this.#changedAt !== null && this.#world.clock.now() - this.#changedAt >= SETTLE_MS;
-    const conditions = afresh || !settled ? {} : this.#validators;
+    const conditions = afresh ? {} : this.#conditions();
     try {
       const login = await loginOf(this.#files, this.#access);
       const response = await this.#world.http.get(
@@ -57,6 +60,13 @@ class HttpSource implements Source {
     }
   }
 
+  #conditions(): Readonly<Record<string, string>> {
+    if (this.#etag === null || this.#changedAt === null || this.#wholeAt === null) return {};
+    const now = this.#world.clock.now();
+    if (now - this.#changedAt < SETTLE_MS || now - this.#wholeAt >= WHOLE_MS) return {};
+    return { 'if-none-match': this.#etag };
+  }
+
   #read(response: HttpResponse, conditional: boolean): Answer {
     const { status, headers, body } = response;
     if (status === 304 && conditional) return { is: 'unchanged' };
@@ -64,10 +74,11 @@ class HttpSource implements Source {
     const encoding = headers['content-encoding'] ?? 'identity';
     if (encoding !== 'identity')
       return { is: 'failed', reason: `content-encoding ${encoding.slice(0, 40)} was not asked for` };
-    this.#validators = validatorsOf(headers);
+    this.#etag = headers['etag'] ?? null;
+    this.#wholeAt = this.#world.clock.now();
     if (sameBytes(this.#bytes, body)) return { is: 'unchanged' };
     this.#bytes = body;
-    this.#changedAt = this.#world.clock.now();
+    this.#changedAt = this.#wholeAt;
     return { is: 'content', bytes: body };
   }
 
@@ -81,12 +92,4 @@ function refusalOf(status: number, location: string | undefined): string {
   if (status < 300 || status > 399) return `HTTP ${status}`;
   const where = location === undefined ? '' : ` to ${shown(location)}`;
   return `HTTP ${status}: redirected${where}, and redirects are not followed`;
-}
-
-function validatorsOf(headers: HttpResponse['headers']): Record<string, string> {
-  const { etag, 'last-modified': modified } = headers;
-  return {
-    ...(etag === undefined ? {} : { 'if-none-match': etag }),
-    ...(modified === undefined ? {} : { 'if-modified-since': modified }),
-  };
 }

@@ -54,7 +54,7 @@ export class Pools {
     }
   }
 
-  /** Ask every source now. */
+  /** Ask every source now, for all that it has. */
   reread(): void {
     for (const pool of this.#pools.values()) pool.reread();
   }

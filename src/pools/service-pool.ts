@@ -73,6 +73,8 @@ export class ServicePool {
   #life = new Knife();
   #loop: Promise<void> = Promise.resolve();
   #napping: Knife | null = null;
+  /** Somebody asked for all of it, and has no answer yet. */
+  #doubted = false;
   /** What the source said last: 'unchanged' means this. */
   #served: ParsedPool | null = null;
 
@@ -123,8 +125,9 @@ export class ServicePool {
     this.#loop = earlier.then(() => this.#start(life, this.#guard.accepted === null));
   }
 
-  /** Ask the source now. */
+  /** Ask the source now, for all of it. */
   reread(): void {
+    this.#doubted = true;
     this.#napping?.abort();
   }
 
@@ -207,10 +210,13 @@ export class ServicePool {
 
   /** One question. False: no answer. */
   async #ask(source: Source, life: Knife): Promise<boolean> {
-    const doubted = this.#guard.pending !== null || this.#guard.unparsable !== null;
+    const asked = this.#doubted;
+    this.#doubted = false;
+    const doubted = asked || this.#guard.pending !== null || this.#guard.unparsable !== null;
     const answer = await source.ask(doubted, life);
     if (life.aborted) return false;
     if (answer.is === 'failed') {
+      this.#doubted ||= asked;
       this.#failed(answer.reason);
       return false;
     }

@@ -344,6 +344,8 @@ export interface Http {
 
 export interface FileStat {
   readonly mtimeMs: number;
+  /** When anything of it changed, its other times included. Nobody can set it. */
+  readonly ctimeMs: number;
   readonly size: number;
   readonly inode: number;
   /** Type and permissions, as in stat(2). */

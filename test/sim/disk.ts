@@ -82,7 +82,11 @@ export class Disk {
           after(() => {
             const stored = find('stat', path);
             if (stored instanceof SystemError) reject(stored);
-            else resolve({ mtimeMs: stored.mtimeMs, size: stored.bytes.length, inode: stored.inode, mode: 0o100644 });
+            else {
+              // Each version is a new file.
+              const { bytes, mtimeMs, inode } = stored;
+              resolve({ mtimeMs, ctimeMs: mtimeMs, size: bytes.length, inode, mode: 0o100644 });
+            }
           }),
         ),
       replace: (path, content) => {

@@ -7,6 +7,7 @@ import type { LogRecord } from '../../src/log/record.ts';
 import type {
   Clock,
   Files,
+  FileStat,
   Http,
   HttpRequest,
   HttpResponse,
@@ -97,7 +98,7 @@ export class FakeWorld {
   readonly clock = new FakeClock();
   readonly logged: LogRecord[] = [];
   /** Path to content; change it with `write`. */
-  readonly disk = new Map<string, { readonly bytes: Uint8Array; readonly mtimeMs: number; readonly inode: number }>();
+  readonly disk = new Map<string, { readonly bytes: Uint8Array } & Omit<FileStat, 'size' | 'mode'>>();
   readonly reads: string[] = [];
   /** `4 cp1` to addresses; a host that is not there is ENOTFOUND, an error is thrown, 'hang' waits for the cut. */
   readonly dns = new Map<string, readonly string[] | SystemError | 'hang'>();
@@ -115,7 +116,7 @@ export class FakeWorld {
   /** Put a file in place, as by rename: another inode, another time. */
   write(path: string, content: string | Uint8Array): void {
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
-    this.disk.set(path, { bytes, mtimeMs: this.clock.now(), inode: ++this.#inode });
+    this.disk.set(path, { bytes, mtimeMs: this.clock.now(), ctimeMs: this.clock.now(), inode: ++this.#inode });
   }
 
   text(path: string): string {
@@ -135,8 +136,8 @@ export class FakeWorld {
       return bytes;
     },
     stat: async (path) => {
-      const { bytes, mtimeMs, inode } = this.#file('stat', path);
-      return { mtimeMs, inode, size: bytes.length, mode: 0o100644 };
+      const { bytes, ...stat } = this.#file('stat', path);
+      return { ...stat, size: bytes.length, mode: 0o100644 };
     },
     replace: async (path, bytes) => this.write(path, bytes),
   };

@@ -23,7 +23,7 @@ export function memoryFiles(
       return bytes;
     },
     async stat(path) {
-      return { mtimeMs: 0, size: get(path).length, inode: 1, mode: modes.get(path) ?? 0o100644 };
+      return { mtimeMs: 0, ctimeMs: 0, size: get(path).length, inode: 1, mode: modes.get(path) ?? 0o100644 };
     },
     async replace(path, bytes) {
       disk.set(path, bytes);

@@ -180,7 +180,7 @@ export class Stage {
           this.used.add('read');
           const content = this.#sample.files?.[path];
           if (content === undefined) throw new SystemError('ENOENT', `stat ${path}`);
-          return { mtimeMs: WALL, size: content.length, inode: 1, mode: 0o100644 };
+          return { mtimeMs: WALL, ctimeMs: WALL, size: content.length, inode: 1, mode: 0o100644 };
         },
         replace: none,
       },

@@ -43,8 +43,8 @@ export function createFiles(): Files {
 
   async function statOf(path: string): Promise<FileStat> {
     try {
-      const found = await stat(path);
-      return { mtimeMs: found.mtimeMs, size: found.size, inode: found.ino, mode: found.mode };
+      const { mtimeMs, ctimeMs, size, ino: inode, mode } = await stat(path);
+      return { mtimeMs, ctimeMs, size, inode, mode };
     } catch (error) {
       throw systemError(error, `stat ${path}`);
     }

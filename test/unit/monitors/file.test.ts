@@ -275,7 +275,7 @@ describe('File', () => {
   it("takes the file's own time where the document has none", async () => {
     const files = {
       read: async () => new TextEncoder().encode('cp1 up\n'),
-      stat: async () => ({ mtimeMs: 1_700_000_000_000, size: 7, inode: 1, mode: 0o100644 }),
+      stat: async () => ({ mtimeMs: 1_700_000_000_000, ctimeMs: 1_700_000_000_000, size: 7, inode: 1, mode: 0o100644 }),
       replace: async () => {},
     };
     const { fake, last } = lab({ ...PATH, 'max-age': 30 }, ['cp1'], { files });

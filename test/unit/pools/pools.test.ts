@@ -653,6 +653,24 @@ describe('pools', () => {
     expect(daemon.hosts).to.deep.equal(['10.0.0.2']);
   });
 
+  it('SIGHUP asks for all that a source has, until it is answered.', async () => {
+    let content = line('10.0.0.2');
+    const asking = ({ headers }: { readonly headers?: Readonly<Record<string, string>> }) =>
+      headers?.['if-none-match'] ? response(304) : response(200, content, { etag: '"lies"' });
+    fake.reply = asking;
+    daemon.pools.configure([serviceConfig({ source: 'http://pools/text' })], SETTINGS);
+    await fake.clock.advance(10_000);
+    content += line('10.0.0.3');
+    fake.reply = () => response(503);
+    daemon.pools.reread();
+    await fake.clock.advance(0);
+    fake.reply = asking;
+    await fake.clock.advance(2000);
+    expect(daemon.hosts).to.deep.equal(['10.0.0.2', '10.0.0.3']);
+    await fake.clock.advance(5000);
+    expect(fake.requests.at(-1)?.headers).to.include({ 'if-none-match': '"lies"' });
+  });
+
   it('A suspect list is accepted by hand, of one service and no other.', async () => {
     fake.write('/pools/text', line('10.0.0.2'));
     daemon.pools.configure([serviceConfig()], SETTINGS);

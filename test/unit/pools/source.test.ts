@@ -1,9 +1,13 @@
+import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { Knife } from '../../../src/lib/cut.ts';
 import { SystemError } from '../../../src/lib/errors.ts';
 import { openSource } from '../../../src/pools/open.ts';
 import { showUrl } from '../../../src/lib/url.ts';
 import type { Answer, Source } from '../../../src/pools/source.ts';
+import { createFiles } from '../../../src/world/real/files.ts';
 import { FakeWorld, response } from '../../support/fake-world.ts';
 import { serviceConfig } from '../../support/service-config.ts';
 
@@ -78,12 +82,36 @@ describe('pool sources', () => {
 
     it('written twice within one tick of its clock is not missed.', async () => {
       const source = open('file:///pools/text');
-      const stamp = { mtimeMs: 1, inode: 1 };
+      const stamp = { mtimeMs: 1, ctimeMs: 1, inode: 1 };
       fake.disk.set('/pools/text', { ...stamp, bytes: new TextEncoder().encode('weight 10') });
       expect(await ask(source)).to.equal('weight 10');
       fake.disk.set('/pools/text', { ...stamp, bytes: new TextEncoder().encode('weight 20') });
       await fake.clock.advance(1000);
       expect(await ask(source)).to.equal('weight 20');
+    });
+
+    it('changed in place, with the size and time that it had, is read again.', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'anybal-file-'));
+      const path = join(folder, 'text');
+      const write = async (content: string) => {
+        await writeFile(path, content);
+        await utimes(path, 1, 1);
+        return createFiles().stat(path);
+      };
+      try {
+        const source = openSource({ ...fake.world, files: createFiles() }, serviceConfig({ source: `file://${path}` }));
+        if (typeof source === 'string') throw new Error(source);
+        const before = await write('weight 10');
+        expect(await ask(source)).to.equal('weight 10');
+        await fake.clock.advance(60_000);
+        let after = await write('weight 20');
+        // Both may be in one tick of the file system's clock.
+        while (after.ctimeMs === before.ctimeMs) after = await write('weight 20');
+        expect(after).to.deep.equal({ ...before, ctimeMs: after.ctimeMs });
+        expect(await ask(source)).to.equal('weight 20');
+      } finally {
+        await rm(folder, { recursive: true });
+      }
     });
 
     it('touched, or replaced by the same content, is unchanged.', async () => {
@@ -168,7 +196,7 @@ describe('pool sources', () => {
   describe('HTTP', () => {
     const URL = 'http://pools/text';
 
-    it('is asked with the validators of the last content, once that has been the same for 3 s.', async () => {
+    it('is asked by the tag of the last content, once that has been the same for 3 s.', async () => {
       const source = open(URL);
       fake.reply = () => response(200, 'one', { etag: '"1"', 'last-modified': 'Sat, 21 Nov 2026 00:00:00 GMT' });
       expect(await ask(source)).to.equal('one');
@@ -177,14 +205,40 @@ describe('pool sources', () => {
       await fake.clock.advance(3000);
       fake.reply = () => response(304);
       expect(await ask(source)).to.equal('unchanged');
-      expect(fake.requests[2]?.headers).to.include({
-        'if-none-match': '"1"',
-        'if-modified-since': 'Sat, 21 Nov 2026 00:00:00 GMT',
-      });
+      expect(fake.requests[2]?.headers).to.include({ 'if-none-match': '"1"' });
       expect(fake.requests[2]).to.include({ timeoutMs: 5000, maxBytes: 4 << 20 });
     });
 
-    it('is asked without them when its last answer is doubted.', async () => {
+    it('is not asked by date, which says nothing of an older file put back.', async () => {
+      const source = open(URL);
+      let [content, modified] = ['new', Date.UTC(2026, 10, 21)];
+      fake.reply = ({ headers }) => {
+        const since = headers?.['if-modified-since'];
+        if (since !== undefined && modified <= Date.parse(since)) return response(304);
+        return response(200, content, { 'last-modified': new Date(modified).toUTCString() });
+      };
+      expect(await ask(source)).to.equal('new');
+      await fake.clock.advance(5000);
+      [content, modified] = ['old', Date.UTC(2025, 1, 1)];
+      expect(await ask(source)).to.equal('old');
+    });
+
+    it('is asked for all of it once in a minute, whatever its tag says.', async () => {
+      const source = open(URL);
+      let content = 'one';
+      fake.reply = ({ headers }) =>
+        headers?.['if-none-match'] === '"1"' ? response(304) : response(200, content, { etag: '"1"' });
+      expect(await ask(source)).to.equal('one');
+      content = 'two';
+      await fake.clock.advance(59_000);
+      expect(await ask(source)).to.equal('unchanged');
+      await fake.clock.advance(1000);
+      expect(await ask(source)).to.equal('two');
+      await fake.clock.advance(59_000);
+      expect(await ask(source)).to.equal('unchanged');
+    });
+
+    it('is asked without it when its last answer is doubted.', async () => {
       const source = open(URL);
       fake.reply = () => response(200, '', { etag: '"1"' });
       await ask(source);
