@@ -50,6 +50,8 @@ class K8sNodes implements Feed {
   readonly #family: Family;
   /** In the URL; the file of the options goes before it. */
   readonly #token: string;
+  /** By name, where that is an address: of a node that has lost its own for a moment, the one that it had. */
+  readonly #hosts = new Map<string, string>();
 
   constructor(world: K8sWorld, url: string, access: SourceAccess, family: Family, token: string) {
     this.#world = world;
@@ -89,7 +91,9 @@ class K8sNodes implements Feed {
       next = token;
       const at = textIn(metadata, 'resourceVersion');
       if (next === '' && at === '') throw new Error('a list without resourceVersion');
-      if (next === '') return { entries, at };
+      if (next !== '') continue;
+      for (const name of [...this.#hosts.keys()]) if (!entries.has(name)) this.#hosts.delete(name);
+      return { entries, at };
     }
   }
 
@@ -136,6 +140,7 @@ class K8sNodes implements Feed {
         onChange([[nameOf(node), this.#entryOf(node)] satisfies Change], at);
         return null;
       case 'DELETED':
+        this.#hosts.delete(nameOf(node));
         onChange([[nameOf(node), null]], at);
         return null;
       case 'BOOKMARK':
@@ -156,7 +161,14 @@ class K8sNodes implements Feed {
     if (name.length > MAX_NAME_LENGTH) throw new Error(`a node with a name of ${name.length} characters`);
     if (EXCLUDED in objectIn(objectIn(node, 'metadata'), 'labels')) return { is: 'out' };
     const host = this.#hostOf(node, name);
-    if (host === null) return { is: 'bad', host: name, reason: `no ${this.#access.nodeAddress} of IPv${this.#family}` };
+    if (host === null) {
+      const reason = `no ${this.#access.nodeAddress} of IPv${this.#family}`;
+      const had = this.#hosts.get(name);
+      return had === undefined
+        ? { is: 'bad', host: name, reason }
+        : { is: 'bad', host: had, reason: `node ${name} has ${reason}` };
+    }
+    this.#hosts.set(name, host);
     const ready = arrayIn(objectIn(node, 'status'), 'conditions').find((each) => textIn(each, 'type') === 'Ready');
     const status = textIn(ready, 'status');
     // Unknown: the cluster does not hear from the node, which says nothing of what clients do. Our checks do.

@@ -103,6 +103,28 @@ describe('nodes of Kubernetes', () => {
     expect(pool.status?.complaints.join()).to.match(/n2: no internal-ip of IPv6/);
   });
 
+  it('that have lost their address stay as they were, in the watch and in a new list, until they are gone.', async () => {
+    const at = (address: string) => ({ addresses: [{ type: 'InternalIP', address }] });
+    const sourceAccess = { ...ACCESS, nodeAddress: 'internal-ip' } as const;
+    await start({ n1: at('10.1.0.1'), n2: at('10.1.0.2'), n3: at('10.1.0.3') }, { sourceAccess });
+    pool.k8s.set('n2', { ready: 'False' });
+    await pool.fake.clock.advance(150);
+    expect(pool.list).to.equal('10.1.0.1=1 10.1.0.2=1 10.1.0.3=1');
+    expect(pool.status?.unreadable).to.deep.equal(['10.1.0.2: node n2 has no internal-ip of IPv4']);
+    pool.k8s.compact();
+    pool.k8s.expireWatches();
+    await pool.fake.clock.advance(5000);
+    expect(pool.list).to.equal('10.1.0.1=1 10.1.0.2=1 10.1.0.3=1');
+    pool.k8s.remove('n2');
+    await pool.fake.clock.advance(150);
+    pool.k8s.set('n2');
+    await pool.fake.clock.advance(150);
+    expect(pool.list).to.equal('10.1.0.1=1 10.1.0.3=1');
+    pool.k8s.set('n2', at('10.1.0.7'));
+    await pool.fake.clock.advance(150);
+    expect(pool.list).to.equal('10.1.0.1=1 10.1.0.3=1 10.1.0.7=1');
+  });
+
   it('are followed from where a watch ended in order, bookmarks counted, and listed again only after 410.', async () => {
     await start({ n1: {}, n2: {} });
     const lists = () => pool.fake.requests.filter(({ url }) => /limit=100\b/.test(url)).length;
