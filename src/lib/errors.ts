@@ -35,7 +35,7 @@ export interface Place {
 }
 
 /**
- * One finding about configuration or pool data. `error` refuses its section or line; `danger` and `warning` do not. A danger
+ * One finding about configuration or pool data. `error` refuses its section, line or value; `danger` and `warning` do not. A danger
  * is what PyBal goes on with, though servers are then not watched as they should be: `anybal check` fails for it.
  */
 export interface Complaint {

@@ -283,10 +283,10 @@ class Collector {
   add(line: Line, host: string, { weight, enabled }: Values): void {
     const before = this.#previous.get(host) ?? { weight: DEFAULT_WEIGHT, enabled: true };
     const wrong = badWeight(weight);
-    if (wrong !== null) this.#complain('warning', line, `${host}: ${wrong}; using ${before.weight}`);
+    if (wrong !== null) this.#complain('error', line, `${host}: ${wrong}; using ${before.weight}`);
     if (typeof enabled !== 'boolean') {
       this.#complain(
-        'warning',
+        'error',
         line,
         `${host}: ${misspelt('enabled', enabled) ?? `enabled ${excerpt(enabled.shown)} is no boolean`}; using ${before.enabled}`,
       );
@@ -327,6 +327,7 @@ class Collector {
     return { is: 'list', hosts: [...this.#hosts.values()], complaints: this.#complaints };
   }
 
+  /** An error: what is written there is not used. */
   #complain(severity: 'error' | 'warning', line: Line, message: string): void {
     if (this.#complaints.length >= MAX_COMPLAINTS) return;
     const number = line();

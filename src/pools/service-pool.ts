@@ -39,8 +39,8 @@ export interface PoolStatus {
   /** Hosts in force that have no address to use. */
   readonly unresolved: readonly string[];
   /**
-   * Entries of the data last served that had to be left out, each with its place, and hosts that may not use what DNS says of
-   * them; the first of them if they are many.
+   * What of the data last served can not be used, entries or values, each with its place, and hosts that may not use what DNS
+   * says of them; the first of them if they are many.
    */
   readonly unreadable: readonly string[];
   /** All that is wrong with it, likewise. */

@@ -89,7 +89,7 @@ describe('pool files', () => {
       it(`ignores ${what} with a complaint: the value from before stays.`, () => {
         const parsed = legacy(`{'host': 'cp1', 'weight': ${values}}`, [{ host: 'cp1', weight: 3, enabled: false }]);
         expect(hostsOf(parsed)).to.deep.equal([{ host: 'cp1', weight: 3, enabled: false }]);
-        expect(complaintsOf(parsed)).to.deep.equal([`http://pools/text:1: warning: cp1: ${complaint}`]);
+        expect(complaintsOf(parsed)).to.deep.equal([`http://pools/text:1: cp1: ${complaint}`]);
       });
     }
 
@@ -230,9 +230,9 @@ describe('pool files', () => {
     it('takes a misspelt key for no default: the value from before stays, and it is said.', () => {
       const text = '{"cp1": {"wieght": 7, "Enabled": false},\n"cp2": {"pooled": "no", "weight": 3, "rack": "b1"}}';
       expect(complaintsOf(json(text))).to.deep.equal([
-        'http://pools/text.json:1: warning: cp1: wieght is not weight; using 10',
-        'http://pools/text.json:1: warning: cp1: Enabled is not enabled; using true',
-        'http://pools/text.json:2: warning: cp2: pooled is not enabled; using true',
+        'http://pools/text.json:1: cp1: wieght is not weight; using 10',
+        'http://pools/text.json:1: cp1: Enabled is not enabled; using true',
+        'http://pools/text.json:2: cp2: pooled is not enabled; using true',
       ]);
       const previous = [{ host: 'cp1', weight: 4, enabled: false }];
       expect(hostsOf(parsePool({ url: 'http://pools/text.json', bytes: bytes(text), previous }))).to.deep.equal([
@@ -246,8 +246,8 @@ describe('pool files', () => {
       const parsed = json(`{"cp1": {"weight": ${deep}}, "cp2": {"weights": ${deep}}, "cp3": {}}`);
       expect(hostsOf(parsed)).to.deep.equal(['cp1', 'cp2', 'cp3'].map((host) => ({ ...CP1, host })));
       expect(complaintsOf(parsed)).to.deep.equal([
-        `http://pools/text.json:1: warning: cp1: weight ${'['.repeat(80)}… is no integer; using 10`,
-        'http://pools/text.json:1: warning: cp2: weights is not weight; using 10',
+        `http://pools/text.json:1: cp1: weight ${'['.repeat(80)}… is no integer; using 10`,
+        'http://pools/text.json:1: cp2: weights is not weight; using 10',
       ]);
     });
 
@@ -255,8 +255,8 @@ describe('pool files', () => {
       const parsed = json('{"cp1": {"weight": "7", "enabled": null}}');
       expect(hostsOf(parsed)).to.deep.equal([CP1]);
       expect(complaintsOf(parsed)).to.deep.equal([
-        'http://pools/text.json:1: warning: cp1: weight "7" is no integer; using 10',
-        'http://pools/text.json:1: warning: cp1: enabled null is no boolean; using true',
+        'http://pools/text.json:1: cp1: weight "7" is no integer; using 10',
+        'http://pools/text.json:1: cp1: enabled null is no boolean; using true',
       ]);
     });
   });

@@ -389,6 +389,22 @@ describe('pools', () => {
       expect(daemon.pools.status().get('text')?.unreadable).to.deep.equal([complaint]);
     });
 
+    it('values that can not be used: their servers stay as they were, and that is said until they are mended.', async () => {
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3'));
+      daemon.pools.configure([serviceConfig()], SETTINGS);
+      await fake.clock.advance(5000);
+      fake.write('/pools/text', line('10.0.0.2') + line('10.0.0.3').replace('True', "'False'"));
+      await fake.clock.advance(5000);
+      expect(daemon.pools.status().get('text')?.unreadable).to.deep.equal([
+        "file:///pools/text:2: 10.0.0.3: enabled 'False' is no boolean; using true",
+      ]);
+      // What is merely odd is told, and no more.
+      fake.write('/pools/text', line('10.0.0.2').replace('}', ", 'rack': 1}") + line('10.0.0.3') + line('10.0.0.3'));
+      await fake.clock.advance(5000);
+      expect(daemon.pools.status().get('text')?.complaints).to.have.length(1);
+      expect(daemon.pools.status().get('text')?.unreadable).to.deep.equal([]);
+    });
+
     it('a line that can no longer be read: its server stays as it was, and that is said until the line is mended.', async () => {
       fake.write('/pools/text', line('10.0.0.2') + line('cp2', 5, false));
       daemon.pools.configure([serviceConfig()], SETTINGS);
