@@ -172,7 +172,7 @@ describe('interop: sources of pools and a partition', function () {
       ' zonefile: zone',
     ];
     writeFileSync(join(folder, 'nsd.conf'), `${config.join('\n')}\n`);
-    const names = createNames({ ...NAMES_DEFAULTS, timeoutMs: 500, tries: 2, servers: [AT] });
+    const names = createNames({ ...NAMES_DEFAULTS, resolvFile: '/dev/null', timeoutMs: 500, tries: 2, servers: [AT] });
     const edit = async (hosts: readonly number[]) => {
       const soa = `@ SOA ns host ${++serial} 60 60 60 1`;
       const records = hosts.map((host) => `pool A 10.0.0.${host}`);

@@ -85,7 +85,13 @@ describe('interop: pools in DNS', function () {
   let nsd: Nsd;
   let pool: WatchedPool | null = null;
   const open = (source: string) => {
-    const names = createNames({ ...NAMES_DEFAULTS, timeoutMs: 500, tries: 2, servers: [nsd.server] });
+    const names = createNames({
+      ...NAMES_DEFAULTS,
+      resolvFile: '/dev/null',
+      timeoutMs: 500,
+      tries: 2,
+      servers: [nsd.server],
+    });
     pool = new WatchedPool({ source }, { names });
     return pool;
   };
@@ -140,7 +146,13 @@ describe('interop: pools in DNS', function () {
     const line = (host: string) => `{ 'host': '${host}.example', 'weight': 10, 'enabled': True }\n`;
     writeFileSync(join(folder, 'pool'), ['web1', 'web2', 'web3'].map(line).join(''));
     await nsd.serve(['web1 A 10.0.0.1', 'web2 A 10.0.0.2']);
-    const names = createNames({ ...NAMES_DEFAULTS, timeoutMs: 500, tries: 1, servers: [nsd.server] });
+    const names = createNames({
+      ...NAMES_DEFAULTS,
+      resolvFile: '/dev/null',
+      timeoutMs: 500,
+      tries: 1,
+      servers: [nsd.server],
+    });
     const named = new WatchedPool({ source: `file://${folder}/pool` }, { names }, 1);
     pool = named;
     const known = () => ['web1', 'web2', 'web3'].map((host) => named.addresses.get(`${host}.example`) ?? '-').join(' ');

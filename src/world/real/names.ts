@@ -1,5 +1,6 @@
-// Name resolution: the hosts file first, then DNS through c-ares. Never getaddrinfo(3), whose calls occupy the threads that
-// file operations need and can not be cancelled. See Names in world.ts.
+// Name resolution: the hosts file first, then DNS through c-ares, for hosts with the search list of resolv.conf(5), which c-ares
+// leaves to us. Never getaddrinfo(3), whose calls occupy the threads that file operations need and can not be cancelled. See
+// Names in world.ts.
 
 import { readFile, stat } from 'node:fs/promises';
 import { Resolver } from 'node:dns/promises';
@@ -15,14 +16,25 @@ export interface NamesSettings {
   /** Queries under way at once; more wait for their turn. */
   readonly concurrency: number;
   readonly hostsFile: string;
+  /** resolv.conf(5), for its search list. */
+  readonly resolvFile: string;
   /** `address[:port]` of name servers instead of those in resolv.conf. */
   readonly servers?: readonly string[];
 }
 
-export const NAMES_DEFAULTS: NamesSettings = { timeoutMs: 2000, tries: 3, concurrency: 64, hostsFile: '/etc/hosts' };
+export const NAMES_DEFAULTS: NamesSettings = {
+  timeoutMs: 2000,
+  tries: 3,
+  concurrency: 64,
+  hostsFile: '/etc/hosts',
+  resolvFile: '/etc/resolv.conf',
+};
 
 const MAX_ADDRESSES = 1024;
-const MAX_HOSTS_BYTES = 4 * 1024 * 1024;
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
+/** resolv.conf(5) */
+const MAX_DOMAINS = 6;
+const MAX_NDOTS = 15;
 
 /** What c-ares says, as the codes that Names promises. */
 const CODES: Readonly<Record<string, string>> = {
@@ -34,7 +46,8 @@ const CODES: Readonly<Record<string, string>> = {
 };
 
 export function createNames(settings: NamesSettings = NAMES_DEFAULTS): Names {
-  const hosts = hostsReader(settings.hostsFile);
+  const hosts = fileReader(settings.hostsFile, parseHosts);
+  const search = fileReader(settings.resolvFile, parseSearch);
   const turn = limiter(settings.concurrency);
 
   async function resolve(host: string, family: Family, cut: Cut): Promise<readonly string[]> {
@@ -45,15 +58,33 @@ export function createNames(settings: NamesSettings = NAMES_DEFAULTS): Names {
       throw new SystemError('ENOTFOUND', call, `not an IPv${family} address`);
     }
     const name = checked(host, call);
-    const known = (await hosts()).get(name)?.filter((address) => familyOf(address) === family) ?? [];
+    const listed = (await hosts()).get(name);
+    const known = listed?.filter((address) => familyOf(address) === family) ?? [];
+    const names = listed !== undefined || host.endsWith('.') ? [name] : fullNames(name, await search());
     if (cut.aborted) throw new SystemError('ECANCELED', call);
     if (known.length > 0) return known;
-    const found = await ask(cut, call, (resolver) =>
-      family === 4 ? resolver.resolve4(name) : resolver.resolve6(name),
-    );
-    const addresses = found.slice(0, MAX_ADDRESSES).flatMap((address) => canonicalAddress(address) ?? []);
-    if (addresses.length === 0) throw new SystemError('ENOTFOUND', call);
-    return [...new Set(addresses)];
+    for (const [index, full] of names.entries()) {
+      const addresses = await addressesOf(full, family, call, cut);
+      if (addresses.length > 0) return addresses;
+      // It is this host, then, and the next one is another, of which we would go to one by IPv4 and to the other by IPv6.
+      const isLast = index === names.length - 1;
+      if (!isLast && (await addressesOf(full, family === 4 ? 6 : 4, call, cut)).length > 0) break;
+    }
+    throw new SystemError('ENOTFOUND', call);
+  }
+
+  /** None: there is no such name, or it has none. */
+  async function addressesOf(name: string, family: Family, call: string, cut: Cut): Promise<readonly string[]> {
+    try {
+      const found = await ask(cut, call, (resolver) =>
+        family === 4 ? resolver.resolve4(name) : resolver.resolve6(name),
+      );
+      const addresses = found.slice(0, MAX_ADDRESSES).flatMap((address) => canonicalAddress(address) ?? []);
+      return [...new Set(addresses)];
+    } catch (thrown) {
+      if (thrown instanceof SystemError && thrown.code === 'ENOTFOUND') return [];
+      throw thrown;
+    }
   }
 
   async function resolveService(service: string, cut: Cut): Promise<readonly ServiceRecord[]> {
@@ -90,28 +121,64 @@ export function createNames(settings: NamesSettings = NAMES_DEFAULTS): Names {
 /** As it is asked for. */
 function checked(host: string, call: string): string {
   const name = host.replace(/\.$/, '').toLowerCase();
-  if (/^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$/.test(name)) return name;
+  if (NAME.test(name)) return name;
   throw new SystemError('ENOTFOUND', call, 'not a host name');
 }
 
-/** hosts(5) by name, read again when it changed. Unreadable or too long: as if empty. */
-function hostsReader(path: string): () => Promise<ReadonlyMap<string, readonly string[]>> {
+const NAME = /^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$/;
+
+/** A small file, read again when it changed. Unreadable or too long: as if empty. */
+function fileReader<T>(path: string, parse: (text: string) => T): () => Promise<T> {
   let stamp = '';
-  let table: ReadonlyMap<string, readonly string[]> = new Map();
+  let content = parse('');
   return async () => {
     try {
-      const found = await stat(path);
-      const now = `${found.ino} ${found.mtimeMs} ${found.size}`;
+      const { ino, mtimeMs, ctimeMs, size } = await stat(path);
+      const now = `${ino} ${mtimeMs} ${ctimeMs} ${size}`;
       if (now !== stamp) {
-        table = found.size > MAX_HOSTS_BYTES ? new Map() : parseHosts(await readFile(path, 'utf8'));
+        content = parse(size > MAX_FILE_BYTES ? '' : await readFile(path, 'utf8'));
         stamp = now;
       }
     } catch {
       stamp = '';
-      table = new Map();
+      content = parse('');
     }
-    return table;
+    return content;
   };
+}
+
+/** Of resolv.conf(5). */
+export interface Search {
+  /** Without dots around; the root is empty. */
+  readonly domains: readonly string[];
+  /** With so many dots a name is whole. */
+  readonly ndots: number;
+}
+
+/** The last `search` or `domain` counts. Lines that are neither, or begin with a blank, are skipped, as the C library does. */
+export function parseSearch(text: string): Search {
+  let domains: readonly string[] = [];
+  let ndots = 1;
+  for (const line of text.split('\n')) {
+    const [keyword = '', ...words] = line.trimEnd().split(/\s+/);
+    if (keyword === 'search' && words.length > 0) domains = words.slice(0, MAX_DOMAINS);
+    else if (keyword === 'domain' && words.length > 0) domains = words.slice(0, 1);
+    else if (keyword === 'options') {
+      const found = words.flatMap((word) => /^ndots:(\d{1,9})$/.exec(word)?.[1] ?? []).at(-1);
+      if (found !== undefined) ndots = Math.min(MAX_NDOTS, Number(found));
+    }
+  }
+  return { domains: domains.map((domain) => domain.toLowerCase().replace(/^\.+|\.+$/g, '')), ndots };
+}
+
+/**
+ * What a name that need not be whole may stand for, in the order in which it is asked for. Unlike the C library, nobody searches
+ * for a name that has its dots: a server whose record was deleted would be wherever a wildcard of a search domain points to.
+ */
+export function fullNames(name: string, { domains, ndots }: Search): readonly string[] {
+  if (name.split('.').length - 1 >= ndots) return [name];
+  const searched = domains.map((domain) => (domain === '' ? name : `${name}.${domain}`));
+  return [...new Set([...searched, name])].filter((full) => NAME.test(full));
 }
 
 /** hosts(5): `address name alias… # comment`. Lines that are not that are skipped, as the C library does. */

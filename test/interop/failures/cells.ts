@@ -142,7 +142,13 @@ async function said(
 /** The operating system's, with names from the real DNS server and `real.example` where the server is. */
 function partsOf(servers: Servers, { address }: Place) {
   const { authority } = servers;
-  const dns = createNames({ ...NAMES_DEFAULTS, timeoutMs: 500, tries: 1, servers: [`${AT.well}:${PORTS.unbound}`] });
+  const dns = createNames({
+    ...NAMES_DEFAULTS,
+    resolvFile: '/dev/null',
+    timeoutMs: 500,
+    tries: 1,
+    servers: [`${AT.well}:${PORTS.unbound}`],
+  });
   const names: typeof dns = {
     ...dns,
     async resolve(name, family, cut) {

@@ -17,7 +17,13 @@ import type { HttpTls, Names } from '../../../src/world/world.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
 // Nobody serves names there: what the hosts file does not know is refused at once.
-const names = createNames({ ...NAMES_DEFAULTS, timeoutMs: 200, tries: 1, servers: ['127.0.0.1:9'] });
+const names = createNames({
+  ...NAMES_DEFAULTS,
+  resolvFile: '/dev/null',
+  timeoutMs: 200,
+  tries: 1,
+  servers: ['127.0.0.1:9'],
+});
 const http = createHttp(names, systemAuthorities(), () => {});
 const ok = (body: string) => ({ status: 200, headers: {}, body });
 

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Knife } from '../../../src/lib/cut.ts';
 import { parseAddress } from '../../../src/lib/address.ts';
-import { createNames, parseHosts } from '../../../src/world/real/names.ts';
+import { SystemError } from '../../../src/lib/errors.ts';
+import { createNames, fullNames, parseHosts, parseSearch } from '../../../src/world/real/names.ts';
 import { codeOf } from '../../support/world-conformance.ts';
 
 /** `alias` is a CNAME of the rest; `rcode` as in RFC 1035 §4.1.1. */
@@ -65,12 +66,15 @@ describe('Names', function () {
   this.timeout(10_000);
   let folder: string;
   let hostsFile: string;
+  let resolvFile: string;
   let dns: Awaited<ReturnType<typeof nameServer>>;
-  const names = () => createNames({ timeoutMs: 150, tries: 1, concurrency: 2, hostsFile, servers: [dns.server] });
+  const settings = () => ({ tries: 1, hostsFile, resolvFile, servers: [dns.server] });
+  const names = (timeoutMs = 150) => createNames({ ...settings(), timeoutMs, concurrency: 2 });
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'anybal-names-'));
     hostsFile = join(folder, 'hosts');
+    resolvFile = join(folder, 'resolv.conf');
     dns = await nameServer({
       'cp1.example': { addresses: ['192.0.2.1', '192.0.2.2', '2001:0DB8::1'] },
       'www.example': { cname: 'real.example', addresses: ['192.0.2.9'] },
@@ -78,6 +82,15 @@ describe('Names', function () {
       'broken.example': { rcode: 2 },
       'empty.example': {},
       'inhosts.example': { addresses: ['192.0.2.66'] },
+      'conf1.a.test': { rcode: 3 },
+      'conf1.b.test': { addresses: ['192.0.2.11'] },
+      'conf1.c.test': { addresses: ['192.0.2.12', '2001:db8::12'] },
+      conf1: { addresses: ['192.0.2.13'] },
+      'conf2.a.test': { rcode: 2 },
+      'conf2.b.test': { addresses: ['192.0.2.14'] },
+      'conf3.b.test': { addresses: ['192.0.2.15'] },
+      'none.example.a.test': {},
+      'none.example.b.test': { addresses: ['192.0.2.16'] },
     });
   });
   beforeEach(() => writeFile(hostsFile, '10.0.0.5 InHosts.example other # comment\n'));
@@ -123,13 +136,63 @@ describe('Names', function () {
     }
   });
 
+  describe('with a search list', () => {
+    beforeEach(() => writeFile(resolvFile, 'search a.test b.test c.test\n'));
+    after(() => rm(resolvFile));
+    const asked = async (host: string, family: 4 | 6 = 4, timeoutMs = 5000) => {
+      const before = dns.asked.length;
+      const found = await names(timeoutMs)
+        .resolve(host, family, new Knife())
+        .catch((thrown: unknown) => [thrown instanceof SystemError ? thrown.code : String(thrown)]);
+      return [...found, ...dns.asked.slice(before)];
+    };
+
+    it('are searched for in its order when they are short, and only then; a changed list is noticed', async () => {
+      expect(await asked('conf1')).to.deep.equal([
+        '192.0.2.11',
+        'conf1.a.test A',
+        'conf1.a.test AAAA',
+        'conf1.b.test A',
+      ]);
+      expect(await asked('cp1.example'))
+        .to.have.length(3)
+        .and.include('cp1.example A');
+      expect(await asked('none.example')).to.deep.equal(['ENOTFOUND', 'none.example A']);
+      await writeFile(resolvFile, 'search .\n');
+      expect(await asked('conf1')).to.deep.equal(['192.0.2.13', 'conf1 A']);
+    });
+
+    it('are no other host for want of an address of one family', async () => {
+      expect(await asked('conf1', 6)).to.deep.equal([
+        'ENOTFOUND',
+        'conf1.a.test AAAA',
+        'conf1.a.test A',
+        'conf1.b.test AAAA',
+        'conf1.b.test A',
+      ]);
+      await writeFile(hostsFile, '10.0.0.5 conf1\n');
+      expect(await asked('conf1', 6)).to.deep.equal(['ENOTFOUND', 'conf1 AAAA']);
+    });
+
+    it('are asked for no further after a failure, or silence', async () => {
+      expect(await asked('conf2')).to.deep.equal(['EAI_AGAIN', 'conf2.a.test A']);
+      expect((await asked('conf3', 4, 150))[0]).to.equal('ETIMEOUT');
+      expect(dns.asked).not.to.include('conf3.b.test A');
+    });
+
+    it('are whole with a dot at their end', async () => {
+      expect(await asked('conf1.')).to.deep.equal(['192.0.2.13', 'conf1 A']);
+      expect(await asked('none.example.')).to.deep.equal(['ENOTFOUND', 'none.example A']);
+    });
+  });
+
   it('whose server fails are EAI_AGAIN, whose server is silent ETIMEOUT', async () => {
     expect(await codeOf(names().resolve('broken.example', 4, new Knife()))).to.equal('EAI_AGAIN');
     expect(await codeOf(names().resolve('silent.example', 4, new Knife()))).to.equal('ETIMEOUT');
   });
 
   it('are let go when cut: before, while asking, and while waiting for their turn', async () => {
-    const slow = createNames({ timeoutMs: 5000, tries: 1, concurrency: 1, hostsFile, servers: [dns.server] });
+    const slow = createNames({ ...settings(), timeoutMs: 5000, concurrency: 1 });
     const [first, second, done] = [new Knife(), new Knife(), new Knife()];
     const started = performance.now();
     const asking = slow.resolve('silent.example', 4, first);
@@ -148,7 +211,7 @@ describe('Names', function () {
   });
 
   it('are asked for no more at once than allowed', async () => {
-    const these = createNames({ timeoutMs: 5000, tries: 1, concurrency: 2, hostsFile, servers: [dns.server] });
+    const these = createNames({ ...settings(), timeoutMs: 5000, concurrency: 2 });
     const knife = new Knife();
     const before = dns.asked.length;
     const all = ['s1', 's2', 's3', 's4'].map((name) => codeOf(these.resolve(`${name}.silent`, 4, knife)));
@@ -170,5 +233,31 @@ describe('The hosts file', () => {
       ['a', ['10.0.0.1', '10.0.0.2']],
       ['b', ['10.0.0.1']],
     ]);
+  });
+});
+
+describe('The search list', () => {
+  const lines = (...text: readonly string[]) => parseSearch(text.join('\n'));
+
+  it('is read as resolv.conf(5) says', () => {
+    expect(lines()).to.deep.equal({ domains: [], ndots: 1 });
+    expect(
+      lines('domain a.test', 'search b.test\tC.test. \r', '#search d', ' search e', ';domain f', 'search'),
+    ).to.deep.equal({
+      domains: ['b.test', 'c.test'],
+      ndots: 1,
+    });
+    expect(lines('search b.test c.test', 'domain a.test x').domains).to.deep.equal(['a.test']);
+    expect(lines('search 1 2 3 4 5 6 7').domains).to.have.length(6);
+    expect(lines('options rotate ndots:3', 'options ndots:x edns0').ndots).to.equal(3);
+    expect(lines('options ndots:99').ndots).to.equal(15);
+  });
+
+  it('goes before a name of few dots, and after one of enough', () => {
+    const search = { domains: ['a', 'b'], ndots: 2 };
+    expect(fullNames('x.y', search)).to.deep.equal(['x.y.a', 'x.y.b', 'x.y']);
+    expect(fullNames('x.y.z', search)).to.deep.equal(['x.y.z']);
+    expect(fullNames('x', { domains: ['', 'not a name', 'n'.repeat(253)], ndots: 1 })).to.deep.equal(['x']);
+    expect(fullNames('x', { domains: ['a'], ndots: 0 })).to.deep.equal(['x']);
   });
 });
