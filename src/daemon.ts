@@ -11,7 +11,7 @@ import { NO_KEYS, type PeerKeys, readKeys } from './bgp/keys.ts';
 import { defaultRouterId } from './bgp/router-id.ts';
 import { Speaker } from './bgp/speaker.ts';
 import { type Loaded, keepSections, loadConfig } from './config/load.ts';
-import { restartNeeded } from './config/restart.ts';
+import { restartNeeded, type TakenAtStart } from './config/restart.ts';
 import type { Config, ServiceConfig } from './config/types.ts';
 import { printStatus } from './cli/status.ts';
 import { type ApiSources, apiResponse } from './control/api.ts';
@@ -42,6 +42,8 @@ export interface DaemonOptions {
   drops?(): Drops;
   /** What carries the traffic: shown, and `dry-run` talks to no router. */
   readonly backend: 'netlink' | 'userspace' | 'dry-run';
+  /** What was taken from [global] at start; not given: nothing, so that no reload has anything to say of it. */
+  readonly startedWith?: TakenAtStart;
   /** Called once, when the daemon has ended or cannot go on. */
   exit(code: number): void;
   /** For logrotate. */
@@ -380,7 +382,9 @@ export class Daemon {
       this.#refuse(what);
       return;
     }
-    for (const text of restartNeeded(running.global, loaded.config.global)) this.#log('warn', text);
+    const { startedWith } = this.#options;
+    const waiting = startedWith === undefined ? [] : restartNeeded(startedWith, loaded.config.global);
+    for (const text of waiting) this.#log('warn', text);
     await this.#use(loaded, loaded.config, reload);
     if (this.#isOver(reload)) return;
     this.#pools.reread();

@@ -20,8 +20,8 @@ import { culpritOf, type Origin, strayText } from './health/stray.ts';
 import { openLibc } from './ffi/libc.ts';
 import { errorText, printComplaint, stackText } from './lib/errors.ts';
 import { within } from './lib/in-time.ts';
-import { escaped } from './log/format.ts';
-import type { Log } from './log/record.ts';
+import { escaped, formatRecord, isoTime } from './log/format.ts';
+import type { Log, LogRecord } from './log/record.ts';
 import { createLogSink, type LogSink, lineStyle } from './log/sink.ts';
 import { tuneEngine } from './world/real/engine.ts';
 import { createHeapMeter } from './world/real/heap.ts';
@@ -54,7 +54,8 @@ process.on('SIGUSR1', () => dump());
 const commandIo = {
   get: (socket: string, path: string) => getOverUnixSocket(socket, path, STATUS_TIMEOUT_MS, STATUS_MAX_BYTES),
   print,
-  printError: (text: string) => void process.stderr.write(text),
+  // It may quote a file, or a server.
+  printError: (text: string) => void process.stderr.write(text.split('\n').map(escaped).join('\n')),
 };
 
 /** An error that nobody handled: a monitor's is told, ours ends the process. `tell` answers whether it was a monitor's. */
@@ -198,24 +199,37 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
   const parts = files(configPath);
   const { config, complaints } = await loadConfig(parts, configPath);
   if (config === null) {
-    for (const complaint of complaints) process.stderr.write(`${printComplaint(complaint)}\n`);
-    process.stderr.write(`anybal: ${configPath} cannot be used\n`);
+    for (const complaint of complaints) process.stderr.write(`${escaped(printComplaint(complaint))}\n`);
+    process.stderr.write(`anybal: ${escaped(configPath)} cannot be used\n`);
     return 2;
   }
+  // A dry run may stand beside the daemon whose file it reads: what is that one's it leaves alone, log and sockets included.
+  const logFile = dryRun ? null : config.global.logFile;
   let sink: LogSink;
   try {
-    sink = openLog(config.global, debug);
+    sink = openLog({ ...config.global, logFile }, debug);
     reopenLog = () => sink.reopen();
   } catch (error) {
     process.stderr.write(`anybal: cannot log: ${errorText(error)}\n`);
     return 1;
   }
   const fail = (text: string): number => {
-    sink.write({ level: 'critical', system: 'pybal', text });
+    const record: LogRecord = { level: 'critical', system: 'pybal', text };
+    sink.write(record);
     sink.flushSync();
+    // Whoever has started us looks there.
+    if (logFile !== null) {
+      const style = lineStyle('text', { fd: 2 }, process.env);
+      process.stderr.write(formatRecord(record, style, isoTime(Date.now())));
+    }
     return 1;
   };
   lastWords = fail;
+  if (dryRun) {
+    const elsewhere = config.global.logFile === null ? '' : `, not to ${config.global.logFile}`;
+    const text = `A dry run: logs here${elsewhere}, writes nothing and serves nothing; SIGUSR1 has it log its state`;
+    sink.write({ level: 'info', system: 'pybal', text });
+  }
 
   const backend = dryRun ? 'dry-run' : config.global.backend;
   const settings = {
@@ -241,8 +255,9 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
   }
 
   return new Promise((resolve) => {
-    const daemon = new Daemon(dryRun ? { ...world, files: { ...world.files, replace: async () => {} } } : world, {
+    const daemon = new Daemon(dryRun ? leftAlone(world) : world, {
       configPath,
+      ...(dryRun ? {} : { startedWith: config.global }),
       version: version(),
       hostname: hostname(),
       drops,
@@ -270,6 +285,16 @@ async function run({ config: configPath, dryRun, debug }: Invocation & { do: 'ru
     });
     if (hungUp) hangUp();
   });
+}
+
+/** No file of it is written, and nobody is answered in it. */
+function leftAlone(world: World): World {
+  const close = async (): Promise<void> => {};
+  return {
+    ...world,
+    files: { ...world.files, replace: async () => {} },
+    http: { ...world.http, serve: async () => ({ close }) },
+  };
 }
 
 /**

@@ -65,7 +65,7 @@ const RUN: CommandRow = {
   },
   help: {
     config: ['FILE', `configuration, ${DEFAULT_CONFIG} unless given`],
-    dryrun: ['', 'write nothing to the kernel and talk to no router'],
+    dryrun: ['', 'write nothing, serve nothing, and talk to no router'],
     debug: ['', 'log at level DEBUG'],
   },
   make: ({ config, dryrun, debug }) => ({

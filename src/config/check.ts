@@ -1,6 +1,7 @@
 // `anybal check [-c FILE] [--strict]`: every complaint about a configuration, and whether it may be used.
 
 import { type Complaint, printComplaint } from '../lib/errors.ts';
+import { escaped } from '../log/format.ts';
 import type { World } from '../world/world.ts';
 import { type LoadOptions, loadConfig } from './load.ts';
 import { missingFiles } from './missing-files.ts';
@@ -34,7 +35,7 @@ export async function checkReport(
       ? 'refused'
       : `${plural(config.services.length, 'service')}, ${plural(config.peers.length, 'BGP peer')}`;
   const lines = [...complaints.map(printComplaint), `${path}: ${what}: ${found.join(', ')}`];
-  return { text: `${lines.join('\n')}\n`, exitCode: errors + dangers === 0 ? 0 : 2 };
+  return { text: `${lines.map(escaped).join('\n')}\n`, exitCode: errors + dangers === 0 ? 0 : 2 };
 }
 
 function count(complaints: readonly Complaint[], severity: Complaint['severity']): number {

@@ -2,8 +2,10 @@
 
 import type { GlobalConfig } from './types.ts';
 
-/** One text for each changed option of [global] that only a restart puts in force, to be logged as a warning. */
-export function restartNeeded(before: GlobalConfig, after: GlobalConfig): readonly string[] {
+export type TakenAtStart = Pick<GlobalConfig, 'backend' | 'logFile' | 'logFormat'>;
+
+/** One text for each option of [global] that says other than what is in force since the start, to be logged as a warning. */
+export function restartNeeded(before: TakenAtStart, after: TakenAtStart): readonly string[] {
   const options: readonly (readonly [name: string, was: string, is: string])[] = [
     ['backend', before.backend, after.backend],
     ['log-file', before.logFile ?? 'standard error', after.logFile ?? 'standard error'],

@@ -526,6 +526,19 @@ describe('daemon', () => {
       expect(site.lines('info').filter((line) => line.startsWith('Reloaded'))).to.have.length(1);
     });
 
+    it('says, as long as it is so, which options of the file are not in force since the start', async () => {
+      const startedWith = { backend: 'auto', logFile: null, logFormat: 'text' } as const;
+      const site = await new Site({}, { startedWith }).running();
+      const waiting = () => site.lines('warn').filter((text) => text.includes('next start'));
+      const moved = '[global] log-file: /tmp/x.log takes effect at the next start; until then it is standard error';
+      for (let times = 0; times < 2; times++) {
+        await site.reload({ global: 'log-file = /tmp/x.log' });
+        expect(waiting()).to.deep.equal([moved]);
+      }
+      await site.reload({});
+      expect(waiting()).to.deep.equal([]);
+    });
+
     it('of a torn file is refused, and that is an alarm until a reload succeeds', async () => {
       const site = await new Site({ more: TLS }).running();
       await site.reload(configuration().trimEnd().slice(0, -5));

@@ -4,7 +4,7 @@
 import { expect } from 'chai';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,6 +38,7 @@ function workplace(name: string, monitor: string): void {
       'bgp = no',
       'instrumentation = no',
       'log-format = text',
+      'backend = dry-run',
       `state-directory = ${folder}/state`,
       `control-socket = ${folder}/control.sock`,
       `monitor-directories = ["${folder}/monitors"]`,
@@ -119,7 +120,7 @@ describe('A daemon whose configuration names a monitor that can not be loaded', 
     const config = join(folder, 'pybal.conf');
     const broken = await readFile(config, 'utf8');
     await writeFile(config, broken.replace('"Text"', '"IdleConnection"'));
-    const started = spawn(process.execPath, [MAIN, 'run', '--dryrun', '--config', config], {
+    const started = spawn(process.execPath, [MAIN, 'run', '--config', config], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     child = started;
@@ -146,6 +147,56 @@ describe('A daemon whose configuration names a monitor that can not be loaded', 
     expect(await alarms(), log).to.not.contain('can not be loaded');
     started.kill('SIGTERM');
     await once(started, 'close');
+  });
+});
+
+describe('A daemon with a log file', () => {
+  workplace('Text', SLOW.replace('Slow', 'Text'));
+
+  async function logsTo(file: string): Promise<string> {
+    const config = join(folder, 'pybal.conf');
+    await writeFile(config, (await readFile(config, 'utf8')).replace('[text]', `log-file = ${file}\n[text]`));
+    return config;
+  }
+
+  it('that can not start says why where it was started, too', async () => {
+    const log = join(folder, 'log');
+    const config = await logsTo(log);
+    // Two of them with the same state directory: only one may run.
+    await writeFile(config, (await readFile(config, 'utf8')).replace('backend = dry-run', 'backend = userspace'));
+    const first = spawn(process.execPath, [MAIN, 'run', '--config', config], { stdio: 'ignore' });
+    child = first;
+    const lines = async () => readFile(log, 'utf8').catch(() => '');
+    for (let waited = 0; waited < 10_000 && !(await lines()).includes('starting with'); waited += 20)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    const second = spawn(process.execPath, [MAIN, 'run', '--config', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    second.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    expect(await once(second, 'close'), said).to.deep.equal([1, null]);
+    expect(said).to.match(/\[pybal\] CRITICAL: .*another anybal runs .*\n$/);
+    expect(await lines()).to.match(/CRITICAL: .*another anybal runs/);
+  });
+
+  it('is left alone by a dry run: log, control socket and instrumentation port', async () => {
+    const log = join(folder, 'log');
+    const config = await logsTo(log);
+    const started = spawn(process.execPath, [MAIN, 'run', '--dryrun', '--config', config], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    child = started;
+    let said = '';
+    started.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    const waitFor = async (text: string) => {
+      for (let waited = 0; waited < 10_000 && !said.includes(text) && started.exitCode === null; waited += 20)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    await waitFor('starting with');
+    started.kill('SIGHUP');
+    await waitFor('Reloaded');
+    expect(said).to.match(/A dry run: logs here, not to .*\/log, writes nothing and serves nothing/);
+    expect(said).to.match(/Reloaded /);
+    expect(said).to.not.contain('next start');
+    expect((await readdir(folder)).sort()).to.deep.equal(['monitors', 'pool', 'pybal.conf']);
   });
 });
 
@@ -214,7 +265,7 @@ describe('Errors of a monitor that nobody handles', () => {
   }
 
   it('are told and counted by a daemon that lives on', async () => {
-    const { said, ended } = run(['run', '--dryrun', '--config', join(folder, 'pybal.conf')]);
+    const { said, ended } = run(['run', '--config', join(folder, 'pybal.conf')]);
     const all = () => said.err.includes('Connection was refused') && said.err.includes('no error at all');
     for (let waited = 0; waited < 10_000 && !(all() && said.err.includes('Pooled')); waited += 20)
       await new Promise((resolve) => setTimeout(resolve, 20));

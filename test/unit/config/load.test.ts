@@ -393,6 +393,12 @@ describe('config/check', () => {
     expect((await check(service('a', 80, 'rise = 0'), true)).text).to.match(/: refused: 1 error, 1 warning\n$/);
   });
 
+  it('shows control characters of the file as escapes, as the log does', async () => {
+    const { text } = await check(service('a\x1b[2J', 80, 'rise = \x1b[31mred'));
+    expect(text).to.contain('[a\\x1b[2J] rise: “\\x1b[31mred” is not a whole number\n');
+    expect(text).to.not.match(/[^\P{Cc}\n]/u);
+  });
+
   it('a file that is not there is 2', async () => {
     const report = await check(null);
     expect(report.exitCode).to.equal(2);
