@@ -69,6 +69,8 @@ export interface PeerStatus {
   readonly holdTimeSeconds: number | null;
   readonly families: readonly Family[];
   readonly prefixesSent: number;
+  /** Their addresses, as they are when it is called. */
+  sent(): Iterable<string>;
   /** Wanted, and kept back because the peer takes no more. */
   readonly prefixesKeptBack: number;
   /** Our OPEN on this connection had none, because the peer has refused them. */
@@ -287,6 +289,7 @@ export class Peer {
       holdTimeSeconds: agreed?.holdTimeSeconds ?? null,
       families: agreed?.families ?? [],
       prefixesSent: session.prefixesSent,
+      sent: () => session.sent(),
       prefixesKeptBack: session.prefixesKeptBack,
       withoutCapabilities: this.#plain.said(side),
       peerCapabilities: agreed?.peerCapabilities ?? [],

@@ -107,6 +107,13 @@ export class AdjRibOut {
     return this.#sentCount;
   }
 
+  /** The addresses of these. */
+  *sent(): Generator<string> {
+    const table = this.#table;
+    for (const prefix of this.#wanted) if (table.sent(prefix) !== null) yield table.route(prefix).address;
+    for (const prefix of this.#unsaid()) yield table.route(prefix).address;
+  }
+
   /** Prefixes that are wanted and kept back by the limits. */
   get excessCount(): number {
     return this.#excess.size;

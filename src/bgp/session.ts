@@ -127,6 +127,10 @@ export class Session {
   get prefixesSent(): number {
     return this.#rib?.sentCount ?? 0;
   }
+  /** Their addresses. */
+  sent(): Iterable<string> {
+    return this.#rib?.sent() ?? [];
+  }
   /** Wanted routes that the peer's limit keeps back. */
   get prefixesKeptBack(): number {
     return this.#rib?.excessCount ?? 0;

@@ -82,9 +82,9 @@ export interface PeerInput {
   readonly side: 'active' | 'passive';
   readonly established: boolean;
   readonly since: Mono;
-  /** Of VIPs that it takes: negotiated. */
-  readonly families: readonly (4 | 6)[];
   readonly prefixesSent: number;
+  /** The addresses that it has from us. */
+  sent(): Iterable<string>;
   /** Wanted, and kept back because the peer takes no more. */
   readonly prefixesKeptBack: number;
   readonly holdTimeSeconds: number | null;
@@ -228,7 +228,7 @@ export interface VipView {
   readonly announced: boolean;
   /** It is, or was, announced since this process began. */
   readonly everAnnounced: boolean;
-  /** How many peers with a session have it from us. */
+  /** How many peers have it from us: were sent it in the session that they have. */
   readonly announcedTo: number;
   readonly cause: string;
   readonly why: string;

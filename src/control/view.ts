@@ -4,7 +4,6 @@
 import type { Config, ServiceConfig } from '../config/types.ts';
 import type { Decision, ServerVerdict, ServiceVerdict } from '../decision/decision.ts';
 import type { KernelFacts } from '../decision/facts.ts';
-import { familyOf } from '../lib/address.ts';
 import { printComplaint } from '../lib/errors.ts';
 import type { Mono, Wall } from '../world/world.ts';
 import { alarmsOf } from './alarms.ts';
@@ -156,12 +155,13 @@ function monitorView(check: CheckInput, now: Mono): MonitorView {
 }
 
 function vipViews(decision: Decision, peers: readonly PeerInput[], now: Mono): readonly VipView[] {
-  const hears = (vip: string) => peers.filter((peer) => peer.established && peer.families.includes(familyOf(vip)));
+  const hearing = new Map<string, number>();
+  for (const peer of peers) for (const vip of peer.sent()) hearing.set(vip, (hearing.get(vip) ?? 0) + 1);
   return [...decision.vips.values()].map(({ vip, announced, everAnnounced, cause, services, since }) => ({
     vip,
     announced,
     everAnnounced,
-    announcedTo: announced ? hears(vip).length : 0,
+    announcedTo: announced ? (hearing.get(vip) ?? 0) : 0,
     cause: cause.code,
     why: cause.text,
     services,

@@ -171,9 +171,12 @@ describe('bgp: the prefixes that a router accepts', () => {
     director.speaker.set('cr1', [...routes]);
     await net.run(1);
     expect(director.speaker.status()[0]).to.include({ established: true, prefixesSent: 2, prefixesKeptBack: 2 });
+    const sent = () => [...(director.speaker.status()[0]?.sent() ?? [])];
+    expect(sent()).to.deep.equal(['203.0.113.1', '203.0.113.2']);
     expect(about()).to.deep.equal(['error']);
     director.speaker.set('cr1', routes.slice(0, 2));
     await net.run(1);
+    expect(sent()).to.deep.equal(['203.0.113.1', '203.0.113.2']);
     expect(director.speaker.status()[0]).to.include({ prefixesSent: 2, prefixesKeptBack: 0 });
     expect(about()).to.deep.equal(['error', 'info']);
     expect(director.states).to.deep.equal(['cr1 up']);

@@ -283,6 +283,7 @@ describe('bgp/rib: laws over random wishes', () => {
             }
           }
           expect(rib.sentCount).to.equal(table.size);
+          expect([...rib.sent()].sort()).to.deep.equal([...table.keys()].sort());
           if (!wanted) expect(table.size).to.equal(0);
         }
         rib.want(last);

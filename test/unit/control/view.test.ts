@@ -60,12 +60,12 @@ describe('The view', () => {
     ]);
   });
 
-  it('counts the peers that hear of a VIP: those with a session, for its family', async () => {
+  it('counts the peers that have a VIP from us: those that were sent it', async () => {
     const told = async (...peers: readonly ReturnType<typeof peer>[]) =>
       makeView(await inputs(undefined, { peers })).vips.map(({ announced, announcedTo }) => [announced, announcedTo]);
     const both = [true, 2];
     expect(await told(peer(), peer({ name: 'two' }))).to.deep.equal([both, both]);
-    expect(await told(peer(), peer({ name: 'two', families: [4] }))).to.deep.equal([both, [true, 1]]);
+    expect(await told(peer(), peer({ name: 'two', sent: () => ['10.0.0.1'] }))).to.deep.equal([both, [true, 1]]);
     expect(await told(peer({ established: false }))).to.deep.equal([
       [true, 0],
       [true, 0],
