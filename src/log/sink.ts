@@ -2,7 +2,7 @@
 // bounded queue, because the destination's own flushSync() retries a full disk or a broken pipe for ever. So a log that can
 // not be written costs lines, which are counted and told, and never blocks the loop or ends the daemon.
 
-import { constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { destination } from 'pino';
 import { systemError } from '../world/real/errors.ts';
@@ -21,7 +21,7 @@ export interface SinkSettings {
 
 export interface LogSink {
   write(record: LogRecord): void;
-  /** Open the file again under its name, after logrotate has moved it. The old one stays in use if that fails. */
+  /** Open the file again under its name, after logrotate has moved it. The old one stays in use if it still is there, or that fails. */
   reopen(): void;
   /** Lines lost so far: the queue was full, or they could not be written before the end. */
   dropped(): number;
@@ -204,7 +204,10 @@ export function createLogSink(settings: SinkSettings): LogSink {
     reopen() {
       if (closed || !('path' in to)) return;
       try {
-        const fresh = open(openLog(to.path));
+        const fd = openLog(to.path);
+        // Half a line may stand at its end, and the rest wait for room on the disk: it must come before what is new.
+        if (isSameFile(fd, out.fd)) return closeSync(fd);
+        const fresh = open(fd);
         const old = out;
         out = fresh;
         // What is in flight still goes to the old file, which is closed behind it.
@@ -230,6 +233,11 @@ export function createLogSink(settings: SinkSettings): LogSink {
       if (out.inFlight.length === 0) out.boom.destroy();
     },
   };
+}
+
+function isSameFile(one: number, other: number): boolean {
+  const [a, b] = [fstatSync(one, { bigint: true }), fstatSync(other, { bigint: true })];
+  return a.dev === b.dev && a.ino === b.ino;
 }
 
 /** About what it takes. */

@@ -67,6 +67,15 @@ switch (how) {
     setTimeout(() => process.exit(9), 10_000);
     tell({ ready: 1 });
     break;
+  case 'reopen':
+    process.on('SIGUSR2', () => {
+      sink.reopen();
+      log(10);
+      tell({ reopened: 1 });
+    });
+    setTimeout(() => process.exit(9), 15_000);
+    tell({ ready: 1 });
+    break;
   default:
     process.exit(64);
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fstatSync } from 'node:fs';
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
@@ -11,9 +11,11 @@ import { SystemError } from '../../../src/lib/errors.ts';
 
 const CHILD = fileURLToPath(new URL('../../support/log-child.js', import.meta.url));
 
-/** `reads`: what the parent does with the child's standard output. */
-function start(args: readonly string[], reads: 'all' | 'nothing' | 'breaks' = 'all') {
-  const child: ChildProcess = spawn(process.execPath, [CHILD, ...args], {
+/** `reads`: what the parent does with the child's standard output. `most`: so large may files become, in octets. */
+function start(args: readonly string[], reads: 'all' | 'nothing' | 'breaks' = 'all', most: number | null = null) {
+  const limits = most === null ? [] : ['prlimit', `--fsize=${most}:`];
+  const [program = '', ...rest] = [...limits, process.execPath, CHILD, ...args];
+  const child: ChildProcess = spawn(program, rest, {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
   const seen = { out: '', err: '', words: '' };
@@ -89,6 +91,25 @@ describe('The log', function () {
     expect((await ended).code).to.equal(0);
     expect((await readFile(`${path}.1`, 'utf8')) + (await readFile(path, 'utf8'))).to.equal(lines(2010));
     expect(await readFile(path, 'utf8')).to.contain('line 2009');
+  });
+
+  it('continues a line of which a full disk took half, also when it was reopened meanwhile', async () => {
+    const path = join(folder, 'log');
+    // A file that may not grow is to whoever writes it what a full disk is.
+    const { child, seen } = start(['reopen', path, '200'], 'all', 512);
+    const until = async (done: () => Promise<boolean> | boolean) => {
+      for (let waited = 0; waited < 10_000 && !(await done()); waited += 20)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    const text = () => readFile(path, 'utf8').catch(() => '');
+    await until(async () => seen.words.includes('ready') && (await text()).length === 512);
+    expect(await text()).to.not.match(/\n$/);
+    child.kill('SIGUSR2');
+    await until(() => seen.words.includes('reopened'));
+    execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=unlimited:']);
+    await until(async () => (await text()).includes('line 209\n'));
+    child.kill('SIGKILL');
+    expect(await text()).to.equal(lines(210));
   });
 
   it('on a full disk loses lines, counts them, and neither blocks nor ends the daemon', async () => {
