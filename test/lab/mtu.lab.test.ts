@@ -18,8 +18,8 @@ const clamp = `
 table inet mss {
   chain out {
     type filter hook output priority mangle;
-    ip saddr { ${vips.dr}, ${vips.tunnel} } tcp flags syn tcp option maxseg size set 1340
-    ip6 saddr { ${vips.dr6}, ${vips.tunnel6} } tcp flags syn tcp option maxseg size set 1320
+    ip saddr { ${vips.dr}, ${vips.tunnel} } tcp flags syn tcp option maxseg size set 1360
+    ip6 saddr { ${vips.dr6}, ${vips.tunnel6} } tcp flags syn tcp option maxseg size set 1340
   }
 }
 `;
