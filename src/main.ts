@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The command line: argv → what to run. Also callable as `pybal`. Everything that is the process's own is here: signals,
 // exit codes, the lock, the log.
 
@@ -76,6 +75,8 @@ process.on('unhandledRejection', (reason) => stray(reason, 'rejection'));
 process.exitCode = await main(parseCommandLine(process.argv.slice(2)));
 
 async function main(invocation: Invocation): Promise<number> {
+  // Others than the daemon end with their terminal, as usual.
+  if (invocation.do !== 'run') for (const signal of ['SIGHUP', 'SIGUSR2'] as const) process.removeAllListeners(signal);
   switch (invocation.do) {
     case 'run':
       return run(invocation);

@@ -8,7 +8,7 @@ export interface Running {
   readonly site: Site;
   readonly servers: readonly Child[];
   readonly anybal: Child;
-  /** `node dist/src/main.js`, as it can be typed where the demo was started. */
+  /** `node dist/src/anybal.js`, as it can be typed where the demo was started. */
   readonly command: string;
 }
 

@@ -18,7 +18,7 @@ import { startRouter } from './router.ts';
 import { createScreen } from './screen.ts';
 import { claimsOf, prepareSite, serverName } from './site.ts';
 
-const ANYBAL = new URL('../main.js', import.meta.url);
+const ANYBAL = new URL('../anybal.js', import.meta.url);
 const SERVER = new URL('./server.js', import.meta.url);
 /** The guide is shown when the router has all routes and the log has calmed down, and at the latest after this time. */
 const GUIDE = { calmMs: 1_000, latestMs: 10_000 } as const;

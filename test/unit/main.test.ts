@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getOverUnixSocket } from '../../src/world/real/unix-http.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../src/anybal.js', import.meta.url));
 
 /** Says that it is being loaded, and is loaded only after a second. */
 const SLOW = `
@@ -102,6 +102,14 @@ describe('A daemon that is still starting', () => {
     child?.kill('SIGTERM');
     expect(await ended, log).to.deep.equal([0, null]);
     expect(log).to.contain('Exiting...');
+  });
+
+  it('listens for signals before it has read anything else', async () => {
+    const source = await readFile(MAIN, 'utf8');
+    const at = source.indexOf('process.on(signal');
+    expect(at).to.be.above(0);
+    expect(source.slice(0, at)).to.not.match(/^import|\bimport\(/m);
+    expect(source).to.not.match(/^(import|export) .*from /m);
   });
 
   it('survives SIGHUP, SIGUSR1 and SIGUSR2, and reads its configuration again once it runs', async () => {
