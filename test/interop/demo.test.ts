@@ -201,7 +201,8 @@ describe('interop: the demo', function () {
     });
 
     it('prints commands that work', async () => {
-      const [, main = '', socket = ''] = /node (\S+main\.js) status -s (\S+)/.exec(demo.output) ?? [];
+      const [command, main = '', socket = ''] = /node (\S+anybal\.js) status -s (\S+)/.exec(demo.output) ?? [];
+      expect(command, demo.output).to.be.a('string');
       const { stdout } = await promisify(execFile)(process.execPath, [main, 'status', '-s', socket]);
       expect(stdout).to.contain(`${WEB}  announced`).and.to.contain('3 servers: 3 up, 3 pooled');
     });
